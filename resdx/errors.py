@@ -1,0 +1,35 @@
+"""What can go wrong, as a tree; every message is one sentence that says what, where and what to do.
+
+    ResdxError
+    ├── DataError      a file, table or folder of the user cannot be used as it is
+    ├── RecipeError    a recipe, step, model or setting is wrong
+    ├── WeightsError   starting weights are absent, foreign or do not fit
+    ├── RunError       a run directory is missing a stage, is of another version or cannot be written
+    └── AuditStop      the audit found something that must be settled or accepted first
+"""
+
+from __future__ import annotations
+
+
+class ResdxError(Exception):
+    """The root: catching it catches everything resdx raises on purpose."""
+
+
+class DataError(ResdxError):
+    """A file, table or folder of the user cannot be used as it is."""
+
+
+class RecipeError(ResdxError):
+    """A recipe, step, model or setting is wrong."""
+
+
+class WeightsError(ResdxError):
+    """Starting weights are absent, foreign or do not fit."""
+
+
+class RunError(ResdxError):
+    """A run directory misses a stage, is of another version or cannot be written."""
+
+
+class AuditStop(ResdxError):
+    """The audit found something that must be settled, or accepted by its code, before training."""

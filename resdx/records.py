@@ -1,0 +1,188 @@
+"""Settings as data: frozen dataclasses that turn into plain JSON and back, by class name.
+
+A run stores `{"is": "Resize", "size": 128}`, never code. Only fields that differ from their default are written, with
+the class's `version` where it has one, so a new field with a default does not invalidate an old run.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import json
+import os
+import types
+import typing
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from .errors import RecipeError, RunError
+
+T = TypeVar("T")
+Record = dict[str, Any]
+
+_KNOWN: dict[str, type] = {}
+
+
+def record(cls: type[T]) -> type[T]:
+    """Make `cls` known by its name, so that a run can rebuild it; a decorator above `@dataclass(frozen=True)`."""
+    known = _KNOWN.get(cls.__name__)
+    if known is not None and known.__module__ != cls.__module__:
+        raise RecipeError(
+            f"two classes are named {cls.__name__}: {known.__module__} and {cls.__module__}; rename one"
+        )
+    _KNOWN[cls.__name__] = cls
+    return cls
+
+
+def to_record(value: Any) -> Any:
+    """Turn a registered dataclass (and tuples, mappings and plain values inside it) into JSON-ready data."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        if type(value).__name__ not in _KNOWN:
+            raise RecipeError(f"{type(value).__name__} is not a registered record and cannot be stored in a run")
+        out: Record = {"is": type(value).__name__}
+        if (version := getattr(value, "version", None)) is not None:
+            out["version"] = version
+        for field in dataclasses.fields(value):
+            item = getattr(value, field.name)
+            if item != _default(field):
+                out[field.name] = to_record(item)
+        return out
+    if isinstance(value, Mapping):
+        return {str(key): to_record(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [to_record(item) for item in value]
+    if value is None or isinstance(value, (str, int, float, bool)):
+        return value
+    raise RecipeError(f"a {type(value).__name__} cannot be stored in a run: {value!r}")
+
+
+def from_record(data: Any) -> Any:
+    """Rebuild what `to_record` wrote; lists come back as tuples. Raises RunError for an unknown class, field or version."""
+    if isinstance(data, Mapping):
+        if "is" not in data:
+            return {key: from_record(item) for key, item in data.items()}
+        name = data["is"]
+        cls = _KNOWN.get(name)
+        if cls is None:
+            raise RunError(f"the run uses {name!r}, which this version of resdx does not know; open it with the version that wrote it")
+        version = getattr(cls, "version", None)
+        if data.get("version") != version:
+            raise RunError(
+                f"the run used version {data.get('version')} of {name}, this resdx has version {version}; "
+                "open it with the version that wrote it"
+            )
+        known = {field.name for field in dataclasses.fields(cls)}
+        given = {key: from_record(item) for key, item in data.items() if key not in ("is", "version")}
+        if unknown := sorted(set(given) - known):
+            raise RunError(f"the run sets {name}.{unknown[0]}, which this version of resdx does not know")
+        return cls(**given)
+    if isinstance(data, list):
+        return tuple(from_record(item) for item in data)
+    return data
+
+
+def set_field(value: T, dotted: str, text: str) -> T:
+    """Give back `value` with the field at `dotted` ("learn.epochs", "prepare.0.size") parsed from `text` by its type.
+
+    Raises:
+        RecipeError: there is no such field (the nearest name is suggested), or the text does not fit its type.
+    """
+    return typing.cast(T, _set(value, dotted.split("."), text, dotted))
+
+
+def _set(value: Any, keys: list[str], text: str, dotted: str) -> Any:
+    key, *rest = keys
+    if isinstance(value, tuple) and key.isdigit() and int(key) < len(value):
+        items = list(value)
+        if not rest:
+            raise RecipeError(f"{dotted} names a whole step; set one of its fields, such as {dotted}.size")
+        items[int(key)] = _set(items[int(key)], rest, text, dotted)
+        return tuple(items)
+    if not dataclasses.is_dataclass(value):
+        raise RecipeError(f"no field {dotted!r}: {'.'.join(dotted.split('.')[: -len(keys)])} has no parts")
+    names = [field.name for field in dataclasses.fields(value)]
+    prefix = ".".join(dotted.split(".")[: -len(keys)])
+    if key not in names:
+        raise RecipeError(f"no field {dotted!r}; {_suggest(key, names, prefix)}")
+    old = getattr(value, key)
+    if rest:
+        new = _set(old, rest, text, dotted)
+    else:
+        new = _parse(text, typing.get_type_hints(type(value))[key], dotted)
+    return dataclasses.replace(typing.cast(Any, value), **{key: new})
+
+
+def _suggest(key: str, names: list[str], prefix: str) -> str:
+    near = difflib.get_close_matches(key, names, 1)
+    dot = f"{prefix}." if prefix else ""
+    return f"did you mean {dot}{near[0]}?" if near else f"there are {', '.join(dot + name for name in names)}"
+
+
+def _parse(text: str, kind: Any, dotted: str) -> Any:
+    kinds = typing.get_args(kind) if isinstance(kind, types.UnionType) or typing.get_origin(kind) is typing.Union else (kind,)
+    if type(None) in kinds and text.lower() in ("none", ""):
+        return None
+    for one in kinds:
+        origin = typing.get_origin(one) or one
+        try:
+            if origin is bool:
+                return {"true": True, "false": False, "yes": True, "no": False}[text.lower()]
+            if origin in (int, float, str):
+                return origin(text)
+            if origin is typing.Literal and text in typing.get_args(one):
+                return text
+            if origin is tuple:
+                inner = (typing.get_args(one) or (str,))[0]
+                return tuple(_parse(part.strip(), inner, dotted) for part in text.split(",") if part.strip())
+        except (KeyError, ValueError):
+            continue
+    raise RecipeError(f"{dotted} cannot be {text!r}: it takes {_kind_name(kind)}")
+
+
+def _kind_name(kind: Any) -> str:
+    if typing.get_origin(kind) is typing.Literal:
+        return " or ".join(repr(arg) for arg in typing.get_args(kind))
+    return getattr(kind, "__name__", None) or str(kind).replace("typing.", "")
+
+
+def _default(field: dataclasses.Field[Any]) -> Any:
+    if field.default is not dataclasses.MISSING:
+        return field.default
+    if field.default_factory is not dataclasses.MISSING:
+        return field.default_factory()
+    return dataclasses.MISSING
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write beside `path` and rename, so that a reader never sees half a file. Raises RunError when it cannot be written."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write beside `path`, flush to disk and rename. Raises RunError when it cannot be written (full disk, no right)."""
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with part.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise RunError(f"{path} cannot be written ({error.strerror or error}); free some space or choose another --out") from error
+
+
+def write_json(path: Path, data: Any) -> None:
+    """Write `data` as indented JSON, whole or not at all; NaN is refused (it is not JSON)."""
+    write_text(path, json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read JSON. Raises RunError naming the file when it is absent or broken."""
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError as error:
+        raise RunError(f"{path} is not there; has that stage been run?") from error
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path} cannot be read ({error}); repeat the stage that writes it") from error
