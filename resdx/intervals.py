@@ -1,0 +1,285 @@
+"""How sure a figure is: the interval that fits the metric, the persons and the cases each of them has.
+
+Persons are resampled, never images. Fewer than 10 persons in a class: no interval. Shares (accuracy, sensitivity ...): Wilson's interval,
+with n divided by the design effect where persons have several cases. All right or all wrong: the exact bound on persons. Everything else:
+below 40 persons in the smallest class a t interval on the logit scale with the variance between persons; above, the percentiles of a
+bootstrap of persons, stratified by the classes each person has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import expit, logit
+from scipy.stats import beta, norm, t
+
+from . import metrics
+from .errors import DataError
+from .metrics import Array, Estimate, Metric, Values
+
+LEVEL = 0.95
+FEWEST = 10  # persons in a class that an interval needs
+FEW = 40  # persons in a class from which percentiles of a bootstrap cover as they should
+RARE = 5  # persons of one composition that make a stratum of their own
+CHUNK = 500_000  # weights held at a time
+
+# Success and denominator of the plain shares, as (truth, answer) -> two (N,) masks.
+_SHARES: Mapping[Metric, Callable[[Values, Values], tuple[Values, Values]]] = {
+    metrics.sensitivity: lambda truth, answer: (answer == 1, truth == 1),
+    metrics.specificity: lambda truth, answer: (answer != 1, truth != 1),
+    metrics.ppv: lambda truth, answer: (truth == 1, answer == 1),
+    metrics.npv: lambda truth, answer: (truth != 1, answer != 1),
+    metrics.accuracy: lambda truth, answer: (truth == answer, np.ones(len(truth), bool)),
+    metrics.majority_rate: lambda truth, answer: (truth == metrics.most_frequent(truth), np.ones(len(truth), bool)),
+}
+_ANY_CLASS: frozenset[Metric] = frozenset((metrics.brier, metrics.ece))  # mean over all cases: no class must be there
+_SIGNED: frozenset[Metric] = frozenset((metrics.mcc, metrics.quadratic_kappa))  # from -1 to 1
+_BIASED: frozenset[Metric] = frozenset((metrics.ece,))  # a draw is further off than the sample: percentiles would miss the value
+
+
+def estimate(
+    metric: Metric, truth: Values, answer: Values, groups: Sequence[str] | None = None, *, draws: int = 2000, seed: int = 0
+) -> Estimate:
+    """`metric` with the 95 % interval that fits it; `groups` names the person of each case (None: one case a person)."""
+    return estimates({"it": metric}, truth, answer, groups, draws=draws, seed=seed)["it"]
+
+
+def estimates(
+    wanted: Mapping[str, Metric],
+    truth: Values,
+    answer: Values,
+    groups: Sequence[str] | None = None,
+    *,
+    draws: int = 2000,
+    seed: int = 0,
+) -> dict[str, Estimate]:
+    """Several metrics of the same answers on the same draws of persons, by name."""
+    truth, answer = np.asarray(truth), np.asarray(answer)
+    codes = person_codes(groups, len(truth))
+    if not len(truth):
+        return {name: Estimate(None, None, None, 0, "not estimable: no cases") for name in wanted}
+    out: dict[str, Estimate] = {}
+    resampled: dict[str, Metric] = {}
+    for name, metric in wanted.items():
+        if metric in _SHARES:
+            success, among = _SHARES[metric](truth, answer)
+            out[name] = proportion(success[among], codes[among])
+        else:
+            value, few = float(metric(truth, answer)), persons_behind(metric, truth, codes)
+            found = _settled(metric, value, few, int(codes.max()) + 1)
+            if found is None and metric is metrics.auroc and few < FEW:
+                found = _auroc_with_few(truth, answer, codes)
+            if found is None:
+                resampled[name] = metric
+            else:
+                out[name] = found
+    if resampled:
+        out |= _bootstrap(resampled, truth, answer, codes, draws, seed)
+    return {name: out[name] for name in wanted}
+
+
+def proportion(success: Values, groups: Values | Sequence[str] | None = None) -> Estimate:
+    """A share of cases: Wilson's interval, n divided by the design effect where persons have several cases."""
+    success = np.asarray(success, np.float64)
+    codes = person_codes(groups, len(success))
+    persons, n = len(np.unique(codes)), len(success)
+    if not n:
+        return Estimate(None, None, None, 0, "not estimable: no cases in the denominator")
+    share = float(success.mean())
+    if persons < FEWEST:
+        return Estimate(share, None, None, persons, too_few(persons))
+    if share in (0.0, 1.0):
+        return _exact(share, persons, persons, 0.0)
+    if persons == n:
+        return Estimate(share, *_wilson(share, n, float(norm.ppf((1 + LEVEL) / 2))), n, "Wilson's interval")
+    effect = design_effect(success, codes)
+    low, high = _wilson(share, n / effect, float(t.ppf((1 + LEVEL) / 2, persons - 1)))
+    return Estimate(share, low, high, persons, f"Wilson's interval, {n} cases of {persons} persons, design effect {effect:.2f}")
+
+
+def design_effect(success: Values, codes: Values) -> float:
+    """How many times wider the variance of a share is than if every case were a person of its own, from 1 to all alike."""
+    _, place, sizes = np.unique(codes, return_inverse=True, return_counts=True)
+    n, persons, share = len(success), len(sizes), float(np.mean(success))
+    residual = np.bincount(place, success - share)
+    between = persons / (persons - 1) * float((residual**2).sum()) / n**2
+    return float(np.clip(between / (share * (1 - share) / n), 1, (sizes**2).sum() / n))
+
+
+def band(
+    curve: Metric, truth: Values, answer: Values, groups: Sequence[str] | None = None, *, draws: int = 2000, seed: int = 0
+) -> tuple[Array, Array | None, Array | None]:
+    """A curve of P points with its pointwise 95 % band (both None with too few persons): (P,), (P,), (P,)."""
+    truth, answer = np.asarray(truth), np.asarray(answer)
+    codes = person_codes(groups, len(truth))
+    value = curve(truth, answer)
+    few = persons_behind(curve, truth, codes)
+    if few < FEWEST:
+        return value, None, None
+    sample = np.concatenate([curve(truth, answer, weights) for weights in resample(truth, codes, draws=draws, seed=seed)])
+    sample = sample[~np.isnan(sample).any(1)]
+    low, high = np.quantile(sample, _tails(few), axis=0)
+    return value, low, high
+
+
+def resample(truth: Values, codes: Values, *, draws: int, seed: int) -> Iterator[Array]:
+    """How often each case is drawn when persons are drawn with replacement within their stratum, a chunk (D, N) at a time."""
+    strata, persons = _strata(truth, codes), int(codes.max()) + 1
+    rng = np.random.default_rng(seed)
+    step = max(1, CHUNK // len(codes))
+    for start in range(0, draws, step):
+        size = min(step, draws - start)
+        counts = np.zeros((size, persons))
+        for members in strata:
+            picks = rng.integers(len(members), size=(size, len(members)))
+            cells = (picks + len(members) * np.arange(size)[:, None]).ravel()
+            counts[:, members] = np.bincount(cells, minlength=size * len(members)).reshape(size, -1)
+        yield counts[:, codes]
+
+
+def persons_behind(metric: Metric, truth: Values, codes: Values) -> int:
+    """Persons that carry a metric: those of the rarest class, or all of them where it is a mean over all cases."""
+    if metric in _ANY_CLASS:
+        return len(np.unique(codes))
+    sides = [truth == name for name in np.unique(truth)] if truth.ndim == 1 else _sides(truth)
+    return min(len(np.unique(codes[side])) for side in sides) if len(sides) > 1 else 0
+
+
+def person_codes(groups: Values | Sequence[str] | None, n: int) -> NDArray[np.intp]:
+    """Persons as 0, 1, 2 ...; None makes each case a person of its own."""
+    if groups is None:
+        return np.arange(n)
+    if len(groups) != n:
+        raise DataError(f"there are {n} cases but {len(groups)} groups; give the person of each case")
+    return np.unique(np.asarray(groups), return_inverse=True)[1] if n else np.arange(0)
+
+
+def too_few(persons: int) -> str:
+    """The sentence that stands where an interval would."""
+    return f"no interval: {persons} persons in the smallest class, at least {FEWEST} are needed"
+
+
+def auroc_by_person(truth: Values, score: Values, codes: Values) -> tuple[float, Array, Array]:
+    """AUROC, and how far each person's positive and negative cases move it: two (G,), 0 without such a case (Obuchowski 1997)."""
+    positive = np.asarray(truth) == 1
+    ours, theirs = np.sort(score[positive]), np.sort(score[~positive])
+    beaten = (
+        (np.searchsorted(theirs, score[positive], "left") + np.searchsorted(theirs, score[positive], "right")) / 2 / len(theirs)
+    )
+    losing = 1 - (np.searchsorted(ours, score[~positive], "left") + np.searchsorted(ours, score[~positive], "right")) / 2 / len(
+        ours
+    )
+    area, persons = float(beaten.mean()), int(codes.max()) + 1
+    moves = np.bincount(codes[positive], beaten - area, persons) / len(ours)
+    return area, moves, np.bincount(codes[~positive], losing - area, persons) / len(theirs)
+
+
+def variance_between(truth: Values, codes: Values, positive_moves: Array, negative_moves: Array) -> tuple[float, float]:
+    """Variance of an AUROC (or of a difference of two) from `auroc_by_person`, and its degrees of freedom (Satterthwaite)."""
+    persons, ours, theirs = (len(np.unique(part)) for part in (codes, codes[truth == 1], codes[truth != 1]))
+    parts = [(ours, float((positive_moves**2).sum())), (theirs, float((negative_moves**2).sum()))]
+    first, second = (count / (count - 1) * total for count, total in parts)
+    shared = 2 * persons / (persons - 1) * float((positive_moves * negative_moves).sum())
+    spread = first**2 / (ours - 1) + second**2 / (theirs - 1)
+    freedom = (first + second) ** 2 / spread if spread > 0 else persons - 1
+    return max(first + second + shared, 0.0), min(freedom, persons - 1)
+
+
+def _auroc_with_few(truth: Values, answer: Values, codes: Values) -> Estimate:
+    area, ours, theirs = auroc_by_person(truth, answer, codes)
+    variance, freedom = variance_between(truth, codes, ours, theirs)
+    note = f"t interval on the logit scale, variance between persons, {freedom:.0f} degrees of freedom"
+    return _student(area, variance**0.5, freedom, int(codes.max()) + 1, (0.0, 1.0), note)
+
+
+def _bootstrap(
+    wanted: Mapping[str, Metric], truth: Values, answer: Values, codes: Values, draws: int, seed: int
+) -> dict[str, Estimate]:
+    sample: dict[str, list[Array]] = {name: [] for name in wanted}
+    for weights in resample(truth, codes, draws=draws, seed=seed):
+        for name, metric in wanted.items():
+            sample[name].append(metric(truth, answer, weights))
+    return {
+        name: _from_draws(metric, float(metric(truth, answer)), np.concatenate(sample[name]), truth, codes)
+        for name, metric in wanted.items()
+    }
+
+
+def _from_draws(metric: Metric, value: float, sample: Array, truth: Values, codes: Values) -> Estimate:
+    persons, few = int(codes.max()) + 1, persons_behind(metric, truth, codes)
+    kept = sample[~np.isnan(sample)]
+    lost = f"; {len(sample) - len(kept)} of {len(sample)} draws lacked a class" if len(kept) < len(sample) else ""
+    if few < FEW or metric in _BIASED or len(kept) < len(sample) / 2:
+        error = float(kept.std()) * (few / (few - 1)) ** 0.5 if len(kept) else 0.0
+        note = f"t interval, error from {len(sample)} draws of persons, {few - 1} degrees of freedom{lost}"
+        return _student(value, error, few - 1, persons, _range(metric), note)
+    low, high = np.quantile(kept, _tails(few))
+    if low == high:
+        return Estimate(value, None, None, persons, "no interval: every draw of persons gives the same value")
+    return Estimate(
+        value, min(float(low), value), max(float(high), value), persons, f"percentiles of {len(sample)} draws of persons{lost}"
+    )
+
+
+def _settled(metric: Metric, value: float, few: int, persons: int) -> Estimate | None:
+    """What can be said without draws: no value, no interval, or the exact bound; None when there is more to do."""
+    low, high = _range(metric)
+    if np.isnan(value):
+        return Estimate(None, None, None, persons, "not estimable: a class has no case")
+    if few < FEWEST:
+        return Estimate(value, None, None, persons, too_few(few))
+    if value in (low, high):
+        return _exact(value, few, persons, low)
+    return None
+
+
+def _exact(value: float, few: int, persons: int, lowest: float) -> Estimate:
+    """Clopper and Pearson's bound when all of `few` persons are right, or all wrong."""
+    bound = float(beta.ppf((1 - LEVEL) / 2, few, 1))
+    reach = (1 - lowest) * (1 - bound)
+    note = f"all {'right' if value == 1 else 'wrong or zero'}: exact bound on {few} persons"
+    return Estimate(value, value - reach if value == 1 else value, value if value == 1 else value + reach, persons, note)
+
+
+def _student(value: float, error: float, freedom: float, persons: int, limits: tuple[float, float], note: str) -> Estimate:
+    """t interval on the logit scale between `limits`."""
+    if not error > 0:
+        return Estimate(value, None, None, persons, "no interval: the persons do not differ")
+    lowest, width = limits[0], limits[1] - limits[0]
+    share = (value - lowest) / width
+    reach = float(t.ppf((1 + LEVEL) / 2, freedom)) * error / width / (share * (1 - share))
+    low, high = (lowest + width * float(expit(logit(share) + side * reach)) for side in (-1, 1))
+    return Estimate(value, low, high, persons, note)
+
+
+def _wilson(share: float, n: float, quantile: float) -> tuple[float, float]:
+    middle = (share + quantile**2 / (2 * n)) / (1 + quantile**2 / n)
+    reach = quantile / (1 + quantile**2 / n) * (share * (1 - share) / n + quantile**2 / (4 * n**2)) ** 0.5
+    return max(0.0, middle - reach), min(1.0, middle + reach)
+
+
+def _range(metric: Metric) -> tuple[float, float]:
+    return (-1.0, 1.0) if metric in _SIGNED else (0.0, 1.0)
+
+
+def _tails(few: int) -> tuple[float, float]:
+    """Percentiles to read off: a little outside 2.5 and 97.5, as a t interval is outside a normal one (Hesterberg 2015)."""
+    tail = float(norm.cdf(-((few / (few - 1)) ** 0.5) * t.ppf((1 + LEVEL) / 2, few - 1)))
+    return tail, 1 - tail
+
+
+def _strata(truth: Values, codes: Values) -> list[NDArray[np.intp]]:
+    """Persons by the set of classes they have; sets that fewer than 5 persons share are drawn together."""
+    sides = [truth == name for name in np.unique(truth)] if truth.ndim == 1 else [column == 1 for column in truth.T]
+    has = np.stack([np.bincount(codes[side], minlength=int(codes.max()) + 1) > 0 for side in sides], 1)
+    _, place, sizes = np.unique(has, axis=0, return_inverse=True, return_counts=True)
+    place = np.where(sizes[place] < RARE, -1, place)
+    return [np.flatnonzero(place == kind) for kind in np.unique(place)]
+
+
+def _sides(truth: Values) -> list[Values]:
+    """Of (N, K) truth: for each class that has both, its positive and its negative cases."""
+    pairs = [(column == 1, column == 0) for column in truth.T]
+    return [side for pair in pairs if all(one.any() for one in pair) for side in pair]
