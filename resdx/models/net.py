@@ -1,0 +1,105 @@
+"""A whole network from its spec: plain images in, logits out, with the maps and the embedding on the way."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import RecipeError
+from .freeze import Trunk, parameter_groups
+from .heads import Head
+from .specs import Net, Pretrained, ResNet
+
+_ROOMS = {ResNet: "resnet", Pretrained: "zoo"}  # spec -> module with its build_trunk; zoo is imported only when asked for
+
+
+class Network(nn.Module):
+    """Takes RGB (B, 3, H, W) in [0, 1] and normalises it itself; grey images come with their channel repeated."""
+
+    def __init__(self, trunk: Trunk, head: Head) -> None:
+        super().__init__()
+        self.trunk = trunk
+        self.head = head
+        self.register_buffer("mean", torch.tensor(trunk.mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(trunk.std).view(1, 3, 1, 1), persistent=False)
+
+    @property
+    def channels(self) -> int:
+        """E, the length of an embedding."""
+        return self.trunk.channels
+
+    def maps(self, x: Tensor) -> Tensor:
+        """(B, 3, H, W) in [0, 1] -> (B, E, h, w)."""
+        return self.trunk.features(self.normalise(x))
+
+    def embed(self, x: Tensor) -> Tensor:
+        """(B, 3, H, W) in [0, 1] -> (B, E), the pooled maps."""
+        return pool(self.maps(x))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return cast(Tensor, self.head(self.embed(x)))
+
+    def answer(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Logits (B, K), embedding (B, E) and maps (B, E, h, w) in one pass."""
+        maps = self.maps(x)
+        embedding = pool(maps)
+        return self.head(embedding), embedding, maps
+
+    def normalise(self, x: Tensor) -> Tensor:
+        """[0, 1] -> what the trunk was made for."""
+        return (x - cast(Tensor, self.mean)) / cast(Tensor, self.std)
+
+    def run_stages(self, x: Tensor, first: str, *, last: str = "") -> Tensor:
+        """Run the trunk from stage `first` to `last` (or its end) on what the stage before gave; "stem" takes a normalised image.
+
+        A frozen prefix is computed once and kept: `run_stages(normalise(x), "stem", last="layer2")`, then
+        `head(pool(run_stages(kept, "layer3")))` in each step.
+        """
+        names = list(self.trunk.stages())
+        for name in names[names.index(first) : names.index(last or names[-1]) + 1]:
+            x = self.trunk.stage(name, x)
+        return x
+
+    def parameter_groups(self) -> list[tuple[str, list[nn.Parameter]]]:
+        """(stage, its parameters that train) from the first stage to "head", for rates that grow with depth."""
+        return [*parameter_groups(self.trunk), ("head", list(self.head.parameters()))]
+
+
+def pool(maps: Tensor) -> Tensor:
+    """(B, E, h, w) -> (B, E), the mean over the map."""
+    return maps.mean((2, 3))
+
+
+def build(
+    net: Net, outputs: int, *, start: bool = True, weights: Path | None = None, bias: Sequence[float] | None = None
+) -> Network:
+    """The network of `net` with `outputs` logits, on the CPU and in training mode.
+
+    Args:
+        start: False leaves the spec's starting weights out, for a network whose own weights are loaded next.
+        weights: a file that takes the place of the spec's starting weights.
+        bias: `outputs` logits to begin with, such as the log of each class's share.
+
+    Raises:
+        RecipeError: the spec names something that does not exist or is not installed.
+        WeightsError: the starting weights are absent or do not fit.
+    """
+    spec = net.trunk
+    trunk = _room(spec).build_trunk(spec, weights=str(weights or spec.weights) if start else "")
+    head = Head(net.head, trunk.channels, outputs)
+    if bias is not None:
+        head.start_at(bias)
+    return Network(trunk, head)
+
+
+def _room(spec: ResNet | Pretrained) -> ModuleType:
+    try:
+        return importlib.import_module(f"{__package__}.{_ROOMS[type(spec)]}")
+    except ModuleNotFoundError as error:
+        raise RecipeError(f'{spec} needs {error.name}, which is not installed; run: pip install "resdx[zoo]"') from error

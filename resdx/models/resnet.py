@@ -1,0 +1,152 @@
+"""The residual network, with the key names of torchvision and timm, so that their weights load."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Self, cast
+
+from torch import Tensor, nn
+
+from .freeze import freeze, hold_frozen
+from .specs import STAGES, ResNet
+from .weights import find_published, load_trunk
+
+BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}  # in layer1 to layer4
+WIDTHS = (64, 128, 256, 512)
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's RGB in [0, 1]
+
+# ImageNet files of torchvision's first training recipe: the later one scores higher on ImageNet itself, but label smoothing
+# makes features transfer worse while they are frozen (Kornblith et al. 2021, "Why do better loss functions lead to ...").
+URL = "https://download.pytorch.org/models/"
+IMAGENET = {18: "resnet18-f37072fd.pth", 34: "resnet34-b627a593.pth", 50: "resnet50-0676ba61.pth", 101: "resnet101-63fe2227.pth"}
+
+
+class BasicBlock(nn.Module):
+    """Two 3x3 convolutions around an identity (or projected) shortcut."""
+
+    expansion = 1
+
+    def __init__(self, inputs: int, width: int, stride: int, downsample: nn.Module | None, stride_in: str) -> None:
+        super().__init__()
+        self.conv1 = _conv(inputs, width, 3, stride)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.conv2 = _conv(width, width, 3)
+        self.bn2 = nn.BatchNorm2d(width)
+        self.relu = nn.ReLU(inplace=True)
+        self.downsample = downsample
+
+    def forward(self, x: Tensor) -> Tensor:
+        shortcut = x if self.downsample is None else self.downsample(x)
+        y = self.relu(self.bn1(self.conv1(x)))
+        return cast(Tensor, self.relu(self.bn2(self.conv2(y)) + shortcut))
+
+
+class Bottleneck(nn.Module):
+    """1x1 down, 3x3, 1x1 up by 4, around the shortcut; `stride_in` says which convolution halves the map."""
+
+    expansion = 4
+
+    def __init__(self, inputs: int, width: int, stride: int, downsample: nn.Module | None, stride_in: str) -> None:
+        super().__init__()
+        self.conv1 = _conv(inputs, width, 1, stride if stride_in == "1x1" else 1)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.conv2 = _conv(width, width, 3, stride if stride_in == "3x3" else 1)
+        self.bn2 = nn.BatchNorm2d(width)
+        self.conv3 = _conv(width, width * self.expansion, 1)
+        self.bn3 = nn.BatchNorm2d(width * self.expansion)
+        self.relu = nn.ReLU(inplace=True)
+        self.downsample = downsample
+
+    def forward(self, x: Tensor) -> Tensor:
+        shortcut = x if self.downsample is None else self.downsample(x)
+        y = self.relu(self.bn1(self.conv1(x)))
+        y = self.relu(self.bn2(self.conv2(y)))
+        return cast(Tensor, self.relu(self.bn3(self.conv3(y)) + shortcut))
+
+
+class ResidualNetwork(nn.Module):
+    """The trunk `spec` describes, without pooling and head: (B, 3, H, W) normalised -> (B, channels, h, w).
+
+    It starts as He et al. 2015 (fan out), with every block an identity: the gamma of its last BatchNorm is zero (Goyal et al. 2017).
+    """
+
+    mean, std = MEAN, STD
+
+    def __init__(self, spec: ResNet) -> None:
+        super().__init__()
+        block = BasicBlock if spec.depth < 50 else Bottleneck
+        small = spec.stem == "3x3"
+        self.conv1 = _conv(3, 64, 3) if small else _conv(3, 64, 7, 2)
+        self.bn1 = nn.BatchNorm2d(64)
+        self.relu = nn.ReLU(inplace=True)
+        self.maxpool = nn.Identity() if small else nn.MaxPool2d(3, stride=2, padding=1)
+        inputs = 64
+        for name, width, blocks, stride in zip(STAGES[1:], WIDTHS, BLOCKS[spec.depth], (1, 2, 2, spec.last_stride), strict=True):
+            self.add_module(name, _layer(block, inputs, width, blocks, stride, spec.stride))
+            inputs = width * block.expansion
+        self.channels = inputs
+        self.frozen = ""
+        _start(self)
+        freeze(self, spec.frozen)
+
+    def stages(self) -> dict[str, tuple[nn.Module, ...]]:
+        """The modules of each stage, in order."""
+        return {"stem": (self.conv1, self.bn1)} | {name: (self.get_submodule(name),) for name in STAGES[1:]}
+
+    def stage(self, name: str, x: Tensor) -> Tensor:
+        """Run one stage."""
+        if name == "stem":
+            return cast(Tensor, self.maxpool(self.relu(self.bn1(self.conv1(x)))))
+        return cast(Tensor, self.get_submodule(name)(x))
+
+    def features(self, x: Tensor) -> Tensor:
+        """(B, 3, H, W) normalised -> (B, channels, h, w)."""
+        for name in STAGES:
+            x = self.stage(name, x)
+        return x
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.features(x)
+
+    def train(self, mode: bool = True) -> Self:
+        """Set training mode for all but the frozen stages."""
+        super().train(mode)
+        hold_frozen(self)
+        return self
+
+
+def build_trunk(spec: ResNet, *, weights: str) -> ResidualNetwork:
+    """The trunk of `spec`, started from `weights`: "" random, "imagenet", or a file. Raises WeightsError."""
+    trunk = ResidualNetwork(spec)
+    if weights == "imagenet":
+        file = IMAGENET[spec.depth]
+        load_trunk(trunk, find_published(file, url=URL + file))
+    elif weights:
+        load_trunk(trunk, Path(weights))
+    return trunk
+
+
+def _conv(inputs: int, outputs: int, size: int, stride: int = 1) -> nn.Conv2d:
+    return nn.Conv2d(inputs, outputs, size, stride, padding=size // 2, bias=False)
+
+
+def _layer(
+    block: type[BasicBlock | Bottleneck], inputs: int, width: int, blocks: int, stride: int, stride_in: str
+) -> nn.Sequential:
+    outputs = width * block.expansion
+    layers = nn.Sequential()
+    for _ in range(blocks):
+        project = stride != 1 or inputs != outputs
+        downsample = nn.Sequential(_conv(inputs, outputs, 1, stride), nn.BatchNorm2d(outputs)) if project else None
+        layers.append(block(inputs, width, stride, downsample, stride_in))
+        inputs, stride = outputs, 1
+    return layers
+
+
+def _start(trunk: nn.Module) -> None:
+    for module in trunk.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+    for module in trunk.modules():
+        if isinstance(module, (BasicBlock, Bottleneck)):
+            nn.init.zeros_((module.bn2 if isinstance(module, BasicBlock) else module.bn3).weight)
