@@ -126,17 +126,19 @@ def band(
 
 def resample(truth: Values, codes: Values, *, draws: int, seed: int) -> Iterator[Array]:
     """How often each case is drawn when persons are drawn with replacement within their stratum, a chunk (D, N) at a time."""
-    strata, persons = _strata(truth, codes), int(codes.max()) + 1
+    strata = _strata(truth, codes)
+    column = np.empty(int(codes.max()) + 1, np.intp)  # strata lie side by side while counting
+    column[np.concatenate(strata)] = np.arange(len(column))
     rng = np.random.default_rng(seed)
     step = max(1, CHUNK // len(codes))
     for start in range(0, draws, step):
-        size = min(step, draws - start)
-        counts = np.zeros((size, persons))
-        for members in strata:
-            picks = rng.integers(len(members), size=(size, len(members)))
-            cells = (picks + len(members) * np.arange(size)[:, None]).ravel()
-            counts[:, members] = np.bincount(cells, minlength=size * len(members)).reshape(size, -1)
-        yield counts[:, codes]
+        counts = np.empty((min(step, draws - start), len(column)))
+        edge = 0
+        for size in map(len, strata):
+            for row, picks in zip(counts, rng.integers(size, size=(len(counts), size)), strict=True):
+                row[edge : edge + size] = np.bincount(picks, minlength=size)
+            edge += size
+        yield np.take(counts, column[codes], axis=1)
 
 
 def persons_behind(metric: Metric, truth: Values, codes: Values) -> int:

@@ -79,12 +79,12 @@ def cumulative(truth: Values, score: Values, weights: Values | None = None) -> t
         raise DataError(f"{int(np.isnan(score).sum())} scores are not a number; repeat the prediction of these cases")
     order = np.argsort(-score, kind="stable")
     last = np.flatnonzero(np.append(np.diff(score[order]) != 0, True))  # the last place of each tie
-    weight, positive = _weights(weights, truth)[..., order], np.asarray(truth)[order] == 1
+    weight, positive = np.take(_weights(weights, truth), order, axis=-1), np.asarray(truth)[order] == 1
     out = []
     for mask in (positive, ~positive):
         total = np.zeros((*weight.shape[:-1], len(score) + 1))
         np.cumsum(weight * mask, axis=-1, out=total[..., 1:])
-        out.append(total if len(last) == len(score) else total[..., np.append(0, last + 1)])
+        out.append(total if len(last) == len(score) else np.take(total, np.append(0, last + 1), axis=-1))
     return out[0], out[1]
 
 
