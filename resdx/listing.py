@@ -36,6 +36,11 @@ HEADER = (
 YEARS = {"Y": 1.0, "M": 1 / 12, "W": 7 / 365.25, "D": 1 / 365.25}
 
 
+def home(root: Path) -> Path:
+    """The folder that paths are below: a table or .npz given as the data lies in it."""
+    return root.parent if root.is_file() else root
+
+
 def list_images(root: Path) -> tuple[list[str], list[Finding]]:
     """Image files below `root`, sorted, as paths with "/"; and a note on the files that were ignored."""
     if not root.is_dir():
@@ -80,7 +85,7 @@ def some(names: Iterable[str], count: int = 3) -> str:
     return ", ".join(names[:count]) + (" ..." if len(names) > count else "")
 
 
-def check_pattern(pattern: str | None, *, named: Sequence[str] = ()) -> None:
+def check_pattern(pattern: str | None, *, brackets: bool = True, named: Sequence[str] = ()) -> None:
     """Raises RecipeError for a pattern that does not compile, catches nothing, or names a group that is not among `named`."""
     if pattern is None:
         return
@@ -88,7 +93,7 @@ def check_pattern(pattern: str | None, *, named: Sequence[str] = ()) -> None:
         compiled = re.compile(pattern)
     except re.error as error:
         raise RecipeError(f"the pattern {pattern!r} is not a regular expression: {error}") from error
-    if not compiled.groups:
+    if brackets and not compiled.groups:
         raise RecipeError(f"the pattern {pattern!r} has no brackets; put what it shall catch in (...)")
     if named and (odd := sorted(set(compiled.groupindex) - set(named))):
         raise RecipeError(f"the pattern {pattern!r} names {odd[0]!r}; it may name {', '.join(named)}")

@@ -8,16 +8,30 @@ files and files that hold no image are ignored and counted.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
+
 from .cases import Case, Finding, Manifest
-from .listing import PARTS, check_pattern, close, list_images, open_up, some, with_groups
+from .errors import DataError, RecipeError
+from .listing import LAYOUTS, PARTS, age, check_pattern, close, home, list_images, open_up, search_all, sex, some, with_groups
 from .records import record
+from .steps.read import DICOM_SUFFIXES, file_kind, split_index
+from .tables import Table, find_column, find_table, joined, read_rows
+
+__all__ = ["DicomFolder", "FilenamePattern", "FolderPerClass", "ManifestCsv", "Npz", "Source", "Table", "detect"]
 
 Pairs = tuple[tuple[str, str], ...]
+
+MOST_CLASSES = 100  # more folders than this are persons or studies, not classes
+PATH_NAMES = ("path", "file", "filename", "filepath", "image", "imagename", "imageid", "imagepath", "img", "name", "id", "idcode")
+LABEL_NAMES = ("labels", "label", "class", "diagnosis", "dx", "target", "finding", "category", "grade", "level")
+GROUP_NAMES = ("group", "patient", "patientid", "person", "personid", "subject", "subjectid", "lesionid", "caseid")
+NAMED = ("label", "group", "source", "part", "view", "sex", "age")
 
 
 class Source(Protocol):
@@ -36,10 +50,12 @@ class FolderPerClass:
     `group` is a regular expression searched in the file name (in the path below the root when it holds a "/"); what
     its brackets catch, joined by "-", is the person. A file it misses is an error, since a wrong pattern invents or
     hides leaks. `rename` maps folder names to class names. One wrapper folder around all the rest is stepped into.
+    `tables` add what they know of the files (person, age, sex, view, source); the class stays the folder's.
     """
 
     group: str | None = None
     rename: Pairs = ()
+    tables: tuple[Table, ...] = ()
 
     def __post_init__(self) -> None:
         check_pattern(self.group)
@@ -55,8 +71,118 @@ class FolderPerClass:
             text = f"{len(loose)} images lie in no class folder and are left out: {some(loose)}"
             findings.append(Finding("files-without-class", "look", text, tuple(loose)))
         cases = with_groups(cases, self.group)
+        for table in self.tables:
+            rows, more = table.join(root, [case.path for case in cases])
+            cases = [joined(case, rows[case.path]) if case.path in rows else case for case in cases]
+            findings += more
         cases, more = open_up(root, cases)
         return close(root, cases, [*findings, *more])
+
+
+@record
+@dataclass(frozen=True)
+class FilenamePattern:
+    """Everything is in the name: a regular expression with the named groups label, group, source, part, view, sex, age.
+
+    It is searched in the file name, or in the path below the root when it holds a "/"; a file it misses is an error.
+    """
+
+    pattern: str
+    rename: Pairs = ()
+
+    def __post_init__(self) -> None:
+        check_pattern(self.pattern, named=NAMED)
+        if "label" not in re.compile(self.pattern).groupindex:
+            raise RecipeError(f"the pattern {self.pattern!r} has no (?P<label>...), so no file would have a class")
+
+    def scan(self, root: Path) -> Manifest:
+        files, findings = list_images(root)
+        rename = dict(self.rename)
+        cases = []
+        for file, match in search_all(self.pattern, files).items():
+            fact = {name: match.groupdict().get(name) or "" for name in NAMED}
+            labels = (rename.get(fact["label"], fact["label"]),) if fact["label"] else None
+            case = Case(id=file, path=file, labels=labels, group=fact["group"], source=fact["source"], view=fact["view"])
+            part = PARTS.get(fact["part"].lower(), "")
+            cases.append(replace(case, part=part, sex=sex(fact["sex"]), age=age(fact["age"])))
+        cases, more = open_up(root, cases)
+        return close(root, cases, [*findings, *more])
+
+
+@record
+@dataclass(frozen=True)
+class DicomFolder:
+    """DICOM files in any folders, whose class is the value of the header field `label` (a keyword: BodyPartExamined)."""
+
+    label: str
+    rename: Pairs = ()
+
+    def scan(self, root: Path) -> Manifest:
+        files, findings = list_images(root)
+        dicom = [Case(id=file, path=file) for file in files if file_kind(f"{root}/{file}") == "dicom"]
+        rename = dict(self.rename)
+        cases, more = open_up(root, dicom, label=self.label)
+        cases = [replace(case, labels=case.labels and tuple(rename.get(name, name) for name in case.labels)) for case in cases]
+        return close(root, cases, [*findings, *more])
+
+
+@record
+@dataclass(frozen=True)
+class ManifestCsv:
+    """A table in resdx's own columns (see cases.py): the one to bring your own data with."""
+
+    file: str = "manifest.csv"
+
+    def scan(self, root: Path) -> Manifest:
+        table = root if root.is_file() else root / self.file
+        whole = Manifest.read(table)
+        there = [case for case in whole.cases if (home(root) / split_index(case.path)[0]).is_file()]
+        gone = [case.path for case in whole.cases if not (home(root) / split_index(case.path)[0]).is_file()]
+        if not there:
+            raise DataError(
+                f"{table}: none of its {len(gone)} files is there (the first is {gone[0]!r}); paths start at {home(root)}"
+            )
+        text = f"{len(gone)} of {len(whole)} rows in {table.name} name a file that is not there: {some(gone)}"
+        findings = [Finding("rows-without-file", "look", text, figures={"count": len(gone)})] if gone else []
+        return close(home(root), there, findings)
+
+
+@record
+@dataclass(frozen=True)
+class Npz:
+    """One .npz in the MedMNIST layout: {train,val,test}_images and _labels (N, 1), or (N, K) of 0 and 1 for K labels.
+
+    `names` are the classes by number; without them they are "0", "1" ...
+    """
+
+    file: str = ""
+    names: tuple[str, ...] = ()
+
+    def scan(self, root: Path) -> Manifest:
+        path = root if root.is_file() else root / (self.file or _only_npz(root))
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                labels = {part: arrays[f"{part}_labels"] for part in ("train", "val", "test") if f"{part}_images" in arrays}
+        except (OSError, ValueError, KeyError, EOFError) as error:
+            raise DataError(
+                f"{path} is not an .npz in the MedMNIST layout ({error}); it needs train_images and train_labels"
+            ) from error
+        cases = [
+            Case(id=(place := f"{path.name}#{part}/{k}"), path=place, labels=answer, part=part)
+            for part, table in labels.items()
+            for k, answer in enumerate(self._answers(path, table))
+        ]
+        return close(path.parent, cases, [])
+
+    def _answers(self, path: Path, table: np.ndarray) -> Iterator[tuple[str, ...]]:
+        table = table.reshape(len(table), -1).astype(int)
+        several = table.shape[1] > 1
+        count = table.shape[1] if several else int(table.max(initial=0)) + 1
+        names = self.names or tuple(str(k) for k in range(count))
+        if len(names) < count:
+            raise DataError(f"{path} has {count} classes, but {len(names)} names are given; give one for each")
+        for row in table:
+            yield tuple(names[k] for k in np.flatnonzero(row)) if several else (names[row[0]],)
 
 
 def _class_and_part(files: Sequence[str]) -> dict[str, tuple[str, str]]:
@@ -73,3 +199,64 @@ def _class_and_part(files: Sequence[str]) -> dict[str, tuple[str, str]]:
         classes = [name for k, name in enumerate(inner) if k > 1 or name.lower() not in PARTS]
         out[file] = (classes[0] if classes else "", part)
     return out
+
+
+def _only_npz(root: Path) -> str:
+    found = sorted(path.name for path in root.glob("*.npz"))
+    if len(found) != 1:
+        raise DataError(f"{root} holds {len(found) or 'no'} .npz files ({some(found)}); name the one to read")
+    return found[0]
+
+
+def detect(root: Path) -> Source:
+    """The source for data that came without a recipe: what lies at `root` decides.
+
+    Raises:
+        DataError: nothing there, or no layout that resdx knows; the layouts that work are named.
+    """
+    if not root.exists():
+        raise DataError(f"{root} is not there")
+    if root.is_file():
+        return _detect_file(root)
+    if (root / "manifest.csv").is_file():
+        return ManifestCsv()
+    files, _findings = list_images(root)
+    if not files and any(root.glob("*.npz")):
+        return Npz()
+    if not files:
+        raise DataError(f"{root} holds no images; {LAYOUTS}")
+    classes = {name for name, _part in _class_and_part(files).values() if name}
+    if 2 <= len(classes) <= MOST_CLASSES:
+        return FolderPerClass()
+    if any(root.glob("*.csv")):
+        return _guess_table(root, "")
+    if len(classes) > MOST_CLASSES:
+        raise DataError(f"{root} has {len(classes)} folders, which look like persons rather than classes; {LAYOUTS}")
+    if files[0].lower().endswith(DICOM_SUFFIXES) or file_kind(f"{root}/{files[0]}") == "dicom":
+        raise DataError(f"{root} holds DICOM files without class folders; {LAYOUTS}, or a recipe with DicomFolder(label=KEYWORD)")
+    only = f"only one class ({classes.pop()})" if classes else "no class folders"
+    raise DataError(f"{root} holds {len(files)} images but {only}; {LAYOUTS}")
+
+
+def _detect_file(file: Path) -> Source:
+    kind = file.suffix.lower()
+    if kind == ".npz":
+        return Npz(file=file.name)
+    if kind not in (".csv", ".tsv"):
+        raise DataError(f"{file} is one file; {LAYOUTS}")
+    if {"path", "labels"} <= set(read_rows(file)[0]):
+        return ManifestCsv(file=file.name)
+    return _guess_table(file.parent, file.name)
+
+
+def _guess_table(root: Path, file: str) -> Table:
+    """A Table by the column names that people use."""
+    name, table = find_table(root, file)
+    row = read_rows(table)[0]
+    path, label = find_column(row, PATH_NAMES), find_column(row, LABEL_NAMES)
+    if not path or not label:
+        lacks = "file name" if not path else "class"
+        raise DataError(
+            f"{table}: no column is called like a {lacks} (there are {', '.join(row)}); rename them to path and labels"
+        )
+    return Table(file=name, path=path, label=label, group=find_column(row, GROUP_NAMES))
