@@ -1,0 +1,64 @@
+# Everything is installed into .venv here; pip takes packages from wherever it is set up to.
+PYTHON ?= python3
+VENV := .venv
+INSTALL := $(VENV)/bin/python -m pip install --quiet --constraint constraints.txt
+DEMO := demo
+TESTS ?= -n 2
+
+.PHONY: help demo test check lint wheel bench results clean
+
+help:
+	@echo 'make demo     install, draw films, run everything from scan to report'
+	@echo 'make test     run the tests'
+	@echo 'make check    format, lint, types and tests'
+	@echo 'make wheel    build the wheel and try it in an empty environment'
+	@echo 'make bench    measure speed'
+	@echo 'make results  repeat the published tables'
+	@echo 'make clean    remove what the other targets made'
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "$(PYTHON) is older than 3.11 or absent; choose another with make PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { \
+	  echo "$(PYTHON) cannot make environments; install its venv package (Debian, Ubuntu: apt install python3-venv)"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+# torch goes first and alone, so that the constraints choose its build and no other package does.
+$(VENV)/.core: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(INSTALL) torch
+	$(INSTALL) --editable .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.core
+	$(INSTALL) --editable '.[dev,zoo,dicom,nifti]'
+	@touch $@
+
+demo: $(VENV)/.core
+	rm -rf $(DEMO)
+	$(VENV)/bin/python -c 'from pathlib import Path; from resdx import phantoms; phantoms(Path("$(DEMO)/data"), persons=150)'
+	$(VENV)/bin/resdx run $(DEMO)/data --out $(DEMO)/run --set model.trunk.depth=18 --set size=64
+	@echo 'The report is $(CURDIR)/$(DEMO)/run/report.html'
+
+test: $(VENV)/.dev
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -q $(TESTS)
+
+lint: $(VENV)/.dev
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/mypy --strict resdx
+
+check: lint test
+
+wheel: $(VENV)/.dev
+	rm -rf build dist
+	$(VENV)/bin/python -m build --wheel --outdir dist . > /dev/null
+	bash tests/try_wheel.sh $(PYTHON) dist/resdx-*.whl
+
+bench: $(VENV)/.dev
+	$(VENV)/bin/python -m benchmarks.speed
+
+results: $(VENV)/.dev
+	$(VENV)/bin/python -m benchmarks.results
+
+clean:
+	rm -rf $(VENV) $(DEMO) build dist .mypy_cache .ruff_cache .pytest_cache resdx.egg-info
