@@ -1,9 +1,9 @@
 """How sure a figure is: the interval that fits the metric, the persons and the cases each of them has.
 
-Persons are resampled, never images. Fewer than 10 persons in a class: no interval. Shares (accuracy, sensitivity ...): Wilson's interval,
-with n divided by the design effect where persons have several cases. All right or all wrong: the exact bound on persons. Everything else:
-below 40 persons in the smallest class a t interval on the logit scale with the variance between persons; above, the percentiles of a
-bootstrap of persons, stratified by the classes each person has.
+Persons are resampled, never images. Fewer than 10 persons in a class: no interval. Shares (accuracy, sensitivity ...):
+Wilson's interval, with n divided by the design effect where persons have several cases. All right or all wrong: the exact
+bound on persons. Everything else: below 40 persons in the smallest class a t interval on the logit scale with the variance
+between persons; above, the percentiles of a bootstrap of persons, stratified by the classes each person has.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from scipy.stats import beta, norm, t
 from . import metrics
 from .errors import DataError
 from .metrics import Array, Estimate, Metric, Values
+
+Groups = Values | Sequence[str] | None  # the person of each case; None: one case a person
 
 LEVEL = 0.95
 FEWEST = 10  # persons in a class that an interval needs
@@ -40,7 +42,7 @@ _BIASED: frozenset[Metric] = frozenset((metrics.ece,))  # a draw is further off 
 
 
 def estimate(
-    metric: Metric, truth: Values, answer: Values, groups: Sequence[str] | None = None, *, draws: int = 2000, seed: int = 0
+    metric: Metric, truth: Values, answer: Values, groups: Groups = None, *, draws: int = 2000, seed: int = 0
 ) -> Estimate:
     """`metric` with the 95 % interval that fits it; `groups` names the person of each case (None: one case a person)."""
     return estimates({"it": metric}, truth, answer, groups, draws=draws, seed=seed)["it"]
@@ -50,7 +52,7 @@ def estimates(
     wanted: Mapping[str, Metric],
     truth: Values,
     answer: Values,
-    groups: Sequence[str] | None = None,
+    groups: Groups = None,
     *,
     draws: int = 2000,
     seed: int = 0,
@@ -80,7 +82,7 @@ def estimates(
     return {name: out[name] for name in wanted}
 
 
-def proportion(success: Values, groups: Values | Sequence[str] | None = None) -> Estimate:
+def proportion(success: Values, groups: Groups = None) -> Estimate:
     """A share of cases: Wilson's interval, n divided by the design effect where persons have several cases."""
     success = np.asarray(success, np.float64)
     codes = person_codes(groups, len(success))
@@ -109,7 +111,7 @@ def design_effect(success: Values, codes: Values) -> float:
 
 
 def band(
-    curve: Metric, truth: Values, answer: Values, groups: Sequence[str] | None = None, *, draws: int = 2000, seed: int = 0
+    curve: Metric, truth: Values, answer: Values, groups: Groups = None, *, draws: int = 2000, seed: int = 0
 ) -> tuple[Array, Array | None, Array | None]:
     """A curve of P points with its pointwise 95 % band (both None with too few persons): (P,), (P,), (P,)."""
     truth, answer = np.asarray(truth), np.asarray(answer)
@@ -149,7 +151,7 @@ def persons_behind(metric: Metric, truth: Values, codes: Values) -> int:
     return min(len(np.unique(codes[side])) for side in sides) if len(sides) > 1 else 0
 
 
-def person_codes(groups: Values | Sequence[str] | None, n: int) -> NDArray[np.intp]:
+def person_codes(groups: Groups, n: int) -> NDArray[np.intp]:
     """Persons as 0, 1, 2 ...; None makes each case a person of its own."""
     if groups is None:
         return np.arange(n)
