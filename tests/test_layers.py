@@ -15,8 +15,10 @@ errors
 records
 cases metrics
 intervals priors steps models
+paired
 listing
-sources tables tasks
+tables tasks
+sources
 losses calibration familiarity recipe
 recipes calibrate
 run split duplicates
@@ -44,7 +46,7 @@ def imported(path):
         if isinstance(node, ast.ImportFrom):
             start = inside(path)[: -node.level] if node.level else ()
             module = (*start, *(node.module or "").split(".")) if node.module else start
-            yield from ((node.lineno, (*module, alias.name)[1]) for alias in node.names if module[0] == "resdx")
+            yield from {(node.lineno, (*module, alias.name)[1]) for alias in node.names if module[0] == "resdx"}
         elif isinstance(node, ast.Import):
             yield from ((node.lineno, alias.name) for alias in node.names if alias.name.split(".")[0] == "resdx")
 
