@@ -248,17 +248,24 @@ def precision_curve(truth: Values, answer: Values, weights: Values | None = None
 
 
 def macro_auroc(truth: Values, answer: Values, weights: Values | None = None) -> Array:
-    """Mean AUROC of each class against the rest; `truth` (N,) classes, or (N, K) of 1, 0 and NaN (not assessed).
+    """Mean AUROC of each class against the rest; `truth` (N,) classes, or (N, K) of 1, 0 and NaN (not assessed)."""
+    return _over_classes(auroc, truth, answer, weights)
 
-    Classes without both kinds of cases are left out.
-    """
+
+def label_f1(truth: Values, answer: Values, weights: Values | None = None) -> Array:
+    """Mean F1 over labels that are decided each on its own: truth (N, K) of 1, 0 and NaN (not assessed), decided (N, K)."""
+    return _over_classes(f1, truth, answer, weights)
+
+
+def _over_classes(metric: Metric, truth: Values, answer: Values, weights: Values | None) -> Array:
+    """Mean of a metric over classes, without those that lack positive or negative cases."""
     truth = np.asarray(truth)
     columns = truth if truth.ndim == 2 else (truth[:, None] == np.arange(answer.shape[1])).astype(float)
     each = []
-    for column, score in zip(columns.T, answer.T, strict=True):
+    for column, one in zip(columns.T, answer.T, strict=True):
         known = ~np.isnan(column)
         if len(np.unique(column[known])) == 2:
-            each.append(auroc(column[known], score[known], None if weights is None else weights[..., known]))
+            each.append(metric(column[known], one[known], None if weights is None else weights[..., known]))
     return np.asarray(np.mean(each, axis=0) if each else np.nan)
 
 
