@@ -115,6 +115,8 @@ def conformal_limit(scores: ArrayLike, weights: ArrayLike, level: float = 0.90) 
     the ordinary split-conformal quantile. It needs G >= level / (1 - level): 9 persons for 0.90, 19 for 0.95.
     """
     score, weight = np.asarray(scores, float), np.asarray(weights, float)
+    if score.ndim != 1 or score.shape != weight.shape or np.isnan(score).any():
+        raise DataError(f"scores of shape {score.shape} and weights of shape {weight.shape} must be one number a case, none NaN")
     order = np.argsort(score, kind="stable")
     mass = np.cumsum(weight[order])
     reached = mass >= level * (round(float(weight.sum())) + 1) - EPSILON
@@ -228,12 +230,13 @@ def _points_of(name: str, p: Floats, truth: Floats, person: Persons) -> list[Ope
 
     Thresholds lie between neighbouring probabilities, so that an engine that rounds differently decides the same.
     """
-    having, lacking = truth == 1, truth == 0
+    known = ~np.isnan(truth)
+    p, person, having, lacking = p[known], person[known], truth[known] == 1, truth[known] == 0
     persons = len(np.unique(person[having])), len(np.unique(person[lacking]))
     if not all(persons):
         return []
     weight = _weights(person, having) / persons[0] + _weights(person, lacking) / persons[1]
-    sensitivity, fall_out = cumulative(truth, p, weight)
+    sensitivity, fall_out = cumulative(having, p, weight)
     values = np.unique(p)[::-1]
     thresholds = np.concatenate([[np.nextafter((values[0] + 1) / 2, 2)], (values[1:] + values[:-1]) / 2, [0.0]])
     youden = sensitivity - fall_out

@@ -21,9 +21,9 @@ DIRECTIONS = 64  # principal directions of the embedding that are kept
 class Familiarity:
     """How far an embedding lies from those of the training cases.
 
-    The distance has no unit and is about 1.4 for a training case: the root of two means that are 1 each on train, the
-    squared Mahalanobis distance a direction within the leading `directions`, and the squared length of what they leave
-    over. It does not change when all embeddings are shifted, turned or scaled alike.
+    The distance has no unit: it is the root of the sum of the squared Mahalanobis distance a direction, within the leading
+    `directions`, and the squared length of what they leave over, in multiples of its mean; each is about 1 on the training
+    cases. It does not change when all embeddings are shifted, turned or scaled alike.
     """
 
     mean: Array  # (E,)

@@ -37,6 +37,8 @@ def estimate_prior(probabilities: ArrayLike, from_prior: ArrayLike, weights: Arr
     p = _check_distribution(probabilities)
     start = _check_prior(from_prior, p.shape[1], positive=True)
     weight = np.ones(len(p)) if weights is None else np.asarray(weights, float)
+    if weight.shape != (len(p),) or not (weight >= 0).all() or not weight.any():
+        raise DataError(f"{len(p)} cases need {len(p)} weights of 0 or more, not all 0; person_weights gives them")
     likelihood, prior = p / start, start
     for _ in range(10_000):
         joint = likelihood * prior
