@@ -19,6 +19,7 @@ class Trunk(Protocol):
 
     channels: int
     frozen: str
+    folded: bool  # BatchNorm was folded into the convolutions: give it back (`batchnorm.rebatchnorm`) before training
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     training: bool

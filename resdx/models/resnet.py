@@ -67,7 +67,7 @@ class Bottleneck(nn.Module):
 class ResidualNetwork(nn.Module):
     """The trunk `spec` describes, without pooling and head: (B, 3, H, W) normalised -> (B, channels, h, w).
 
-    It starts as He et al. 2015 (fan out), with every block an identity: the gamma of its last BatchNorm is zero (Goyal et al. 2017).
+    It starts as He et al. 2015 say (fan out), and every block as the identity: its last BatchNorm's gamma is 0 (Goyal et al. 2017).
     """
 
     mean, std = MEAN, STD
@@ -85,7 +85,7 @@ class ResidualNetwork(nn.Module):
             self.add_module(name, _layer(block, inputs, width, blocks, stride, spec.stride))
             inputs = width * block.expansion
         self.channels = inputs
-        self.frozen = ""
+        self.frozen, self.folded = "", False
         _start(self)
         freeze(self, spec.frozen)
 

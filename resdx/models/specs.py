@@ -53,7 +53,10 @@ class ResNet:
 @record
 @dataclass(frozen=True)
 class Pretrained:
-    """A comparator from timm by its `name` (extra `zoo`); `weights` and `frozen` as for ResNet, with "all" or the net's own stages."""
+    """A comparator from timm by its `name` (extra `zoo`).
+
+    `weights` and `frozen` are as for ResNet; the stages are the network's own: "block1" and so on, where it is a plain chain.
+    """
 
     name: str
     weights: str = ""

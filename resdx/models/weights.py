@@ -46,7 +46,7 @@ def find_published(file: str, *, url: str = "", sha256: str = "") -> Path:
         raise WeightsError(f"RESDX_WEIGHTS is {folder}, which is not a folder; name the folder that holds the weights")
     for place in (Path(folder) if folder else cache_folder(), cache_folder()):
         if (path := place / file).is_file():
-            _check_hash(path, expected)
+            check_hash(path, expected)
             return path
     advice = f"get {file} elsewhere and put it into {cache_folder()}, or name it with --weights FILE"
     if not url:
@@ -71,7 +71,7 @@ def _download(url: str, path: Path, expected: str, advice: str) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         with urllib.request.urlopen(url, timeout=TIMEOUT) as answer, part.open("wb") as file:
             shutil.copyfileobj(answer, file, CHUNK)
-        _check_hash(part, expected, name=path.name)
+        check_hash(part, expected, name=path.name)
         part.replace(path)
     except (OSError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", None) or error
@@ -83,7 +83,8 @@ def _download(url: str, path: Path, expected: str, advice: str) -> Path:
     return path
 
 
-def _check_hash(path: Path, expected: str, name: str = "") -> None:
+def check_hash(path: Path, expected: str, name: str = "") -> None:
+    """Raise WeightsError unless the sha256 of `path` begins with `expected` and is the one seen before for `name`."""
     name = name or path.name
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
@@ -92,9 +93,10 @@ def _check_hash(path: Path, expected: str, name: str = "") -> None:
         seen: dict[str, str] = read_json(ledger) if ledger.is_file() else {}
     except RunError as error:
         raise WeightsError(f"{ledger}, the list of hashes seen, is broken; delete it") from error
-    if not digest.startswith(expected) or seen.get(name, digest) != digest:
+    wanted = seen.get(name, expected)
+    if not (digest.startswith(expected) and digest.startswith(wanted)):
         raise WeightsError(
-            f"{path} is not the published {name}: its sha256 is {digest}, not {seen.get(name, expected)}; delete it and fetch it again"
+            f"{path} is not the published {name}: its sha256 is {digest}, not {wanted}; delete it and fetch it again"
         )
     if name not in seen:
         try:
@@ -142,11 +144,14 @@ def load_state(module: nn.Module, path: Path) -> None:
 
 def load_trunk(trunk: nn.Module, path: Path) -> None:
     """As `load_state`, for a trunk: a classifier's own head (`fc.*`, or `head.*` beside `trunk.*`) is left out."""
-    state = read_state(path)
-    if any(key.startswith("trunk.") for key in state):
-        state = {key: value for key, value in state.items() if not key.startswith("head.")}
-        state = {key.removeprefix("trunk."): value for key, value in state.items()}
+    state = trunk_of(read_state(path))
     fill(trunk, {key: value for key, value in state.items() if not key.startswith("fc.")}, str(path))
+
+
+def trunk_of(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The trunk's tensors where `state` is a whole network of ours, else `state` itself."""
+    ours = {key.removeprefix("trunk."): value for key, value in state.items() if key.startswith("trunk.")}
+    return ours or state
 
 
 def fill(module: nn.Module, state: Mapping[str, Tensor], origin: str) -> None:
@@ -157,13 +162,12 @@ def fill(module: nn.Module, state: Mapping[str, Tensor], origin: str) -> None:
             if key.endswith("num_batches_tracked"):
                 continue  # files from before PyTorch 0.4.1 have none
             raise WeightsError(f"{origin} has no tensor {key} {tuple(value.shape)}; it belongs to another network")
-        if state[key].shape != value.shape:
-            raise WeightsError(
-                f"{origin}: {key} is {tuple(state[key].shape)}, but the network takes {tuple(value.shape)}; it belongs to another network"
-            )
+        given, taken = tuple(state[key].shape), tuple(value.shape)
+        if given != taken:
+            raise WeightsError(f"{origin}: {key} is {given}, but the network takes {taken}; it belongs to another network")
     if extra := [key for key in state if key not in wanted]:
         raise WeightsError(
-            f"{origin}: {extra[0]} {tuple(state[extra[0]].shape)} has no place in the network; the file belongs to another network"
+            f"{origin}: {extra[0]} {tuple(state[extra[0]].shape)} has no place in the network; it belongs to another network"
         )
     module.load_state_dict(dict(state), strict=False)
 
