@@ -118,7 +118,8 @@ class Calibration:
         """(label, flags) for each case; `distance` is that of Familiarity, where there is one.
 
         One class or grade a case: the label is the only member of the conformal set, where `choose` picks it too; else
-        None, for a person to judge, flagged "unsure" or "no-class-fits".
+        None, for a person to judge, flagged "unsure" or "no-class-fits". A model that is right more often than `level` rules
+        out every class of about 1 - level of the cases, those between its classes: a higher level refers fewer.
 
         Several labels: the label is the tuple of classes that are surely present. Each class for which neither or both
         of present and absent fit is flagged "unsure:NAME", one that calib could not settle "not-judged:NAME". The label
