@@ -9,12 +9,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import pydicom
-from pydicom.errors import InvalidDicomError
-
 from .cases import Case, Finding, Manifest
 from .errors import DataError, RecipeError
-from .steps.read import count_images, file_kind
+from .steps.read import count_slices, file_kind, read_header
 
 PARTS = {
     "train": "train",
@@ -31,7 +28,7 @@ LAYOUTS = (
 )
 HEADER = (
     *("PatientID", "InstitutionName", "StationName", "PatientSex", "PatientAge", "ViewPosition"),
-    *("NumberOfFrames", "Rows"),
+    *("NumberOfFrames", "Rows", "SOPClassUID"),
 )
 YEARS = {"Y": 1.0, "M": 1 / 12, "W": 7 / 365.25, "D": 1 / 365.25}
 
@@ -131,8 +128,7 @@ def open_up(root: Path, cases: Iterable[Case], *, label: str = "") -> tuple[list
     for case in cases:
         kind = file_kind(f"{root}/{case.path}")
         if kind == "nifti":
-            count = count_images(f"{root}/{case.path}")
-            out += _numbered(replace(case, group=case.group or case.path), count)
+            out += _numbered(replace(case, group=case.group or case.path), count_slices(f"{root}/{case.path}"))
         elif kind == "dicom":
             opened = _from_header(root, case, label)
             out += opened
@@ -150,11 +146,11 @@ def _numbered(case: Case, count: int) -> list[Case]:
 
 def _from_header(root: Path, case: Case, label: str) -> list[Case]:
     try:
-        header = pydicom.dcmread(
-            f"{root}/{case.path}", specific_tags=[*HEADER, *([label] if label else [])], stop_before_pixels=True
-        )
-    except (InvalidDicomError, OSError, ValueError, KeyError, EOFError):
+        header = read_header(f"{root}/{case.path}", [*HEADER, *([label] if label else [])])
+    except DataError:
         return [case]  # reading its pixels will fail too, and the audit lists it
+    if "SOPClassUID" not in header:
+        return [case]
 
     def cell(keyword: str) -> str:
         return str(header.get(keyword) or "").strip()

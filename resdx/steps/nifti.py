@@ -19,7 +19,7 @@ def depth(file: str) -> int:
 
 
 def volume(file: str) -> tuple[NDArray[np.float32], float, float]:
-    """The volume as float32 (X, Y, Z) running left to right, back to front, foot to head, with its smallest and largest value."""
+    """The volume as float32 (X, Y, Z) that grow to the patient's right, front and head, with its smallest and largest value."""
     return _volume(file, Path(file).stat().st_mtime_ns)
 
 

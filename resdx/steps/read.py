@@ -7,7 +7,7 @@ A path may end in `#index` where one file holds many images: `scan.tif#2` (frame
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -87,7 +87,7 @@ class ReadDicom:
     def __call__(self, path: str) -> Pixels:
         file, index = split_index(path)
         with _reading(file, "a DICOM image"):
-            dataset = pydicom.dcmread(file, force=file_kind(file) == "dicom")
+            dataset = pydicom.dcmread(file, force=True)  # old files lack the 128 + 4 bytes at the start
             _check_pixels(file, dataset)
             frames = int(dataset.get("NumberOfFrames") or 1)
             if frames > 1 and not index:
@@ -126,7 +126,7 @@ class ReadNifti:
             raise DataError(f"{file} is a volume; name a slice, such as {Path(file).name}#0")
         number = _frame(path, index, 0)
         with _reading(file, "a NIfTI volume"):
-            volume, low, high = _optional("nifti").volume(file)  # (X, Y, Z), right to left, back to front, foot to head
+            volume, low, high = _optional("nifti").volume(file)  # (X, Y, Z): to the right, the front, the head
         if number >= volume.shape[2]:
             raise DataError(f"{file} has {volume.shape[2]} slices, counted from 0, so there is no slice {number}")
         low, high = (low, high) if self.low is None or self.high is None else (self.low, self.high)
@@ -159,16 +159,16 @@ def file_kind(file: str) -> str:
         return ""  # the reader itself will say what is wrong
 
 
-def count_images(file: str) -> int:
-    """Images in a DICOM file or NIfTI volume, from its header; 1 for any other kind."""
-    kind = file_kind(file)
-    if kind == "nifti":
-        with _reading(file, "a NIfTI volume"):
-            return int(_optional("nifti").depth(file))
-    if kind == "dicom":
-        with _reading(file, "a DICOM image"):
-            return int(pydicom.dcmread(file, force=True, specific_tags=["NumberOfFrames"]).get("NumberOfFrames") or 1)
-    return 1
+def count_slices(file: str) -> int:
+    """Axial slices of a NIfTI volume, from its header."""
+    with _reading(file, "a NIfTI volume"):
+        return int(_optional("nifti").depth(file))
+
+
+def read_header(file: str, keywords: Sequence[str]) -> pydicom.Dataset:
+    """The named fields of a DICOM file, its pixels left unread."""
+    with _reading(file, "a DICOM file"):
+        return pydicom.dcmread(file, stop_before_pixels=True, specific_tags=list(keywords), force=True)
 
 
 def _read_picture(file: str, frame: int, white16: float) -> Pixels:
@@ -225,7 +225,7 @@ def _display(dataset: pydicom.Dataset, stored: NDArray[Any], frame: int) -> Pixe
     else:
         inside = values[~padding] if not padding.all() else values
         if not np.isfinite(inside).all():
-            raise DataError("it holds values that are not finite")
+            raise ValueError("it holds values that are not finite")
         shown = _stretch(np.where(padding, inside.min(), values), float(inside.min()), float(inside.max()))
     if dataset.PhotometricInterpretation == "MONOCHROME1":
         shown = 1 - shown
@@ -256,7 +256,7 @@ def _display_range(dataset: pydicom.Dataset) -> tuple[float, float]:
 
 def _decoder_advice(dataset: pydicom.Dataset) -> str:
     syntax = dataset.file_meta.get("TransferSyntaxUID") if hasattr(dataset, "file_meta") else None
-    if syntax is None or not syntax.is_compressed:
+    if syntax is None or (syntax.is_transfer_syntax and not syntax.is_compressed):
         return "copy the file again"
     return f'it is stored as {syntax.name}: pip install "resdx[dicom]" adds decoders; if they are there, copy the file again'
 
