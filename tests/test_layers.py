@@ -19,7 +19,7 @@ paired
 listing
 tables tasks
 sources
-losses calibration familiarity recipe
+losses calibration familiarity recipe scoring
 recipes calibrate
 run split duplicates
 audit

@@ -20,7 +20,9 @@ bin=$place/empty/bin
 "$bin/resdx" --help > /dev/null
 "$bin/python" - <<'PYTHON'
 from pathlib import Path
+
 import resdx
+
 assert "site-packages" in resdx.__file__, resdx.__file__
 resdx.phantoms(Path("films"), persons=40, size=48, copies=1)
 PYTHON
