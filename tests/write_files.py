@@ -1,4 +1,4 @@
-"""Real files for the tests of reading and scanning, written into a temporary folder."""
+"""Real files for the tests of reading and scanning, written into a temporary folder, and short looks at what a scan made of them."""
 
 from __future__ import annotations
 
@@ -10,12 +10,31 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
+from resdx.cases import Finding, Manifest
+
 
 def write_picture(path: Path, value: int = 100) -> Path:
     """A small grey picture; its folder is made."""
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new("L", (4, 3), value).save(path)
     return path
+
+
+def pictures(root: Path, *names: str) -> Path:
+    """Small grey pictures below `root`."""
+    for name in names:
+        write_picture(root / name)
+    return root
+
+
+def finding(manifest: Manifest, code: str) -> Finding | None:
+    """The finding of that code, if there is one."""
+    return next((found for found in manifest.findings if found.code == code), None)
+
+
+def labels(manifest: Manifest) -> dict[str, str | None]:
+    """Case id -> labels joined by |, None where not assessed."""
+    return {case.id: "|".join(case.labels) if case.labels is not None else None for case in manifest.cases}
 
 
 def write_dicom(path: Path, stored: NDArray[Any], **fields: Any) -> Path:
