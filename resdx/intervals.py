@@ -12,8 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit, logit
-from scipy.stats import beta, norm, t
+from scipy.special import expit, logit, ndtr, ndtri, stdtrit
 
 from . import metrics
 from .errors import DataError
@@ -95,9 +94,9 @@ def proportion(success: Values, groups: Groups = None) -> Estimate:
     if share in (0.0, 1.0):
         return _exact(share, persons, persons, 0.0)
     if persons == n:
-        return Estimate(share, *_wilson(share, n, float(norm.ppf((1 + LEVEL) / 2))), n, "Wilson's interval")
+        return Estimate(share, *_wilson(share, n, float(ndtri((1 + LEVEL) / 2))), n, "Wilson's interval")
     effect = design_effect(success, codes)
-    low, high = _wilson(share, n / effect, float(t.ppf((1 + LEVEL) / 2, persons - 1)))
+    low, high = _wilson(share, n / effect, float(stdtrit(persons - 1, (1 + LEVEL) / 2)))
     return Estimate(share, low, high, persons, f"Wilson's interval, {n} cases of {persons} persons, design effect {effect:.2f}")
 
 
@@ -241,7 +240,7 @@ def _settled(metric: Metric, value: float, few: int, persons: int) -> Estimate |
 
 def _exact(value: float, few: int, persons: int, lowest: float) -> Estimate:
     """Clopper and Pearson's bound when all of `few` persons are right, or all wrong."""
-    bound = float(beta.ppf((1 - LEVEL) / 2, few, 1))
+    bound = ((1 - LEVEL) / 2) ** (1 / few)
     reach = (1 - lowest) * (1 - bound)
     note = f"all {'right' if value == 1 else 'wrong or zero'}: exact bound on {few} persons"
     return Estimate(value, value - reach if value == 1 else value, value if value == 1 else value + reach, persons, note)
@@ -253,7 +252,7 @@ def _student(value: float, error: float, freedom: float, persons: int, limits: t
         return Estimate(value, None, None, persons, "no interval: the persons do not differ")
     lowest, width = limits[0], limits[1] - limits[0]
     share = (value - lowest) / width
-    reach = float(t.ppf((1 + LEVEL) / 2, freedom)) * error / width / (share * (1 - share))
+    reach = float(stdtrit(freedom, (1 + LEVEL) / 2)) * error / width / (share * (1 - share))
     low, high = (lowest + width * float(expit(logit(share) + side * reach)) for side in (-1, 1))
     return Estimate(value, low, high, persons, note)
 
@@ -270,7 +269,7 @@ def _range(metric: Metric) -> tuple[float, float]:
 
 def _tails(few: int) -> tuple[float, float]:
     """Percentiles to read off: a little outside 2.5 and 97.5, as a t interval is outside a normal one (Hesterberg 2015)."""
-    tail = float(norm.cdf(-((few / (few - 1)) ** 0.5) * t.ppf((1 + LEVEL) / 2, few - 1)))
+    tail = float(ndtr(-((few / (few - 1)) ** 0.5) * stdtrit(few - 1, (1 + LEVEL) / 2)))
     return tail, 1 - tail
 
 

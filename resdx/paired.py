@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import binom, norm, rankdata, t
+from scipy.special import bdtr, ndtri, stdtr, stdtrit
 
 from . import metrics
 from .errors import DataError
@@ -71,7 +71,9 @@ def mcnemar(truth: Values, first: Values, second: Values, groups: Groups = None,
     ours, theirs = first == truth, second == truth
     won, lost = int((ours & ~theirs).sum()), int((theirs & ~ours).sum())
     fewer, split = min(won, lost), won + lost
-    p = min(1.0, 2 * float(binom.cdf(fewer, split, 0.5)) - (0.0 if exact else float(binom.pmf(fewer, split, 0.5))))
+    # bdtr is the chance of at most so many heads in `split` throws of a fair coin
+    tail = float(bdtr(fewer, split, 0.5))
+    p = min(1.0, 2 * tail if exact else tail + (float(bdtr(fewer - 1, split, 0.5)) if fewer else 0.0))
     difference = _difference_of_shares(won, lost, len(truth))
     name = "McNemar, exact" if exact else "McNemar, mid-p"
     return Comparison(name, float(ours.mean()), float(theirs.mean()), difference, 1.0 if split == 0 else p)
@@ -84,7 +86,7 @@ def permutation(
     truth = _checked(truth, first, second)
     codes = person_codes(groups, len(truth))
     if metric in _ORDER:
-        first, second = rankdata(first), rankdata(second)
+        first, second = _ranks(first), _ranks(second)
     ours, theirs = float(metric(truth, first)), float(metric(truth, second))
     rng = np.random.default_rng(seed)
     as_far = 0
@@ -120,11 +122,11 @@ def _areas(test: str, truth: Values, first: Values, second: Values, codes: Value
     if error == 0:
         note = "no interval: the two models order the cases alike"
         return Comparison(test, ours, theirs, Estimate(gap, None, None, persons, note), 1.0 if gap == 0 else None)
-    law = norm() if normal else t(freedom)
-    reach = float(law.ppf((1 + LEVEL) / 2)) * error
+    freedom = np.inf if normal else freedom
+    reach = float(stdtrit(freedom, (1 + LEVEL) / 2)) * error
     note = f"{test}, standard error {error:.4f}"
     return Comparison(
-        test, ours, theirs, Estimate(gap, gap - reach, gap + reach, persons, note), 2 * float(law.sf(abs(gap) / error))
+        test, ours, theirs, Estimate(gap, gap - reach, gap + reach, persons, note), 2 * float(stdtr(freedom, -abs(gap) / error))
     )
 
 
@@ -134,8 +136,14 @@ def _difference_of_shares(won: int, lost: int, n: int) -> Estimate:
         return Estimate((won - lost) / n, None, None, n, too_few(n))
     more, less, total = won + 0.5, lost + 0.5, n + 2
     middle = (more - less) / total
-    reach = float(norm.ppf((1 + LEVEL) / 2)) * ((more + less) / total - middle**2) ** 0.5 / total**0.5
+    reach = float(ndtri((1 + LEVEL) / 2)) * ((more + less) / total - middle**2) ** 0.5 / total**0.5
     return Estimate((won - lost) / n, max(-1.0, middle - reach), min(1.0, middle + reach), n, "Agresti and Min's interval")
+
+
+def _ranks(score: Values) -> Values:
+    """Middle ranks of scores."""
+    ordered = np.sort(score)
+    return (np.searchsorted(ordered, score, "left") + np.searchsorted(ordered, score, "right")) / 2
 
 
 def _checked(truth: Values, first: Values, second: Values) -> Values:
