@@ -84,14 +84,14 @@ def test_variance_of_a_clustered_auroc_equals_the_definition(seed):
 
 
 def test_few_persons_get_a_t_interval_and_many_the_percentiles():
-    few, many = (estimate(metrics.auroc, *sample(1, persons)) for persons in (30, 200))
+    few, many = (estimate(metrics.auroc, *sample(1, persons)) for persons in (30, 400))
     assert "t interval" in few.note and "percentiles" in many.note
     assert few.low < few.value < few.high < 1 and many.high - many.low < few.high - few.low
 
 
 def test_percentiles_agree_with_the_analytic_interval_for_many_persons():
     truth, score, person = sample(2, 600)
-    found, analytic = estimate(metrics.auroc, truth, score, person), intervals._auroc_with_few(truth, score, person)
+    found, analytic = estimate(metrics.auroc, truth, score, person), intervals._area(truth, score, person)
     assert (found.low, found.high) == pytest.approx((analytic.low, analytic.high), abs=0.01)
 
 
