@@ -96,13 +96,13 @@ class Finding:
 class Prediction:
     """The answer for one case.
 
-    `probabilities` are calibrated, by class. `label=None` refers the case to a person, and `flags` say why. `conformal`
+    `probabilities` are calibrated, by class; `label` is a tuple where several may be present. `label=None` refers the case to a person, and `flags` say why. `conformal`
     is the set of classes that cannot be ruled out at the stated level.
     """
 
     case: str
     probabilities: Mapping[str, float]
-    label: str | None
+    label: str | tuple[str, ...] | None
     conformal: tuple[str, ...] = ()
     flags: tuple[str, ...] = ()
     boxes: tuple[Box, ...] = ()

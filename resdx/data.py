@@ -1,0 +1,136 @@
+"""Prepared pictures: read and prepared once a data set, kept as one uint8 memory map in the store's cache."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+from numpy.lib.format import open_memmap
+from numpy.typing import NDArray
+
+from .cases import Manifest
+from .errors import DataError, ResdxError, RunError
+from .recipe import Recipe
+from .records import read_json, to_record, write_json
+
+CHUNK = 64  # cases a task: large enough that handing over costs nothing, small enough for a smooth bar
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Pictures as uint8 (N, S, S, C), C = 1 when every one is grey, and the row of each case; failures have no row."""
+
+    images: NDArray[np.uint8]
+    row: Mapping[str, int]
+    failures: tuple[tuple[str, str], ...]
+
+    def rows(self, ids: Sequence[str]) -> NDArray[np.int64]:
+        """Rows of cases, for `images[rows]`."""
+        return np.array([self.row[case] for case in ids], np.int64)
+
+
+def prepare_image(path: str, recipe: Recipe) -> NDArray[np.uint8]:
+    """One picture as the network gets it: (S, S, C) uint8, rounded. Raises DataError when it cannot be read."""
+    image = recipe.read(path)
+    for step in recipe.prepare:
+        image = step(image)
+    if not np.isfinite(image).all():
+        raise DataError(f"{path}: holds values that are not finite after {type(recipe.prepare[-1]).__name__}; check the file")
+    return np.asarray(np.round(image * 255), np.uint8)
+
+
+def prepare(
+    manifest: Manifest,
+    recipe: Recipe,
+    cache: Path,
+    *,
+    content: Mapping[str, str],
+    skip: Collection[str] = (),
+    progress: Callable[[int], None] | None = None,
+) -> Prepared:
+    """Read and prepare every case with all cores, or open what an earlier run prepared from the same files.
+
+    Args:
+        cache: folder for all prepared sets
+        content: sha256 of each case's file, so that a changed file is prepared again
+        skip: cases already known to be unreadable
+        progress: called with the number of cases done
+
+    Raises:
+        RunError: the cache cannot be written (full disk, no right); nothing half-written is left.
+    """
+    folder = cache / _key(manifest, recipe, content)
+    if not (folder / "index.json").exists():
+        _fill(folder, manifest, recipe, set(skip), progress or (lambda done: None))
+    index = read_json(folder / "index.json")
+    return Prepared(
+        images=np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False),
+        row={case: i for i, case in enumerate(index["cases"])},
+        failures=tuple((case, reason) for case, reason in index["failures"]),
+    )
+
+
+def _key(manifest: Manifest, recipe: Recipe, content: Mapping[str, str]) -> str:
+    files = [(case.id, case.path, content.get(case.id, "")) for case in manifest.cases]
+    steps = [to_record(recipe.read), to_record(recipe.prepare)]
+    return hashlib.sha256(json.dumps([str(manifest.root), files, steps]).encode()).hexdigest()[:24]
+
+
+def _fill(folder: Path, manifest: Manifest, recipe: Recipe, skip: set[str], progress: Callable[[int], None]) -> None:
+    wanted = [case for case in manifest.cases if case.id not in skip]
+    if not wanted:
+        raise DataError(f"none of the {len(manifest)} files below {manifest.root} can be read; see failures.csv")
+    part = folder.with_name(f".{folder.name}.{os.getpid()}.part")  # its own place, so that two runs cannot mix
+    chunks = [wanted[i : i + CHUNK] for i in range(0, len(wanted), CHUNK)]
+    jobs = (joblib.delayed(_prepare_chunk)(str(manifest.root), [case.path for case in chunk], recipe) for chunk in chunks)
+    try:
+        part.mkdir(parents=True, exist_ok=True)
+        wide = open_memmap(part / "wide.npy", "w+", np.uint8, (len(wanted), recipe.size, recipe.size, 3))
+        ids: list[str] = []
+        failures: list[tuple[str, str]] = []
+        colour, done = False, 0
+        for chunk, answers in zip(chunks, joblib.Parallel(n_jobs=-1, return_as="generator")(jobs), strict=True):
+            for case, answer in zip(chunk, answers, strict=True):
+                if isinstance(answer, str):
+                    failures.append((case.id, answer))
+                    continue
+                wide[len(ids)] = answer
+                colour = colour or answer.shape[2] == 3
+                ids.append(case.id)
+            done += len(chunk)
+            progress(done)
+        if not ids:
+            raise DataError(f"none of the {len(wanted)} files below {manifest.root} can be prepared; first: {failures[0][1]}")
+        # A grey set is kept with one channel: a third of the memory and of the reading.
+        images = open_memmap(part / "images.npy", "w+", np.uint8, (len(ids), recipe.size, recipe.size, 3 if colour else 1))
+        for i in range(0, len(ids), CHUNK):
+            images[i : i + CHUNK] = wide[i : min(i + CHUNK, len(ids)), :, :, : images.shape[3]]
+        images.flush()
+        (part / "wide.npy").unlink()
+        write_json(part / "index.json", {"cases": ids, "failures": failures, "recipe": to_record(recipe.prepare)})
+        if not folder.exists():
+            part.rename(folder)
+    except OSError as error:
+        if not (folder / "index.json").exists():  # another run may have been first, which is as good
+            raise RunError(f"{folder} cannot be written ({error.strerror or error}); free some space or choose another --out") from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def _prepare_chunk(root: str, paths: list[str], recipe: Recipe) -> list[Any]:
+    """Prepared pictures, or for one that failed the sentence that says why."""
+    out: list[Any] = []
+    for path in paths:
+        try:
+            out.append(prepare_image(os.path.join(root, path), recipe))
+        except ResdxError as error:
+            out.append(str(error))
+    return out

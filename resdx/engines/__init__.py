@@ -1,0 +1,1 @@
+"""Ways to run a trained network, one module an engine."""

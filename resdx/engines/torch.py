@@ -1,0 +1,63 @@
+"""Running a network with PyTorch: prepared uint8 pictures in, logits and embeddings out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..models.net import Network
+
+VIEWS = {1: (0,), 2: (0, 4), 8: tuple(range(8))}  # quarter turns, 4 and more mirrored first
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+def device() -> torch.device:
+    """The GPU where there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def to_tensor(images: NDArray[np.uint8], where: torch.device) -> Tensor:
+    """(B, S, S, C) uint8 -> (B, C, S, S) float in [0, 1], grey kept as one channel."""
+    return torch.from_numpy(np.ascontiguousarray(images)).to(where).permute(0, 3, 1, 2).float().div_(255)
+
+
+def three_channels(images: Tensor) -> Tensor:
+    """(B, 1 or 3, S, S) -> (B, 3, S, S) in the memory format convolutions like."""
+    return images.expand(-1, 3, -1, -1).contiguous(memory_format=torch.channels_last)
+
+
+def infer(
+    network: Network,
+    images: NDArray[np.uint8],
+    rows: NDArray[np.int64],
+    *,
+    views: int = 1,
+    batch: int = 64,
+    dtype: str = "float32",
+    progress: Callable[[int], None] | None = None,
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Answers for `images[rows]`, averaged over views: logits (N, outputs) and embeddings (N, E)."""
+    network.eval()
+    where = next(network.parameters()).device
+    logits, embeddings = [], []
+    with torch.inference_mode(), torch.autocast(where.type, DTYPES[dtype], enabled=dtype != "float32"):
+        for start in range(0, len(rows), batch):
+            tensor = to_tensor(images[rows[start : start + batch]], where)
+            pooled = [network.embed(three_channels(turned(tensor, view))) for view in VIEWS[views]]
+            logits.append(torch.stack([network.head(one) for one in pooled]).mean(0).float().cpu().numpy())
+            embeddings.append(torch.stack(pooled).mean(0).float().cpu().numpy())
+            if progress:
+                progress(min(start + batch, len(rows)))
+    if not logits:
+        outputs = network.head.linear.out_features
+        return np.zeros((0, outputs), np.float32), np.zeros((0, network.channels), np.float32)
+    return np.concatenate(logits), np.concatenate(embeddings)
+
+
+def turned(images: Tensor, view: int) -> Tensor:
+    """(B, C, S, S) in one of the 8 dihedral views."""
+    return torch.rot90(images.flip(-1) if view >= 4 else images, view % 4, (-2, -1))

@@ -1,0 +1,110 @@
+"""Frozen features and a penalised logistic regression on them, folded into the network's own linear head.
+
+The result is a network like any other: the same weights file, prediction, maps and export. scikit-learn does the fitting.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from rich.progress import TaskID
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+
+from .data import Prepared
+from .engines.torch import device, infer, three_channels, to_tensor
+from .errors import RecipeError
+from .metrics import macro_auroc
+from .models.net import Network, build
+from .models.specs import Linear
+from .models.weights import save_state
+from .parts import Part
+from .recipe import FeatureClassifier
+from .run import Run
+from .steps.random import apply
+from .tasks import Classify
+
+Floats = NDArray[np.float64]
+
+
+def fit_features(run: Run, prepared: Prepared, train: Part, tune: Part) -> Network:
+    """Fit the head on frozen features, with the penalty that does best on the tune part, and keep the network.
+
+    Raises:
+        RecipeError: the head is not linear, or nothing gives the trunk its weights.
+    """
+    recipe, learn = run.recipe, cast(FeatureClassifier, run.recipe.learn)
+    if not isinstance(recipe.model.head, Linear):
+        raise RecipeError(f"{recipe.name}: FeatureClassifier fits a Linear() head, not {recipe.model.head}")
+    if not (recipe.model.trunk.weights or run.settings.weights):
+        raise RecipeError(f"{recipe.name}: features of an untrained trunk say nothing; set model.trunk.weights or use Training()")
+    weights = Path(run.settings.weights) if run.settings.weights else None
+    network = build(recipe.model, train.targets.shape[1], weights=weights).to(device())
+    features = training_features(run, network, prepared, train, learn.views)
+    targets = np.tile(train.targets, (learn.views, 1))
+    _, tuning = infer(network, prepared.images, tune.rows, views=recipe.views)
+    best, chosen = -math.inf, None
+    mean, spread = features.mean(0), features.std(0) + 1e-6
+    for penalty in learn.penalties:
+        weight, bias = fit_linear((features - mean) / spread, targets, penalty, learn, recipe.task)
+        weight, bias = weight / spread, bias - (weight / spread) @ mean
+        score = float(macro_auroc(tune.truth, recipe.task.probabilities((tuning @ weight.T + bias).astype(np.float32))))
+        run.log("penalty", penalty=penalty, tune_score=score)
+        run.say(f"penalty C={penalty:g}: tune AUROC {score:.3f}")
+        if chosen is None or score > best:  # the stronger penalty wins a draw; without a score (one class in tune) the first
+            best, chosen = score, (weight, bias)
+    assert chosen is not None  # penalties are never empty
+    with torch.no_grad():
+        network.head.linear.weight.copy_(torch.from_numpy(chosen[0]))
+        network.head.linear.bias.copy_(torch.from_numpy(chosen[1]))
+    save_state(network, run.path / "best.safetensors")
+    return network
+
+
+def training_features(run: Run, network: Network, prepared: Prepared, train: Part, views: int) -> Floats:
+    """(views * N, E) pooled features: every case plain, then varied `views - 1` times."""
+    with run.progress("features", views * len(train.ids)) as bar:
+        out = [infer(network, prepared.images, train.rows, progress=lambda done: bar.update(TaskID(0), completed=done))[1]]
+        network.eval()
+        for view in range(1, views):
+            for start in range(0, len(train.ids), 64):
+                rows = slice(start, start + 64)
+                images = to_tensor(prepared.images[train.rows[rows]], next(network.parameters()).device)
+                images = apply(run.recipe.augment, images, train.keys[rows], seed=run.settings.seed, epoch=view)
+                with torch.inference_mode():
+                    out.append(network.embed(three_channels(images)).cpu().numpy())
+                bar.advance(TaskID(0), len(images))
+    return np.concatenate(out).astype(np.float64)
+
+
+def fit_linear(
+    features: Floats, targets: NDArray[np.float32], penalty: float, learn: FeatureClassifier, task: object
+) -> tuple[Floats, Floats]:
+    """Weights (outputs, E) and biases (outputs,) of multinomial (Classify) or one binary regression an output."""
+    balance = "balanced" if learn.class_weights == "balanced" else None
+    model = LogisticRegression(C=penalty, class_weight=balance, max_iter=500)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # a weak penalty is judged on tune like any other
+        if isinstance(task, Classify):
+            model.fit(features, targets.argmax(1))
+            if targets.shape[1] > 2:
+                return np.asarray(model.coef_), np.asarray(model.intercept_)
+            half = np.concatenate([-model.coef_, model.coef_]) / 2  # two logits whose difference is the one of scikit-learn
+            return half, np.concatenate([-model.intercept_, model.intercept_]) / 2
+        rows = [_binary(model, features, column) for column in targets.T]
+    return np.stack([row[0] for row in rows]), np.array([row[1] for row in rows])
+
+
+def _binary(model: LogisticRegression, features: Floats, column: NDArray[np.float32]) -> tuple[Floats, float]:
+    known = ~np.isnan(column)
+    if len(np.unique(column[known])) < 2:  # a label nobody (or everybody) in train has: its base rate, no slope
+        rate = (column[known].sum() + 0.5) / (known.sum() + 1)
+        return np.zeros(features.shape[1]), float(np.log(rate / (1 - rate)))
+    model.fit(features[known], column[known])
+    return np.asarray(model.coef_[0]), float(model.intercept_[0])

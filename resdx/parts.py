@@ -1,0 +1,37 @@
+"""The cases of one part of a run's split, ready for learning: where their pictures are, what is true of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .data import Prepared
+from .errors import RunError
+from .losses import target
+from .run import Run
+from .steps.random import case_keys
+from .tasks import truth
+
+
+@dataclass(frozen=True)
+class Part:
+    """Cases in manifest order: persons, rows of the prepared pictures, keys for random draws, truth (N, K), targets (N, outputs)."""
+
+    ids: tuple[str, ...]
+    groups: tuple[str, ...]
+    rows: NDArray[np.int64]
+    keys: NDArray[np.uint64]
+    truth: NDArray[np.float32]
+    targets: NDArray[np.float32]
+
+
+def part_of(run: Run, prepared: Prepared, name: str) -> Part:
+    """The cases of a part that could be prepared. Raises RunError when there are none."""
+    cases = [case for case in run.cases(name) if case.id in prepared.row]
+    if not cases:
+        raise RunError(f"{run.path}: no readable case is in the {name} part; see split.csv and failures.csv")
+    ids = tuple(case.id for case in cases)
+    known = truth(run.recipe.task, run.recipe.classes, cases)
+    return Part(ids, tuple(case.group for case in cases), prepared.rows(ids), case_keys(ids), known, target(run.recipe.task, known))

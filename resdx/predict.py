@@ -1,0 +1,118 @@
+"""From files to answers: the one path for the command line, Python and every later front end."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import joblib
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
+
+from .calibration import Calibration
+from .cases import Prediction
+from .data import prepare_image
+from .engines.torch import device, infer
+from .errors import ResdxError, RunError
+from .familiarity import Familiarity
+from .models.net import Network, build
+from .models.weights import load_state
+from .records import from_record, read_json
+from .run import Run, Scores
+
+CHUNK = 64  # files read ahead at a time: memory stays the same for any number of files
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """A trained and calibrated run, ready to answer."""
+
+    run: Run
+    network: Network
+    calibration: Calibration
+    familiarity: Familiarity
+
+    @classmethod
+    def open(cls, run: Run) -> Self:
+        """Load weights and calibration. Raises RunError when the run is not trained or calibrated yet."""
+        calibration = from_record(read_json(run.need("calibration.json", "calibrate")))
+        return cls(run, load_network(run), calibration, load_familiarity(run))
+
+    def answer(self, scores: Scores) -> list[Prediction]:
+        """Calibrated answers from raw ones."""
+        probabilities = self.calibration.probabilities(scores.logits)
+        sets = self.calibration.sets(probabilities)
+        decisions = self.calibration.decide(probabilities, self.familiarity.distance(scores.embeddings))
+        return [
+            Prediction(case, dict(zip(self.calibration.classes, map(float, row), strict=True)), label, kept, flags, run=self.run.path.name)
+            for case, row, kept, (label, flags) in zip(scores.ids, probabilities, sets, decisions, strict=True)
+        ]
+
+    def predict(
+        self, files: Sequence[str | Path], *, progress: Callable[[int], None] | None = None
+    ) -> tuple[list[Prediction], list[tuple[str, str]]]:
+        """Answers for image files in their order, and (file, reason) for those that could not be read."""
+        answers: list[Prediction] = []
+        failures: list[tuple[str, str]] = []
+        paths = [str(file) for file in files]
+        with joblib.Parallel(n_jobs=-1, prefer="threads") as pool:
+            for start in range(0, len(paths), CHUNK):
+                chunk = paths[start : start + CHUNK]
+                images = pool(joblib.delayed(_read)(path, self) for path in chunk)
+                failures += [(path, image) for path, image in zip(chunk, images, strict=True) if isinstance(image, str)]
+                good = [(path, image) for path, image in zip(chunk, images, strict=True) if not isinstance(image, str)]
+                answers += self._answer_images(good)
+                if progress:
+                    progress(start + len(chunk))
+        return answers, failures
+
+    def _answer_images(self, good: Sequence[tuple[str, NDArray[np.uint8]]]) -> list[Prediction]:
+        if not good:
+            return []
+        # Grey and colour files may stand side by side: three channels hold both.
+        images = np.stack([np.broadcast_to(image, (*image.shape[:2], 3)) for _, image in good])
+        logits, embeddings = infer(self.network, images, np.arange(len(good)), views=self.run.recipe.views)
+        return self.answer(Scores(tuple(path for path, _ in good), logits, embeddings))
+
+
+def load_network(run: Run) -> Network:
+    """The trained network of a run, on the device."""
+    path = run.need("best.safetensors", "train")
+    network = build(run.recipe.model, run.recipe.task.outputs(run.recipe.classes), start=False)
+    load_state(network, path)
+    return network.to(device())
+
+
+def load_familiarity(run: Run) -> Familiarity:
+    """What embeddings of training cases look like. Raises RunError when the file is broken."""
+    path = run.need("familiarity.safetensors", "train")
+    try:
+        return Familiarity.from_arrays(load_file(path))
+    except (SafetensorError, OSError, KeyError) as error:
+        raise RunError(f"{path} cannot be loaded ({error}); repeat `resdx train {run.path}`") from error
+
+
+def to_csv(predictions: Sequence[Prediction]) -> str:
+    """One row a case: case, label (empty = refer to a person), conformal set, flags, a probability a class."""
+    classes = list(predictions[0].probabilities) if predictions else []
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(["case", "label", "conformal", "flags", *(f"p_{name}" for name in classes)])
+    for one in predictions:
+        label = one.label if isinstance(one.label, str) else "|".join(one.label or ())
+        values = [f"{one.probabilities[name]:.5f}" for name in classes]
+        writer.writerow([one.case, label, "|".join(one.conformal), "|".join(one.flags), *values])
+    return out.getvalue()
+
+
+def _read(path: str, predictor: Predictor) -> NDArray[np.uint8] | str:
+    try:
+        return prepare_image(path, predictor.run.recipe)
+    except ResdxError as error:
+        return str(error)

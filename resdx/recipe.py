@@ -1,0 +1,179 @@
+"""The one configuration object: a recipe says where cases come from, what is done to them, what learns and how."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from .errors import RecipeError
+from .models.specs import Net, ResNet
+from .records import record, set_field, to_record
+from .sources import Source
+from .steps import image, random, read
+from .tasks import Classify, MultiLabel, Task
+
+
+@record
+@dataclass(frozen=True)
+class Training:
+    """Gradient descent on all or part of the network.
+
+    The first `head_epochs` of `epochs` train the head alone; then everything the model's `frozen` leaves free. Rates:
+    `lr` for the head, times `lr_decay` for every stage further from it. `start_size` pixels in the first epoch grow
+    linearly to the prepared size over two thirds of the epochs (progressive resizing; 0 = always full size). `ema` is
+    the decay of the moving average of the weights, which is what is scored and kept (0 = none). `patience` epochs
+    without a better tune AUROC stop the training (0 = never). `mixup` is the Beta parameter of Zhang et al. 2018.
+    """
+
+    epochs: int = 20
+    head_epochs: int = 0
+    batch: int = 32
+    optimiser: Literal["adamw", "adam", "sgd"] = "adamw"
+    lr: float = 1e-3
+    lr_decay: float = 1.0
+    weight_decay: float = 0.05
+    schedule: Literal["cosine", "onecycle", "plateau", "constant"] = "cosine"
+    warmup: float = 0.05
+    patience: int = 0
+    ema: float = 0.998
+    class_weights: Literal["none", "balanced"] = "none"
+    sampling: Literal["natural", "balanced"] = "natural"
+    label_smoothing: float = 0.0
+    mixup: float = 0.0
+    start_size: int = 0
+
+    def __post_init__(self) -> None:
+        if self.epochs < 1 or not 0 <= self.head_epochs <= self.epochs:
+            raise RecipeError(f"Training needs epochs of at least 1 and head_epochs from 0 to epochs, not {self.epochs} and {self.head_epochs}")
+        if self.batch < 2 or self.lr <= 0:
+            raise RecipeError(f"Training needs a batch of at least 2 and lr above 0, not {self.batch} and {self.lr}")
+        if not 0 <= self.ema < 1 or not 0 <= self.label_smoothing < 1 or not 0 <= self.warmup < 1:
+            raise RecipeError("Training ema, label_smoothing and warmup are shares from 0 to below 1")
+
+    @property
+    def rebalances(self) -> bool:
+        """True when training sees other class rates than the data has, which shifts the intercept."""
+        return self.class_weights == "balanced" or self.sampling == "balanced"
+
+
+@record
+@dataclass(frozen=True)
+class FeatureClassifier:
+    """Frozen features and a penalised logistic regression on them; nothing else is trained.
+
+    `penalties` are the inverse strengths C of scikit-learn that are tried on the tune part; `views` pictures a training case (the plain one first,
+    the rest varied by the recipe's `augment`).
+    """
+
+    penalties: tuple[float, ...] = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
+    views: int = 1
+    class_weights: Literal["none", "balanced"] = "none"
+
+    @property
+    def rebalances(self) -> bool:
+        """True when the fit is weighted by class."""
+        return self.class_weights == "balanced"
+
+
+Learn = Training | FeatureClassifier
+
+
+@record
+@dataclass(frozen=True)
+class Published:
+    """A figure of the paper: `seen` when it was read in the paper or its abstract, False when only reported or remembered."""
+
+    metric: str
+    value: float
+    seen: bool = False
+
+
+@record
+@dataclass(frozen=True)
+class RandomImages:
+    """The habit of the field: `test` of the images at random, whoever they show."""
+
+    test: float = 0.2
+    seed: int = 42
+
+
+@record
+@dataclass(frozen=True)
+class ShippedParts:
+    """The test part the data set ships, with whatever it shares with the rest."""
+
+
+PublishedSplit = RandomImages | ShippedParts
+
+
+@record
+@dataclass(frozen=True)
+class Recipe:
+    """One system, from data as downloaded to a model that answers.
+
+    `source=None` finds out what the data folder holds; `classes=()` takes the classes as found, in alphabetical order.
+    `pool` turns a person's image probabilities into one; `views` averages the answer over 1 plain, 2 mirrored or 8
+    dihedral views. `published_split=None` says that the paper does not state its split; `differs` what we chose.
+    """
+
+    name: str
+    title: str
+    read: read.Reader = read.ReadImage()
+    prepare: tuple[Any, ...] = (image.Resize(128),)
+    augment: tuple[Any, ...] = ()
+    model: Net = Net(ResNet(50))
+    task: Task = Classify()
+    learn: Learn = Training()
+    source: Source | None = None
+    classes: tuple[str, ...] = ()
+    pool: Literal["mean", "max"] = "mean"
+    views: int = 1
+    published_split: PublishedSplit | None = None
+    published: tuple[Published, ...] = ()
+    differs: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        have, before = self.read.gives, type(self.read).__name__
+        for step in self.prepare:
+            if step.takes != have:
+                raise RecipeError(
+                    f"{self.name}: {type(step).__name__} takes a {step.takes}, but {before} before it gives a {have}; change the order of prepare"
+                )
+            have, before = step.gives, type(step).__name__
+        if have != "image" or not any(isinstance(step, image.Resize) for step in self.prepare):
+            raise RecipeError(f"{self.name}: prepare must end in an image of one size; add Resize(224)")
+        for step in self.augment:
+            if not hasattr(step, "draws"):
+                raise RecipeError(f"{self.name}: {type(step).__name__} is no random step; augment takes {', '.join(random.NAMES)}")
+        if self.views not in (1, 2, 8):
+            raise RecipeError(f"{self.name}: views must be 1, 2 (mirrored) or 8 (dihedral), not {self.views}")
+        if isinstance(self.task, Classify) and self.task.positive and self.classes and self.task.positive not in self.classes:
+            raise RecipeError(f"{self.name}: the positive class {self.task.positive!r} is not among {', '.join(self.classes)}")
+        if len(self.classes) == 1 and not isinstance(self.task, MultiLabel):
+            raise RecipeError(f"{self.name}: one class only ({self.classes[0]}); a classifier needs at least two")
+
+    @property
+    def size(self) -> int:
+        """Side of the prepared pictures in pixels."""
+        return int(next(step.size for step in reversed(self.prepare) if isinstance(step, image.Resize)))
+
+    def set(self, dotted: str, text: str) -> Recipe:
+        """A recipe with one field changed: `recipe.set("learn.epochs", "3")`; "size" sets the picture size."""
+        if dotted == "size":
+            last = max(i for i, step in enumerate(self.prepare) if isinstance(step, image.Resize))
+            dotted = f"prepare.{last}.size"
+        return set_field(self, dotted, text)
+
+    def with_classes(self, found: tuple[str, ...]) -> Recipe:
+        """The recipe for data whose labels are `found`. Raises RecipeError for labels the recipe does not know."""
+        if not self.classes:
+            return replace(self, classes=found)
+        if strange := sorted(set(found) - set(self.classes)):
+            raise RecipeError(f"{self.name}: the data has the label {strange[0]!r}, the recipe knows {', '.join(self.classes)}")
+        return self
+
+    def fingerprint(self) -> str:
+        """Hash of the whole record: two runs with the same one did the same thing."""
+        return hashlib.sha256(json.dumps(to_record(self), sort_keys=True).encode()).hexdigest()

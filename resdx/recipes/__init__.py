@@ -1,0 +1,56 @@
+"""Published systems, one file each: `recipes/<name>.py` holds `RECIPE` and, where a paper compares, `VARIANTS`."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import importlib.util
+import pkgutil
+import sys
+from pathlib import Path
+
+from ..errors import RecipeError
+from ..recipe import Recipe
+
+
+def recipe_names() -> tuple[str, ...]:
+    """Names of all recipes that come with resdx, found by file name."""
+    return tuple(sorted(module.name for module in pkgutil.iter_modules(__path__)))
+
+
+def get_recipe(name: str) -> Recipe:
+    """The recipe `name`, a variant as `name:variant`, or a user's own file as a path that ends in `.py`.
+
+    Raises:
+        RecipeError: no such recipe or variant (the nearest name is suggested), or the file holds no RECIPE.
+    """
+    base, _, variant = name.partition(":")
+    if base.endswith(".py"):
+        module = _from_file(Path(base))
+    elif base in recipe_names():
+        module = importlib.import_module(f"{__name__}.{base}")
+    else:
+        near = difflib.get_close_matches(base, recipe_names(), 1)
+        raise RecipeError(f"no recipe {base!r}; " + (f"did you mean {near[0]}?" if near else f"there are {', '.join(recipe_names())}"))
+    recipe = getattr(module, "RECIPE", None)
+    if not isinstance(recipe, Recipe):
+        raise RecipeError(f"{base} holds no RECIPE = Recipe(...)")
+    if not variant:
+        return recipe
+    variants: dict[str, Recipe] = getattr(module, "VARIANTS", {})
+    if variant not in variants:
+        raise RecipeError(f"{base} has no variant {variant!r}; there are {', '.join(sorted(variants)) or 'none'}")
+    return variants[variant]
+
+
+def _from_file(path: Path) -> object:
+    if not path.is_file():
+        raise RecipeError(f"{path} is no file; give the path of a recipe or one of {', '.join(recipe_names())}")
+    name = f"resdx_recipe_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise RecipeError(f"{path} cannot be imported as Python")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look their module up by name
+    spec.loader.exec_module(module)
+    return module

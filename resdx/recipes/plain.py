@@ -1,0 +1,19 @@
+"""S03, the reference recipe: any folder, table or DICOM export of images, one class a case, ResNet-50.
+
+Paper: Kirandeep, Ramanpreet Kaur and Vijay Dhir 2023, image recognition with ResNet-50; it names no data and no figure was seen.
+"""
+
+from ..models.specs import Net, ResNet
+from ..recipe import Recipe, Training
+from ..steps.image import Resize
+from ..steps.random import Affine, Tone
+
+RECIPE = Recipe(
+    name="plain",
+    title="Image classification with ResNet-50",
+    prepare=(Resize(128),),
+    augment=(Affine(degrees=10, scale=0.12, shift=0.06), Tone()),
+    model=Net(ResNet(50)),
+    learn=Training(epochs=20, start_size=96),
+    differs=("the paper states neither data nor training: all settings are ours",),
+)

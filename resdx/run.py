@@ -1,0 +1,204 @@
+"""A run: one directory that is the only hand-over between stages.
+
+    RUN/run.json  manifest.csv  audit.json  split.csv  log.jsonl  log.txt  best.safetensors  state.safetensors
+        scores-<part>.npz  familiarity.safetensors  calibration.json  predictions.csv  metrics.json  report.html  failures.csv
+
+Its parent folder is the store: prepared pictures (`cache/`) and the ledger of test reads (`test-reads.jsonl`), which
+all runs of the folder share.
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import datetime as dt
+import io
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from .cases import Case, Manifest
+from .errors import DataError, RecipeError, RunError
+from .recipe import Recipe
+from .records import from_record, read_json, to_record, write_bytes, write_json, write_text
+
+FORMAT = 1  # of the run directory; raised when an older resdx could not read it
+Protocol = Literal["honest", "published", "assumed"]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What was asked, beside the recipe: stored in run.json and never changed by a stage, except `choices`.
+
+    `choices` are measured once (number format, threads) and kept, so that a resumed run computes the same.
+    """
+
+    data: str
+    seed: int = 0
+    protocol: Protocol = "honest"
+    accepted: tuple[str, ...] = ()
+    fold: int | None = None
+    folds: int = 5
+    weights: str = ""
+    version: str = ""
+    created: str = ""
+    choices: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Raw answers of the network: ids (N,), logits (N, outputs) and embeddings (N, E)."""
+
+    ids: tuple[str, ...]
+    logits: NDArray[np.float32]
+    embeddings: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run directory with its recipe; every property reads from disk what a stage wrote there."""
+
+    path: Path
+    recipe: Recipe
+    settings: Settings
+    quiet: bool = False
+
+    @classmethod
+    def create(cls, path: Path, recipe: Recipe, settings: Settings, *, quiet: bool = False) -> Run:
+        """Make the directory. Raises RunError when one is there already or it cannot be written."""
+        if (path / "run.json").exists():
+            raise RunError(f"{path} holds a run already; go on with `resdx resume {path}` or choose another --out")
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RunError(f"{path} cannot be made ({error.strerror or error}); choose another --out") from error
+        now = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
+        run = cls(path, recipe, dataclasses.replace(settings, created=now), quiet)
+        run.write()
+        return run
+
+    @classmethod
+    def open(cls, path: str | Path, *, quiet: bool = False) -> Run:
+        """Open a directory that `create` made. Raises RunError when it is none, or of another format or unknown parts."""
+        path = Path(path)
+        if not (path / "run.json").is_file():
+            raise RunError(f"{path} is no run directory (it has no run.json); make one with `resdx run DATA --out {path}`")
+        data = read_json(path / "run.json")
+        if data.get("format") != FORMAT:
+            raise RunError(f"{path} has run format {data.get('format')}, this resdx reads {FORMAT}; open it with the version that wrote it")
+        try:
+            settings = Settings(**{**data["settings"], "accepted": tuple(data["settings"]["accepted"])})
+            recipe = from_record(data["recipe"])
+        except (KeyError, TypeError, RecipeError) as error:
+            raise RunError(f"{path / 'run.json'} does not fit this version of resdx ({error}); open it with the one that wrote it") from error
+        return cls(path, recipe, settings, quiet)
+
+    def write(self) -> None:
+        """Store recipe and settings as they are now."""
+        settings = dataclasses.asdict(self.settings)
+        write_json(self.path / "run.json", {"format": FORMAT, "recipe": to_record(self.recipe), "settings": settings})
+
+    def changed(self, *, recipe: Recipe | None = None, **settings: Any) -> Run:
+        """Store a changed recipe or settings and give back the run that has them."""
+        new = dataclasses.replace(self, recipe=recipe or self.recipe, settings=dataclasses.replace(self.settings, **settings))
+        new.write()
+        return new
+
+    @property
+    def store(self) -> Path:
+        """The folder that runs share their cache and ledger in."""
+        return self.path.resolve().parent
+
+    @property
+    def manifest(self) -> Manifest:
+        """The cases that were scanned."""
+        return Manifest.read(self.need("manifest.csv", "scan"), root=Path(self.settings.data))
+
+    def cases(self, part: str) -> tuple[Case, ...]:
+        """The cases of a part (train, tune, calib, test), each with the person that intervals count it to."""
+        with self.need("split.csv", "split").open(newline="") as file:
+            person = {row["id"]: row["person"] for row in csv.DictReader(file) if row["part"] == part}
+        return tuple(dataclasses.replace(case, group=person[case.id]) for case in self.manifest.cases if case.id in person)
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """What `evaluate` wrote."""
+        return dict(read_json(self.need("metrics.json", "evaluate")))
+
+    def need(self, name: str, stage: str) -> Path:
+        """The path of a file that `stage` writes. Raises RunError naming the stage when it is not there."""
+        if not (self.path / name).exists():
+            raise RunError(f"{self.path} has no {name} yet; run `resdx {stage} {self.path}` first")
+        return self.path / name
+
+    def write_scores(self, part: str, scores: Scores) -> None:
+        """Keep raw answers of a part."""
+        out = io.BytesIO()
+        np.savez(out, ids=np.array(scores.ids), logits=scores.logits, embeddings=scores.embeddings.astype(np.float16))
+        write_bytes(self.path / f"scores-{part}.npz", out.getvalue())
+
+    def scores(self, part: str) -> Scores:
+        """Raw answers of a part."""
+        with np.load(self.need(f"scores-{part}.npz", "train"), allow_pickle=False) as file:
+            return Scores(tuple(file["ids"].tolist()), file["logits"], file["embeddings"].astype(np.float32))
+
+    def write_failures(self, failures: Sequence[tuple[str, str]]) -> None:
+        """List the cases that could not be used, with the reason."""
+        out = io.StringIO()
+        writer = csv.writer(out, lineterminator="\n")
+        writer.writerows([("case", "reason"), *failures])
+        write_text(self.path / "failures.csv", out.getvalue())
+
+    def log(self, event: str, **values: Any) -> None:
+        """Append one line to log.jsonl."""
+        now = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
+        with (self.path / "log.jsonl").open("a") as file:
+            file.write(json.dumps({"time": now, "event": event, **values}) + "\n")
+
+    def events(self, event: str) -> list[dict[str, Any]]:
+        """Lines of log.jsonl about `event`, oldest first; a line cut off by a crash is passed over."""
+        out = []
+        path = self.path / "log.jsonl"
+        for line in path.read_text().splitlines() if path.exists() else ():
+            try:
+                entry = json.loads(line)
+            except ValueError:
+                continue
+            if entry["event"] == event:
+                out.append(entry)
+        return out
+
+    def say(self, text: str) -> None:
+        """Tell the person, and keep it in log.txt."""
+        now = dt.datetime.now().isoformat(sep=" ", timespec="seconds")
+        with (self.path / "log.txt").open("a") as file:
+            file.write(f"{now}  {text}\n")
+        self._console().print(text, highlight=False, markup=False, soft_wrap=True)
+
+    @contextmanager
+    def progress(self, what: str, total: int) -> Iterator[Progress]:
+        """A progress bar with the time left; inside, call `bar.advance(0, n)` or `bar.update(0, completed=n)`."""
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        console = self._console()
+        with Progress(*columns, console=console, transient=True, disable=self.quiet or not console.is_terminal) as bar:
+            bar.add_task(what, total=total)
+            yield bar
+
+    def _console(self) -> Console:
+        return Console(stderr=True, quiet=self.quiet)
+
+
+def resolve_data(data: str | Path) -> Path:
+    """The data as an absolute path. Raises DataError when nothing is there."""
+    path = Path(data).resolve()
+    if not path.exists():
+        raise DataError(f"{data} is not there; give a folder of images, a CSV table or a DICOM folder")
+    return path

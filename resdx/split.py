@@ -1,0 +1,252 @@
+"""Who may be learnt from and who judges: four parts by person, with duplicates together.
+
+STATISTICS: train (weights), tune (checkpoint, settings), calib (calibrator, thresholds, quantiles) and test (read once).
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+from collections import Counter, defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .cases import Case, Finding, Manifest, count_persons
+from .errors import DataError
+from .recipe import PublishedSplit, RandomImages, ShippedParts
+
+PARTS = ("train", "tune", "calib", "test")
+SHARES = (0.60, 0.10, 0.12, 0.18)  # of the persons; of what is left where the data set ships its test part
+FEW_PERSONS = 3  # a class with fewer persons cannot be in train, calib and test
+
+
+@dataclass(frozen=True)
+class Split:
+    """Which case is in which part ("" = left out), by what rule, and what was removed or leaks.
+
+    `persons` is the group of each case as intervals count it: its own, else its duplicate cluster, else the case alone.
+    """
+
+    parts: Mapping[str, str]
+    persons: Mapping[str, str]
+    rule: str
+    seed: int
+    fold: int | None = None
+    findings: tuple[Finding, ...] = ()
+
+    def ids(self, part: str) -> tuple[str, ...]:
+        """Case ids of one part, in manifest order."""
+        return tuple(case for case, name in self.parts.items() if name == part)
+
+    def to_csv(self) -> str:
+        """split.csv as text."""
+        out = io.StringIO()
+        writer = csv.writer(out, lineterminator="\n")
+        writer.writerow(("id", "part", "person"))
+        writer.writerows((case, part, self.persons[case]) for case, part in self.parts.items())
+        return out.getvalue()
+
+
+def units(cases: Sequence[Case], clusters: Collection[Collection[str]]) -> list[int]:
+    """One number a case; cases of one person or one duplicate cluster share it, transitively."""
+    parent = list(range(len(cases)))
+
+    def find(i: int) -> int:
+        while parent[i] != i:
+            parent[i] = parent[parent[i]]
+            i = parent[i]
+        return i
+
+    position = {case.id: i for i, case in enumerate(cases)}
+    first: dict[str, int] = {}
+    for i, case in enumerate(cases):
+        if case.group:
+            parent[find(i)] = find(first.setdefault(case.group, i))
+    for cluster in clusters:
+        members = [position[case] for case in cluster if case in position]
+        for member in members[1:]:
+            parent[find(member)] = find(members[0])
+    return [find(i) for i in range(len(cases))]
+
+
+def persons(cases: Sequence[Case], clusters: Collection[Collection[str]]) -> dict[str, str]:
+    """Who each case shows: its group, else the first case of its duplicate cluster, else the case itself."""
+    first = {case: f"like {next(iter(cluster))}" for cluster in clusters for case in cluster}
+    return {case.id: case.group or first.get(case.id, f"case {case.id}") for case in cases}
+
+
+def split(
+    manifest: Manifest,
+    clusters: Collection[Collection[str]],
+    *,
+    exclude: Collection[str] = (),
+    protocol: Literal["honest", "published", "assumed"] = "honest",
+    published: PublishedSplit | None = None,
+    seed: int = 0,
+    fold: int | None = None,
+    folds: int = 5,
+) -> Split:
+    """Divide the assessed cases of a manifest.
+
+    Args:
+        clusters: ids of cases that show nearly the same picture
+        exclude: ids that cannot be used (unreadable)
+        protocol: honest (by person, duplicates together), published (the paper's own) or assumed (images at random)
+        fold: test on this fold of `folds` grouped folds instead of one part
+
+    Raises:
+        DataError: too few persons in a class, or fewer persons than folds.
+    """
+    usable = [case for case in manifest.cases if case.labels is not None and case.id not in set(exclude)]
+    if protocol == "published" and published is None:
+        raise DataError("the paper does not state its split; use --protocol assumed (random images 80/20, seed 42) or honest")
+    unit = units(usable, clusters)
+    if protocol == "honest":
+        parts, rule, findings = _honest(usable, unit, seed, fold, folds)
+    elif isinstance(published, ShippedParts):
+        shipped = {case.id: "test" if case.part == "test" else "" for case in usable}
+        parts, rule = _at_random(usable, shipped, 0.0, seed), "published: the shipped test part, the rest at random"
+        findings = _leaks(usable, unit, parts)
+    else:
+        habit = published or RandomImages()
+        parts = _at_random(usable, {}, habit.test, habit.seed)
+        rule = f"{protocol}: random images {1 - habit.test:.0%}/{habit.test:.0%}, seed {habit.seed}"
+        findings = _leaks(usable, unit, parts)
+    if protocol == "honest" and (leaks := _leaks(usable, unit, parts)):
+        raise AssertionError(f"an honest split leaks: {leaks[0].text}")  # cannot happen: units are whole
+    everyone = {case.id: parts.get(case.id, "") for case in manifest.cases}
+    return Split(everyone, persons(manifest.cases, clusters), rule, seed, fold, findings)
+
+
+def grouped_folds(cases: Sequence[Case], unit: Sequence[int], folds: int, seed: int) -> NDArray[np.int64]:
+    """A fold number a case: units whole, classes alike in each fold.
+
+    Raises:
+        DataError: fewer units (persons) than folds.
+    """
+    count = len(set(unit))
+    if count < folds:
+        raise DataError(f"{count} persons cannot make {folds} folds; use --folds {max(count, 2)} or fewer, or more data")
+    return _deal(cases, unit, np.full(folds, 1 / folds), seed)
+
+
+def part_hash(ids: Collection[str], content: Mapping[str, str]) -> str:
+    """The name of a test part by what is in it: the sorted hashes of its files (or ids where a file has none)."""
+    return hashlib.sha256("\n".join(sorted(content.get(case, case) for case in ids)).encode()).hexdigest()
+
+
+def _honest(
+    cases: list[Case], unit: list[int], seed: int, fold: int | None, folds: int
+) -> tuple[dict[str, str], str, tuple[Finding, ...]]:
+    findings: list[Finding] = []
+    shares, parts = np.array(SHARES), {}
+    rest = list(range(len(cases)))
+    shipped = {i for i, case in enumerate(cases) if case.part == "test"}
+    if fold is not None:
+        number = grouped_folds(cases, unit, folds, seed)
+        parts = {cases[i].id: "test" for i in rest if number[i] == fold}
+        rest = [i for i in rest if number[i] != fold]
+        shares[3] = 0
+        rule = f"honest: fold {fold + 1} of {folds}, by person, stratified"
+    elif shipped:
+        touched = {unit[i] for i in shipped}
+        removed = [i for i in rest if i not in shipped and unit[i] in touched]
+        parts = {cases[i].id: "test" for i in shipped}
+        rest = [i for i in rest if unit[i] not in touched]
+        shares[3] = 0
+        rule = "honest: the shipped test part as it is; train, tune and calib by person, stratified"
+        if removed:
+            text = f"{len(removed)} cases outside the shipped test part share a person or a picture with it and were left out of training."
+            findings.append(Finding("removed-from-training", "note", text, tuple(cases[i].id for i in removed)))
+    else:
+        rule = "honest: by person, stratified"
+    if not any(case.group for case in cases):
+        rule += "; no person ids, so near-duplicate clusters stand for persons"
+    left = [cases[i] for i in rest]
+    _enough(left, [unit[i] for i in rest])
+    dealt = _deal(left, [unit[i] for i in rest], shares / shares.sum(), seed)
+    parts |= {case.id: PARTS[k] for case, k in zip(left, dealt, strict=True)}
+    return parts, rule, tuple(findings)
+
+
+def _enough(cases: Sequence[Case], unit: Sequence[int]) -> None:
+    persons = defaultdict(set)
+    for case, number in zip(cases, unit, strict=True):
+        for label in case.labels or ():
+            persons[label].add(number)
+    if not persons:
+        raise DataError("no case outside the test part has a label; check the labels of the data")
+    label, who = min(persons.items(), key=lambda item: len(item[1]))
+    if len(who) < FEW_PERSONS:
+        raise DataError(f"class {label!r} has {len(who)} persons outside the test part; it takes {FEW_PERSONS} at least: merge or drop the class")
+
+
+def _deal(cases: Sequence[Case], unit: Sequence[int], shares: NDArray[np.float64], seed: int) -> NDArray[np.int64]:
+    """A bin a case: units whole, every bin near its share of each class.
+
+    Rare classes first and large units first, each unit to the bin that misses most of the rarest class it holds
+    (iterative stratification, Sechidis et al. 2011, with units for examples).
+    """
+    members = defaultdict(list)
+    for i, number in enumerate(unit):
+        members[number].append(i)
+    tags = [case.labels or ("",) for case in cases]
+    total = Counter(tag for tag_list in tags for tag in tag_list)
+    names = {tag: k for k, tag in enumerate(sorted(total))}
+    content = np.zeros((len(members), len(names) + 1))
+    for row, indices in zip(content, members.values(), strict=True):
+        for i in indices:
+            row[-1] += 1
+            for tag in tags[i]:
+                row[names[tag]] += 1
+    held = np.where(content[:, :-1] > 0, content[:, :-1].sum(0), np.inf)
+    chance = np.random.default_rng(seed).random(len(content))
+    order = np.lexsort((chance, -content[:, -1], held.min(1)))
+    missing = shares[:, None] * content.sum(0)
+    choice = np.zeros(len(content), np.int64)
+    for k in order:
+        rarest = missing[:, held[k].argmin()]
+        need = np.where(shares > 0, rarest + 1e-6 * missing[:, -1], -np.inf)
+        choice[k] = int(np.argmax(need))
+        missing[choice[k]] -= content[k]
+    out = np.zeros(len(cases), np.int64)
+    for k, indices in enumerate(members.values()):
+        out[indices] = choice[k]
+    return out
+
+
+def _at_random(cases: Sequence[Case], fixed: Mapping[str, str], test: float, seed: int) -> dict[str, str]:
+    """Images at random, int(test * n) of them for test, as the field does; `fixed` ones stay."""
+    parts = {case: part for case, part in fixed.items() if part}
+    free = [case.id for case in cases if case.id not in parts]
+    free = [free[i] for i in np.random.default_rng(seed).permutation(len(free))]
+    count = int(test * len(free))
+    parts |= dict.fromkeys(free[:count], "test")
+    rest = free[count:]
+    shares = np.cumsum(np.array(SHARES[:3]) / sum(SHARES[:3]))
+    edges = [0, *np.round(shares * len(rest)).astype(int)]
+    for k, part in enumerate(PARTS[:3]):
+        parts |= dict.fromkeys(rest[edges[k] : edges[k + 1]], part)
+    return {case.id: parts[case.id] for case in cases}
+
+
+def _leaks(cases: Sequence[Case], unit: Sequence[int], parts: Mapping[str, str]) -> tuple[Finding, ...]:
+    where = defaultdict(set)
+    for case, number in zip(cases, unit, strict=True):
+        if parts.get(case.id):
+            where[number].add(parts[case.id])
+    across = {number for number, names in where.items() if "test" in names and len(names) > 1}
+    leaking = tuple(case.id for case, number in zip(cases, unit, strict=True) if number in across and parts[case.id] == "test")
+    if not leaking:
+        return ()
+    tested = [case for case in cases if parts[case.id] == "test"]
+    text = (
+        f"{len(leaking)} of {len(tested)} test cases ({count_persons(tested)} persons) share a person or a near-duplicate with "
+        "training, tuning or calibration: the score is flattered."
+    )
+    return (Finding("split-leaks", "look", text, leaking),)

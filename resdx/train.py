@@ -1,0 +1,302 @@
+"""Training by gradient descent that can be killed at any moment and goes on to the same weights, bit for bit.
+
+Nothing random has a state: order, augmentation, mixup and dropout follow from (seed, epoch, step, case). The checkpoint of
+an epoch holds weights, average, optimiser and progress in one safetensors file that is written whole or not at all.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from rich.progress import TaskID
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from .data import Prepared
+from .engines.torch import DTYPES, device, infer, three_channels, to_tensor
+from .errors import RunError
+from .losses import Loss, class_weights, loss_function
+from .metrics import macro_auroc
+from .models.batchnorm import rebatchnorm
+from .models.freeze import freeze
+from .models.net import Network, build
+from .models.weights import save_state
+from .parts import Part
+from .recipe import Training
+from .records import write_bytes
+from .run import Run
+from .steps.random import apply, uniforms
+from .tasks import Classify
+
+STEP_OF_SIZE = 16  # pixels; progressive sizes are multiples of it
+FOLDED_CASES = 512  # training cases that give a network with folded BatchNorm its statistics back
+PLATEAU = 3  # epochs without a better score after which the plateau schedule halves the rate
+
+
+@dataclass
+class Progress:
+    """Where training stands: epochs and steps done, the best tune score, epochs since, and the plateau factor of the rate."""
+
+    epoch: int = 0
+    step: int = 0
+    best: float = -math.inf
+    waited: int = 0
+    factor: float = 1.0
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What the training of one run works with."""
+
+    run: Run
+    learn: Training
+    prepared: Prepared
+    network: Network
+    average: Network
+    optimiser: torch.optim.Optimizer
+    loss: Loss
+    dtype: str
+
+
+def fit(run: Run, prepared: Prepared, train: Part, tune: Part) -> Network:
+    """Train the run's network, or go on where it was killed, and give back the average with the best tune AUROC.
+
+    Raises:
+        RunError: the checkpoint is of another machine setting, or it cannot be written.
+    """
+    learn = cast(Training, run.recipe.learn)
+    bench = _bench(run, learn, prepared, train)
+    run = bench.run
+    progress = load_checkpoint(bench)
+    total = steps_of(learn, len(train.ids))
+    with run.progress("train", learn.epochs * total) as bar:
+        while progress.epoch < learn.epochs and not (learn.patience and progress.waited >= learn.patience):
+            started, epoch = time.perf_counter(), progress.epoch
+            mean_loss = _epoch(bench, train, progress, lambda: bar.advance(TaskID(0)))
+            if not math.isfinite(mean_loss):
+                raise RunError(f"{run.path}: the loss is not finite in epoch {epoch + 1}; lower learn.lr (now {learn.lr:g}) and train again")
+            scored = bench.average if learn.ema else bench.network
+            logits, _ = infer(scored, prepared.images, tune.rows, dtype=bench.dtype)
+            score = tune_score(run, tune, logits)
+            better = score > progress.best
+            progress.best, progress.waited = (score, 0) if better else (progress.best, progress.waited + 1)
+            if learn.schedule == "plateau" and progress.waited and progress.waited % PLATEAU == 0:
+                progress.factor /= 2
+            progress.epoch += 1
+            if better:
+                save_state(scored, run.path / "best.safetensors")
+            save_checkpoint(bench, progress)
+            seconds = time.perf_counter() - started
+            run.log("epoch", epoch=progress.epoch, loss=mean_loss, tune_score=score, seconds=seconds, size=size_at(learn, run.recipe.size, epoch))
+            run.say(
+                f"epoch {progress.epoch} of {learn.epochs}: loss {mean_loss:.3f}, tune AUROC {score:.3f}{' (best)' if better else ''}, "
+                f"{seconds:.0f} s, {len(train.ids) / seconds:.0f} images/s"
+            )
+    return bench.network
+
+
+def tune_score(run: Run, tune: Part, logits: NDArray[np.float32]) -> float:
+    """Macro AUROC on the tune part (STATISTICS: the choice of the checkpoint); minus the Brier score where it has no meaning."""
+    probability = run.recipe.task.probabilities(logits)
+    score = float(macro_auroc(tune.truth, probability))
+    return score if math.isfinite(score) else -float(np.nanmean((probability - tune.truth) ** 2))
+
+
+def steps_of(learn: Training, cases: int) -> int:
+    """Steps an epoch; a last batch of one is left out (BatchNorm needs two)."""
+    return max(1, math.ceil(cases / learn.batch) - (cases % learn.batch == 1))
+
+
+def size_at(learn: Training, full: int, epoch: int) -> int:
+    """Pixels of the pictures in an epoch (progressive resizing, Howard 2018)."""
+    if not learn.start_size or learn.start_size >= full:
+        return full
+    share = min(1.0, epoch / max(1, round(2 / 3 * (learn.epochs - 1))))
+    return min(full, round((learn.start_size + share * (full - learn.start_size)) / STEP_OF_SIZE) * STEP_OF_SIZE)
+
+
+def rate_at(learn: Training, step: int, epoch_steps: int) -> float:
+    """Factor on the learning rate at a step; the head phase runs at full rate, the schedule covers the rest."""
+    head, total = learn.head_epochs * epoch_steps, learn.epochs * epoch_steps
+    if step < head or learn.schedule in ("plateau", "constant"):
+        return 1.0
+    share = (step - head) / max(1, total - head)
+    warm = 0.3 if learn.schedule == "onecycle" else learn.warmup
+    if share < warm:
+        rise = share / warm
+        return 0.04 + 0.96 * rise if learn.schedule == "cosine" else 0.04 + 0.96 * (1 - math.cos(math.pi * rise)) / 2
+    return (1 + math.cos(math.pi * (share - warm) / (1 - warm))) / 2
+
+
+def order_of(learn: Training, train: Part, seed: int, epoch: int) -> NDArray[np.int64]:
+    """Positions in the train part in the order of an epoch; balanced sampling draws every class equally often."""
+    rng = np.random.default_rng([seed, epoch])
+    count = len(train.ids)
+    if learn.sampling == "natural":
+        return rng.permutation(count)
+    known = np.nan_to_num(train.truth)
+    chance = (known / np.maximum(known.sum(0), 1)).max(1)
+    chance[chance == 0] = chance[chance > 0].min()  # a case without any class counts as a frequent one
+    return rng.choice(count, count, p=chance / chance.sum())
+
+
+def _epoch(bench: Bench, train: Part, progress: Progress, tick: Callable[[], None]) -> float:
+    learn, seed, network = bench.learn, bench.run.settings.seed, bench.network
+    trunk = bench.run.recipe.model.trunk
+    freeze(network.trunk, "all" if progress.epoch < learn.head_epochs else trunk.frozen)
+    network.train()
+    where = next(network.parameters()).device
+    size = size_at(learn, bench.run.recipe.size, progress.epoch)
+    order = order_of(learn, train, seed, progress.epoch)
+    count = steps_of(learn, len(order))
+    losses = []
+    for batch in (order[i * learn.batch : (i + 1) * learn.batch] for i in range(count)):
+        torch.manual_seed(int(np.random.default_rng([seed, progress.step]).integers(2**62)))  # dropout
+        factor = rate_at(learn, progress.step, count) * progress.factor
+        for group in bench.optimiser.param_groups:
+            group["lr"] = group["base"] * factor
+        images = to_tensor(bench.prepared.images[train.rows[batch]], where)
+        images = apply(bench.run.recipe.augment, images, train.keys[batch], seed=seed, epoch=progress.epoch, size=size)
+        targets = torch.from_numpy(train.targets[batch]).to(where)
+        if learn.mixup:
+            images, targets = mix(images, targets, train.keys[batch], learn.mixup, seed, progress.step)
+        with torch.autocast(where.type, DTYPES[bench.dtype], enabled=bench.dtype != "float32"):
+            logits = network(three_channels(images))
+        value = bench.loss(logits, targets)
+        bench.optimiser.zero_grad(set_to_none=True)
+        value.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(network.parameters(), 5.0)
+        bench.optimiser.step()
+        progress.step += 1
+        if learn.ema:
+            follow(bench.average, network, min(learn.ema, progress.step / (progress.step + 10)))
+        losses.append(value.detach())
+        tick()
+    return float(torch.stack(losses).mean())
+
+
+def mix(
+    images: Tensor, targets: Tensor, keys: NDArray[np.uint64], alpha: float, seed: int, step: int
+) -> tuple[Tensor, Tensor]:
+    """Mixup (Zhang et al. 2018): each case blended with its neighbour in the batch, one Beta(alpha, alpha) share a batch."""
+    share = float(np.random.default_rng([seed, step, 1]).beta(alpha, alpha))
+    return share * images + (1 - share) * images.roll(1, 0), share * targets + (1 - share) * targets.roll(1, 0)
+
+
+def follow(average: Network, network: Network, decay: float) -> None:
+    """Move the average's weights and BatchNorm statistics towards the network's."""
+    with torch.no_grad():
+        ours = [t for t in average.state_dict().values() if t.is_floating_point()]
+        theirs = [t for t in network.state_dict().values() if t.is_floating_point()]
+        torch._foreach_lerp_(ours, theirs, 1 - decay)
+
+
+def save_checkpoint(bench: Bench, progress: Progress) -> None:
+    """Write state.safetensors, whole or not at all."""
+    tensors = {f"network.{key}": value for key, value in _contiguous(bench.network).items()}
+    tensors |= {f"average.{key}": value for key, value in _contiguous(bench.average).items()}
+    for index, state in bench.optimiser.state_dict()["state"].items():
+        tensors |= {f"optimiser.{index}.{key}": value.contiguous() for key, value in state.items() if value is not None}
+    meta = {"progress": json.dumps(asdict(progress)), "threads": str(torch.get_num_threads())}
+    write_bytes(bench.run.path / "state.safetensors", save(tensors, meta))
+
+
+def load_checkpoint(bench: Bench) -> Progress:
+    """Put the last checkpoint into the bench; a fresh start when there is none. Raises RunError when it is broken."""
+    path = bench.run.path / "state.safetensors"
+    if not path.exists():
+        return Progress()
+    try:
+        with safe_open(path, "pt") as file:
+            meta = file.metadata()
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (safe_open is no mapping)
+        progress = Progress(**json.loads(meta["progress"]))
+        bench.network.load_state_dict(_below(tensors, "network."))
+        bench.average.load_state_dict(_below(tensors, "average."))
+        state: dict[int, dict[str, Tensor]] = {}
+        for key, value in _below(tensors, "optimiser.").items():
+            index, name = key.split(".", 1)
+            state.setdefault(int(index), {})[name] = value
+        groups = bench.optimiser.state_dict()["param_groups"]
+        bench.optimiser.load_state_dict({"state": state, "param_groups": groups})
+    except (SafetensorError, OSError, RuntimeError, KeyError, ValueError) as error:
+        raise RunError(f"{path} cannot be used ({str(error).splitlines()[0]}); delete it to train from the start") from error
+    if int(meta["threads"]) != torch.get_num_threads():
+        bench.run.say(f"resumed with {torch.get_num_threads()} threads instead of {meta['threads']}: the result will not be bit-equal")
+    return progress
+
+
+def _bench(run: Run, learn: Training, prepared: Prepared, train: Part) -> Bench:
+    recipe, where = run.recipe, device()
+    torch.manual_seed(run.settings.seed)
+    bias = None
+    if isinstance(recipe.task, Classify) and not learn.rebalances:
+        bias = np.log(np.nanmean(train.targets, axis=0) + 1e-3).tolist()
+    weights = Path(run.settings.weights) if run.settings.weights else None
+    network = build(recipe.model, train.targets.shape[1], weights=weights, bias=bias)
+    network = network.to(where, memory_format=torch.channels_last)
+    if getattr(network.trunk, "folded", False) and network.trunk.frozen != "all":
+        some = np.random.default_rng(run.settings.seed).permutation(train.rows)[:FOLDED_CASES]
+        rebatchnorm(network, (three_channels(to_tensor(prepared.images[rows], where)) for rows in np.array_split(some, 8)))
+    balance = torch.from_numpy(class_weights(recipe.task, train.targets)).to(where) if learn.class_weights == "balanced" else None
+    loss = loss_function(recipe.task, weights=balance, smoothing=learn.label_smoothing)
+    choices = dict(run.settings.choices)
+    if "dtype" not in choices:
+        choices["dtype"] = faster_dtype(network, prepared, train, loss)
+        run = run.changed(choices=choices)
+    average = copy.deepcopy(network).requires_grad_(False)
+    return Bench(run, learn, prepared, network, average, _optimiser(learn, network), loss, choices["dtype"])
+
+
+def _optimiser(learn: Training, network: Network) -> torch.optim.Optimizer:
+    """Rates fall by `lr_decay` a stage away from the head; norms and biases are not decayed."""
+    groups = []
+    for away, (_, parameters) in enumerate(reversed(network.parameter_groups())):
+        base = learn.lr * learn.lr_decay**away
+        decayed = [p for p in parameters if p.ndim > 1]
+        plain = [p for p in parameters if p.ndim <= 1]
+        groups += [{"params": decayed, "base": base}, {"params": plain, "base": base, "weight_decay": 0.0}]
+    groups = [group for group in groups if group["params"]]
+    if learn.optimiser == "sgd":
+        return torch.optim.SGD(groups, lr=learn.lr, momentum=0.9, nesterov=True, weight_decay=learn.weight_decay, fused=True)
+    kind = torch.optim.AdamW if learn.optimiser == "adamw" else torch.optim.Adam
+    return kind(groups, lr=learn.lr, weight_decay=learn.weight_decay, fused=True)
+
+
+def faster_dtype(network: Network, prepared: Prepared, train: Part, loss: Loss) -> str:
+    """bfloat16 when two timed steps of a copy are faster with it than with float32; measured once a run and stored."""
+    rows = np.resize(train.rows, 16)
+    seconds = {}
+    for dtype in DTYPES:
+        twin = copy.deepcopy(network).train()
+        where = next(twin.parameters()).device
+        images = three_channels(to_tensor(prepared.images[rows], where))
+        targets = torch.from_numpy(np.resize(train.targets, (16, train.targets.shape[1]))).to(where)
+        for turn in range(3):
+            if turn == 1:  # the first step warms up
+                started = time.perf_counter()
+            with torch.autocast(where.type, DTYPES[dtype], enabled=dtype != "float32"):
+                logits = twin(images)
+            loss(logits, targets).backward()  # type: ignore[no-untyped-call]
+            float(logits.detach().float().sum())  # waits for a GPU
+        seconds[dtype] = time.perf_counter() - started
+    return min(seconds, key=lambda dtype: seconds[dtype])
+
+
+def _contiguous(network: Network) -> dict[str, Tensor]:
+    return {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
+
+
+def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
