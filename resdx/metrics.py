@@ -265,7 +265,7 @@ def _over_classes(metric: Metric, truth: Values, answer: Values, weights: Values
     for column, one in zip(columns.T, answer.T, strict=True):
         known = ~np.isnan(column)
         if len(np.unique(column[known])) == 2:
-            each.append(metric(column[known], one[known], None if weights is None else weights[..., known]))
+            each.append(metric(column[known], one[known], None if weights is None else np.compress(known, weights, axis=-1)))
     return np.asarray(np.mean(each, axis=0) if each else np.nan)
 
 

@@ -105,11 +105,15 @@ def score(
     probabilities: NDArray[np.floating[Any]],
     decisions: Sequence[Decision],
     *,
+    answered: NDArray[np.bool_] | None = None,
     draws: int = 2000,
     seed: int = 0,
     pool: Pool = "mean",
 ) -> Json:
     """Everything metrics.json says about the answers to `cases`: probabilities (N, K), decisions a label, labels or None.
+
+    `answered` (N,) is False for a case that was referred to a person although `decisions` says what would have been called;
+    without it, a decision of None is such a case.
 
     Raises:
         DataError: the lengths differ, a probability is not in [0, 1], a label is unknown, or no case has a known truth.
@@ -127,7 +131,11 @@ def score(
     person = person_codes([f"person {case.group}" if case.group else f"case {case.id}" for case in cases], len(cases))
     known = np.asarray(truth(task, classes, cases), np.float64)
     answers = Answers(
-        known, probability, _decided(question, decisions, probability), np.array([d is not None for d in decisions]), person
+        known,
+        probability,
+        _decided(question, decisions, probability),
+        np.array([d is not None for d in decisions]) if answered is None else answered,
+        person,
     )
     if not answers.assessed.any():
         raise DataError(f"none of the {len(cases)} cases has a known truth; give labels to the cases to be scored")
@@ -170,7 +178,11 @@ def overall(question: Question, answers: Answers) -> dict[str, Estimate]:
         return ranked | ask({"macro_f1": metrics.label_f1}, answers.truth, answers.decided, answers.person)
     true, said = answers.truth.argmax(1), answers.decided.argmax(1)
     kappa: dict[str, Metric] = {"quadratic_kappa": metrics.quadratic_kappa} if isinstance(question.task, Ordinal) else {}
-    return ask({**NAMED, **kappa}, true, said, answers.person) | ask(PROMISED, true, answers.probability, answers.person)
+    named = ask({**NAMED, **kappa}, true, said, answers.person)
+    if len(question.shown) == 1:  # of two classes each is the other's mirror
+        true, probability, _, person = _column(question, answers, question.shown[0])
+        return named | ask({**PROMISED, "macro_auroc": metrics.auroc}, true, probability, person)
+    return named | ask(PROMISED, true, answers.probability, answers.person)
 
 
 def one_class(question: Question, answers: Answers, name: str) -> Json:
@@ -374,7 +386,7 @@ def _notes(question: Question, answers: Answers, mixed: int, pool: Pool) -> list
     return [
         f"Person level: the {how} probability of a person's cases.",
         *([f"{mixed} persons have cases of several labels; {rule}."] if mixed else []),
-        *([f"{referred} referred cases are counted with their likeliest class, except under abstention."] if referred else []),
+        *([f"{referred} referred cases are counted with the class they would have been given, except under abstention."] if referred else []),
         "Sensitivity at a fixed specificity (and the reverse) chooses its threshold on these same cases.",
     ]
 
