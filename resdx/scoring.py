@@ -386,7 +386,11 @@ def _notes(question: Question, answers: Answers, mixed: int, pool: Pool) -> list
     return [
         f"Person level: the {how} probability of a person's cases.",
         *([f"{mixed} persons have cases of several labels; {rule}."] if mixed else []),
-        *([f"{referred} referred cases are counted with the class they would have been given, except under abstention."] if referred else []),
+        *(
+            [f"{referred} referred cases are counted with the class they would have been given, except under abstention."]
+            if referred
+            else []
+        ),
         "Sensitivity at a fixed specificity (and the reverse) chooses its threshold on these same cases.",
     ]
 
