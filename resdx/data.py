@@ -16,10 +16,12 @@ import numpy as np
 from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
+from .audit import Audit
 from .cases import Manifest
 from .errors import DataError, ResdxError, RunError
 from .recipe import Recipe
 from .records import read_json, to_record, write_json
+from .run import Run
 
 CHUNK = 64  # cases a task: large enough that handing over costs nothing, small enough for a smooth bar
 
@@ -35,6 +37,11 @@ class Prepared:
     def rows(self, ids: Sequence[str]) -> NDArray[np.int64]:
         """Rows of cases, for `images[rows]`."""
         return np.array([self.row[case] for case in ids], np.int64)
+
+
+def content_hashes(run: Run) -> dict[str, str]:
+    """sha256 of each readable case's file, as the audit found it."""
+    return {fact.case: fact.sha256 for fact in Audit.from_json(run.read("audit.json", "audit")).facts}
 
 
 def prepare_image(path: str, recipe: Recipe) -> NDArray[np.uint8]:

@@ -70,7 +70,7 @@ def fit_features(run: Run, prepared: Prepared, train: Part, tune: Part) -> Netwo
 def training_features(run: Run, network: Network, prepared: Prepared, train: Part, views: int) -> Floats:
     """(views * N, E) pooled features: every case plain, then varied `views - 1` times."""
     with run.progress("features", views * len(train.ids)) as bar:
-        out = [infer(network, prepared.images, train.rows, progress=lambda done: bar.update(TaskID(0), completed=done))[1]]
+        out = [infer(network, prepared.images, train.rows, progress=lambda count: bar.advance(TaskID(0), count))[1]]
         network.eval()
         for view in range(1, views):
             for start in range(0, len(train.ids), 64):

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Self
 
 import joblib
 import numpy as np
 from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Column, Table
+from rich.text import Text
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
@@ -21,6 +25,7 @@ from .data import prepare_image
 from .engines.torch import device, infer
 from .errors import ResdxError, RunError
 from .familiarity import Familiarity
+from .listing import list_images
 from .models.net import Network, build
 from .models.weights import load_state
 from .records import from_record, read_json
@@ -98,6 +103,20 @@ def load_familiarity(run: Run) -> Familiarity:
         raise RunError(f"{path} cannot be loaded ({error}); repeat `resdx train {run.path}`") from error
 
 
+def predict_files(run: Run, files: Sequence[str | Path]) -> tuple[list[Prediction], list[tuple[str, str]]]:
+    """Answers for image files and for all images of folders, with a progress bar; failures as (file, reason)."""
+    paths = [path for file in files for path in _below(Path(file))]
+    predictor = Predictor.open(run)
+    with run.progress("predict", len(paths)) as bar:
+        return predictor.predict(paths, progress=lambda done: bar.update(bar.task_ids[0], completed=done))
+
+
+def _below(file: Path) -> list[str]:
+    if not file.is_dir():
+        return [str(file)]
+    return [str(file / name) for name in list_images(file)[0]]
+
+
 def to_csv(predictions: Sequence[Prediction]) -> str:
     """One row a case: case, label (empty = refer to a person), conformal set, flags, a probability a class."""
     classes = list(predictions[0].probabilities) if predictions else []
@@ -105,10 +124,33 @@ def to_csv(predictions: Sequence[Prediction]) -> str:
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(["case", "label", "conformal", "flags", *(f"p_{name}" for name in classes)])
     for one in predictions:
-        label = one.label if isinstance(one.label, str) else "|".join(one.label or ())
         values = [f"{one.probabilities[name]:.5f}" for name in classes]
-        writer.writerow([one.case, label, "|".join(one.conformal), "|".join(one.flags), *values])
+        writer.writerow([one.case, label_text(one), "|".join(one.conformal), "|".join(one.flags), *values])
     return out.getvalue()
+
+
+def to_json(predictions: Sequence[Prediction]) -> str:
+    """A JSON list with the fields of Prediction."""
+    return json.dumps([asdict(one) for one in predictions], indent=1) + "\n"
+
+
+def to_table(predictions: Sequence[Prediction]) -> str:
+    """A table for the terminal: the answer, its probability, and why a case is referred."""
+    table = Table(Column("case", overflow="fold"), "answer", "probabilities", "why", title="For research, not for diagnosis of patients")
+    for one in predictions:
+        chances = sorted(one.probabilities.items(), key=lambda item: -item[1])[:3]
+        shown = ", ".join(f"{name} {chance:.3f}" for name, chance in chances)
+        table.add_row(Text(one.case), Text(label_text(one) or "refer to a person"), Text(shown), Text(", ".join(one.flags)))
+    console = Console(file=io.StringIO(), width=120)
+    console.print(table)
+    return str(console.file.getvalue())  # type: ignore[attr-defined]
+
+
+def label_text(prediction: Prediction) -> str:
+    """The label, or several with "|" between; empty when the case is referred to a person."""
+    if prediction.label is None or isinstance(prediction.label, str):
+        return prediction.label or ""
+    return "|".join(prediction.label) or "none"
 
 
 def _read(path: str, predictor: Predictor) -> NDArray[np.uint8] | str:

@@ -131,7 +131,11 @@ class Run:
     @property
     def metrics(self) -> dict[str, Any]:
         """What `evaluate` wrote."""
-        return dict(read_json(self.need("metrics.json", "evaluate")))
+        return dict(self.read("metrics.json", "evaluate"))
+
+    def read(self, name: str, stage: str) -> Any:
+        """The JSON that `stage` wrote as `name`."""
+        return read_json(self.need(name, stage))
 
     def need(self, name: str, stage: str) -> Path:
         """The path of a file that `stage` writes. Raises RunError naming the stage when it is not there."""

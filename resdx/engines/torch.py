@@ -40,7 +40,10 @@ def infer(
     dtype: str = "float32",
     progress: Callable[[int], None] | None = None,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Answers for `images[rows]`, averaged over views: logits (N, outputs) and embeddings (N, E)."""
+    """Answers for `images[rows]`, averaged over views: logits (N, outputs) and embeddings (N, E).
+
+    `progress` is called with the number of pictures of each batch.
+    """
     network.eval()
     where = next(network.parameters()).device
     logits, embeddings = [], []
@@ -51,7 +54,7 @@ def infer(
             logits.append(torch.stack([network.head(one) for one in pooled]).mean(0).float().cpu().numpy())
             embeddings.append(torch.stack(pooled).mean(0).float().cpu().numpy())
             if progress:
-                progress(min(start + batch, len(rows)))
+                progress(len(tensor))
     if not logits:
         outputs = network.head.linear.out_features
         return np.zeros((0, outputs), np.float32), np.zeros((0, network.channels), np.float32)

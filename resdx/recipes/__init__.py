@@ -43,6 +43,16 @@ def get_recipe(name: str) -> Recipe:
     return variants[variant]
 
 
+def recipe_titles() -> dict[str, str]:
+    """Name -> title of every recipe, and of every variant as "name:variant"."""
+    out = {}
+    for name in recipe_names():
+        module = importlib.import_module(f"{__name__}.{name}")
+        out[name] = module.RECIPE.title
+        out |= {f"{name}:{variant}": recipe.title for variant, recipe in getattr(module, "VARIANTS", {}).items()}
+    return out
+
+
 def _from_file(path: Path) -> object:
     if not path.is_file():
         raise RecipeError(f"{path} is no file; give the path of a recipe or one of {', '.join(recipe_names())}")

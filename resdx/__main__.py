@@ -1,0 +1,5 @@
+"""`python -m resdx` is `resdx`."""
+
+from .cli import main
+
+main()

@@ -1,0 +1,168 @@
+"""The command line: one function a stage; each parses, calls one function and prints."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from . import __version__
+from .errors import ResdxError
+
+STAGES = {
+    "audit": "Look for what would make the result wrong; status 1 while a finding of grade stop is open.",
+    "split": "Divide the persons into train, tune, calib and test.",
+    "prepare": "Read and prepare every picture once, into the store's cache.",
+    "train": "Train, or go on where training was killed.",
+    "calibrate": "Fit calibrator, operating points and conformal limits on calib.",
+    "evaluate": "Score the test part once, with intervals over persons.",
+    "report": "Write report.html.",
+}
+
+
+class _Group(click.Group):
+    """Turns an error of resdx into its sentence and exit status 1."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except ResdxError as error:
+            click.echo(f"resdx: {error}", err=True)
+            sys.exit(1)
+        except KeyboardInterrupt:
+            click.echo("resdx: stopped; go on with `resdx resume RUN`", err=True)
+            sys.exit(130)
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="resdx")
+def cli() -> None:
+    """From a folder of medical images to a ResNet-50 diagnosis model one can defend. For research, not for diagnosis of patients."""
+
+
+def _pairs(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]) -> list[tuple[str, str]]:
+    pairs = [tuple(value.split("=", 1)) for value in values]
+    if wrong := [value for value, pair in zip(values, pairs, strict=True) if len(pair) != 2]:
+        raise click.BadParameter(f"{wrong[0]!r} is no FIELD=VALUE, such as learn.epochs=3")
+    return pairs  # type: ignore[return-value]
+
+
+def _asking(command: Callable[..., None]) -> Callable[..., None]:
+    """The options of the commands that begin a run."""
+    options = (
+        click.option("--recipe", default="plain", show_default=True, metavar="NAME", help="A recipe, NAME:VARIANT, or a .py file."),
+        click.option("--out", metavar="RUN", help="The run directory [default: a new one below runs]."),
+        click.option("--set", "changes", multiple=True, metavar="FIELD=VALUE", callback=_pairs, help="Change the recipe: learn.epochs=3."),
+        click.option("--size", type=int, metavar="PIXELS", help="Side of the prepared pictures."),
+        click.option("--weights", default="", metavar="FILE", help="Starting weights in place of the recipe's."),
+        click.option("--seed", default=0, show_default=True, help="Seed of split and training."),
+        click.option("--protocol", type=click.Choice(["honest", "published", "assumed"]), default="honest", show_default=True),
+        click.option("--accept", multiple=True, metavar="CODE", help="An audit finding that shall not stop the run."),
+        click.option("--json", "as_json", is_flag=True, help="Print JSON on standard output and nothing else."),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return click.argument("data")(command)
+
+
+def _started(data: str, as_json: bool, size: int | None, changes: list[tuple[str, str]], **asked: Any) -> Any:
+    from .stages import start
+
+    return start(data, changes=[*changes, *([("size", str(size))] if size else [])], quiet=as_json, **asked)
+
+
+@cli.command("run")
+@_asking
+def run_command(as_json: bool, **asked: Any) -> None:
+    """Do everything from scan to report for DATA: a folder of images, a CSV table or a DICOM folder."""
+    from .stages import resume
+
+    run = _started(as_json=as_json, **asked)
+    resume(run)
+    if as_json:
+        click.echo(json.dumps({"run": str(run.path), **run.metrics}))
+
+
+@cli.command("scan")
+@_asking
+def scan_command(as_json: bool, **asked: Any) -> None:
+    """List the cases of DATA in a new run directory."""
+    from .stages import repeat
+
+    run = _started(as_json=as_json, **asked)
+    repeat(run, "scan")
+    if as_json:
+        click.echo(json.dumps({"run": str(run.path), "cases": len(run.manifest), "sha256": run.manifest.sha256}))
+
+
+def _stage_command(name: str, text: str) -> None:
+    @click.argument("run")
+    @click.option("--accept", multiple=True, metavar="CODE", help="An audit finding that shall not stop the run.")
+    @click.option("--json", "as_json", is_flag=True, help="Print what the stage wrote as JSON.")
+    def command(run: str, accept: tuple[str, ...], as_json: bool) -> None:
+        from .run import Run
+        from .stages import accepting, repeat, result_of
+
+        opened = accepting(Run.open(run, quiet=as_json), accept)
+        try:
+            repeat(opened, name)
+        finally:
+            if as_json:
+                click.echo(json.dumps(result_of(opened, name)))
+
+    cli.command(name, help=text)(command)
+
+
+for _name, _text in STAGES.items():
+    _stage_command(_name, _text)
+
+
+@cli.command("resume")
+@click.argument("run")
+@click.option("--accept", multiple=True, metavar="CODE", help="An audit finding that shall not stop the run.")
+@click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
+def resume_command(run: str, accept: tuple[str, ...], as_json: bool) -> None:
+    """Go on with RUN where it stopped or was killed."""
+    from .run import Run
+    from .stages import accepting, resume
+
+    opened = accepting(Run.open(run, quiet=as_json), accept)
+    resume(opened)
+    if as_json:
+        click.echo(json.dumps(opened.metrics))
+
+
+@cli.command("predict")
+@click.argument("run")
+@click.argument("files", nargs=-1, required=True)
+@click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def predict_command(run: str, files: tuple[str, ...], as_csv: bool, as_json: bool) -> None:
+    """Answer for FILES (images, or folders of images) with the finished RUN; status 1 when a file could not be read."""
+    from .predict import predict_files, to_csv, to_json, to_table
+    from .run import Run
+
+    answers, failures = predict_files(Run.open(run, quiet=as_csv or as_json), files)
+    click.echo((to_csv if as_csv else to_json if as_json else to_table)(answers), nl=False)
+    for _, reason in failures:
+        click.echo(f"resdx: {reason}", err=True)
+    if failures:
+        sys.exit(1)
+
+
+@cli.command("recipes")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def recipes_command(as_json: bool) -> None:
+    """List the recipes and their variants."""
+    from .recipes import recipe_titles
+
+    titles = recipe_titles()
+    click.echo(json.dumps(titles) if as_json else "\n".join(f"{name:28}{title}" for name, title in titles.items()))
+
+
+def main() -> None:
+    """The program `resdx`."""
+    cli(prog_name="resdx")

@@ -1,0 +1,124 @@
+"""The test part, read once: answers, figures with intervals, and the ledger of how often it has been read."""
+
+from __future__ import annotations
+
+import csv
+import datetime as dt
+import io
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .calibration import Calibration
+from .cases import Case, Prediction, count_persons
+from .data import Prepared, content_hashes
+from .engines.torch import infer
+from .intervals import estimates
+from .metrics import brier, ece
+from .parts import part_of
+from .predict import Predictor, label_text
+from .priors import estimate_prior, shift_prior
+from .records import write_json, write_text
+from .run import Run, Scores
+from .scoring import score
+from .split import part_hash
+from .tasks import MultiLabel, positive_class, truth
+
+LEDGER = "test-reads.jsonl"
+STAMPS = {
+    "honest": "",
+    "published": "Published protocol: the paper's own split, with its leaks. Do not read this as performance on new persons.",
+    "assumed": "Assumed protocol: random images 80/20, seed 42. Persons may be on both sides: do not read this as performance on new persons.",
+}
+
+
+def evaluate(run: Run, prepared: Prepared) -> dict[str, Any]:
+    """Score the test part, with intervals from resampling persons; write predictions.csv, metrics.json and a line of the ledger.
+
+    Raises:
+        RunError: the run is not calibrated yet, or no test case can be read.
+    """
+    predictor = Predictor.open(run)
+    part = part_of(run, prepared, "test")
+    cases = [case for case in run.cases("test") if case.id in prepared.row]
+    with run.progress("test", len(part.ids)) as bar:
+        rows, views = part.rows, run.recipe.views
+        logits, embeddings = infer(
+            predictor.network, prepared.images, rows, views=views, progress=lambda count: bar.advance(bar.task_ids[0], count)
+        )
+    scores = Scores(part.ids, logits, embeddings)
+    run.write_scores("test", scores)
+    answers = predictor.answer(scores)
+    name = part_hash(part.ids, content_hashes(run))
+    result = {
+        "protocol": run.settings.protocol,
+        "stamp": STAMPS[run.settings.protocol],
+        "test": {"hash": name, "reads": read_once_more(run, name), "cases": len(cases), "persons": count_persons(cases)},
+        "scores": judge(run, predictor.calibration, cases, logits, answers),
+        "prior_corrected": prior_corrected(run, predictor.calibration, cases, logits),
+        "seconds": {entry["stage"]: entry["seconds"] for entry in run.events("stage")},
+    }
+    write_text(run.path / "predictions.csv", predictions_csv(cases, answers))
+    write_json(run.path / "metrics.json", result)
+    return result
+
+
+def judge(run: Run, calibration: Calibration, cases: Sequence[Case], logits: NDArray[np.float32], answers: Sequence[Prediction]) -> dict[str, Any]:
+    """The tables of metrics.json for one part."""
+    probabilities = calibration.probabilities(logits)
+    chosen = calibration.choose(probabilities)
+    forced = [tuple(name for name, is_in in zip(run.recipe.classes, row, strict=True) if is_in) for row in chosen]
+    return score(
+        run.recipe.task,
+        run.recipe.classes,
+        cases,
+        probabilities,
+        forced,
+        answered=np.array([answer.label is not None for answer in answers]),
+        seed=run.settings.seed,
+        pool=run.recipe.pool,
+    )
+
+
+def prior_corrected(run: Run, calibration: Calibration, cases: Sequence[Case], logits: NDArray[np.float32]) -> dict[str, Any] | None:
+    """Brier score and calibration error after moving the probabilities to the class balance of this part (STATISTICS section 4).
+
+    The balance is estimated from the unlabelled answers by expectation maximisation. None for several labels, where each
+    label has its own prevalence, and where calib lacks a class.
+    """
+    if isinstance(run.recipe.task, MultiLabel) or not all(calibration.prior):
+        return None
+    probabilities = calibration.probabilities(logits)
+    prior = estimate_prior(probabilities, calibration.prior)
+    moved = shift_prior(probabilities, calibration.prior, prior)
+    known = truth(run.recipe.task, run.recipe.classes, cases)
+    answer = moved
+    if positive := positive_class(run.recipe.task, run.recipe.classes):
+        answer = moved[:, run.recipe.classes.index(positive)]
+    true = known[:, run.recipe.classes.index(positive)] if positive else known.argmax(1)
+    found = estimates({"brier": brier, "ece": ece}, true.astype(int), answer, [case.group for case in cases])
+    return {"prior_calib": list(calibration.prior), "prior_test": list(prior), **{key: value.to_json() for key, value in found.items()}}
+
+
+def read_once_more(run: Run, name: str) -> int:
+    """Note in the store's ledger that this test part is read, and give how often it has been by now."""
+    path = run.store / LEDGER
+    now = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
+    with path.open("a") as file:
+        file.write(json.dumps({"time": now, "test": name, "run": run.path.name}) + "\n")
+    return sum(json.loads(line)["test"] == name for line in path.read_text().splitlines() if line.strip())
+
+
+def predictions_csv(cases: Sequence[Case], answers: Sequence[Prediction]) -> str:
+    """predictions.csv: case, person, truth, label (empty = referred), conformal set, flags, a probability a class."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    classes = list(answers[0].probabilities)
+    writer.writerow(["case", "person", "truth", "label", "conformal", "flags", *(f"p_{name}" for name in classes)])
+    for case, answer in zip(cases, answers, strict=True):
+        row = [case.id, case.group, "|".join(case.labels or ()), label_text(answer), "|".join(answer.conformal), "|".join(answer.flags)]
+        writer.writerow([*row, *(f"{answer.probabilities[name]:.6f}" for name in classes)])
+    return out.getvalue()
