@@ -1,8 +1,8 @@
 """Answers against the truth, as the tables and curves of a report: `score` is a pure function of cases and answers.
 
 Two levels: each image, and each person (the mean or the highest of their images). Every figure is an Estimate with persons as its
-n. What was not assessed is masked for its class; what was referred to a person is counted with its likeliest class, and the figures
-of those answered stand apart under "abstention".
+n. What was not assessed is masked for its class; what was referred to a person is counted with the class it would have
+been given (the likeliest one where only None is known), and the figures of those answered stand apart under "abstention".
 """
 
 from __future__ import annotations
