@@ -183,14 +183,17 @@ def _enough(cases: Sequence[Case], unit: Sequence[int]) -> None:
         raise DataError("no case outside the test part has a label; check the labels of the data")
     label, who = min(persons.items(), key=lambda item: len(item[1]))
     if len(who) < FEW_PERSONS:
-        raise DataError(f"class {label!r} has {len(who)} persons outside the test part; it takes {FEW_PERSONS} at least: merge or drop the class")
+        raise DataError(
+            f"class {label!r} has {len(who)} persons outside the test part; it takes {FEW_PERSONS} at least: merge or drop the class"
+        )
 
 
 def _deal(cases: Sequence[Case], unit: Sequence[int], shares: NDArray[np.float64], seed: int) -> NDArray[np.int64]:
     """A bin a case: units whole, every bin near its share of each class.
 
-    Rare classes first and large units first, each unit to the bin that misses most of the rarest class it holds
-    (iterative stratification, Sechidis et al. 2011, with units for examples).
+    Rare classes first and large units first, each unit to a bin by chance, in proportion to what the bin still misses of
+    the rarest class the unit holds (after iterative stratification, Sechidis et al. 2011). Always taking the bin that misses
+    most would send every person with many images to train, and leave calib with another kind of person.
     """
     members = defaultdict(list)
     for i, number in enumerate(unit):
@@ -209,10 +212,14 @@ def _deal(cases: Sequence[Case], unit: Sequence[int], shares: NDArray[np.float64
     order = np.lexsort((chance, -content[:, -1], held.min(1)))
     missing = shares[:, None] * content.sum(0)
     choice = np.zeros(len(content), np.int64)
+    draw = np.random.default_rng([seed, 1])
     for k in order:
-        rarest = missing[:, held[k].argmin()]
-        need = np.where(shares > 0, rarest + 1e-6 * missing[:, -1], -np.inf)
-        choice[k] = int(np.argmax(need))
+        need = np.clip(missing[:, held[k].argmin()], 0, None)
+        need[missing[:, -1] < content[k, -1] / 2] = 0  # it would overflow
+        if need.any():
+            choice[k] = draw.choice(len(shares), p=need / need.sum())
+        else:
+            choice[k] = int(np.argmax(np.where(shares > 0, missing[:, -1], -np.inf)))
         missing[choice[k]] -= content[k]
     out = np.zeros(len(cases), np.int64)
     for k, indices in enumerate(members.values()):
