@@ -22,6 +22,7 @@ sources
 losses calibration familiarity recipe scoring
 recipes calibrate
 run split duplicates
+facts shortcuts
 audit
 data
 parts engines
