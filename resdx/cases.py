@@ -84,7 +84,13 @@ class Finding:
 
     def to_json(self) -> dict[str, object]:
         """Plain data for audit.json."""
-        return {"code": self.code, "grade": self.grade, "text": self.text, "cases": list(self.cases), "figures": dict(self.figures)}
+        return {
+            "code": self.code,
+            "grade": self.grade,
+            "text": self.text,
+            "cases": list(self.cases),
+            "figures": dict(self.figures),
+        }
 
     @classmethod
     def from_json(cls, data: Mapping[str, object]) -> Finding:
@@ -169,7 +175,10 @@ class Manifest:
             raise DataError(f"{path} cannot be read ({error.strerror or error})") from error
         except UnicodeDecodeError as error:
             raise DataError(f"{path} is not UTF-8 text (byte {error.start}); save it as UTF-8 CSV") from error
-        rows = list(csv.reader(io.StringIO(text)))
+        try:
+            rows = list(csv.reader(io.StringIO(text)))
+        except csv.Error as error:
+            raise DataError(f"{path} is not a CSV table ({error}); save it again") from error
         if not rows:
             raise DataError(f"{path} is empty; it needs a header with at least path and labels")
         header = [name.strip() for name in rows[0]]
@@ -197,7 +206,19 @@ def _row(case: Case) -> list[str]:
     labels = NOT_ASSESSED if case.labels is None else "|".join(case.labels)
     boxes = json.dumps([[b.label, b.x1, b.y1, b.x2, b.y2] for b in case.boxes]) if case.boxes else ""
     age = "" if case.age is None else f"{case.age:g}"
-    return [case.id, case.group, case.path, labels, "|".join(case.unknown), case.source, age, case.sex, case.view, case.part, boxes]
+    return [
+        case.id,
+        case.group,
+        case.path,
+        labels,
+        "|".join(case.unknown),
+        case.source,
+        age,
+        case.sex,
+        case.view,
+        case.part,
+        boxes,
+    ]
 
 
 def _case(row: dict[str, str], where: str) -> Case:

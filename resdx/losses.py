@@ -20,7 +20,7 @@ def target(task: Task, truth: NDArray[np.float32]) -> NDArray[np.float32]:
     if not isinstance(task, Ordinal):
         return truth
     grade = truth.argmax(1)[:, None]
-    above = (grade > np.arange(truth.shape[1] - 1)).astype(np.float32)
+    above: NDArray[np.float32] = (grade > np.arange(truth.shape[1] - 1)).astype(np.float32)
     above[np.isnan(truth).any(1)] = np.nan
     return above
 

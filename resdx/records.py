@@ -28,9 +28,7 @@ def record(cls: type[T]) -> type[T]:
     """Make `cls` known by its name, so that a run can rebuild it; a decorator above `@dataclass(frozen=True)`."""
     known = _KNOWN.get(cls.__name__)
     if known is not None and known.__module__ != cls.__module__:
-        raise RecipeError(
-            f"two classes are named {cls.__name__}: {known.__module__} and {cls.__module__}; rename one"
-        )
+        raise RecipeError(f"two classes are named {cls.__name__}: {known.__module__} and {cls.__module__}; rename one")
     _KNOWN[cls.__name__] = cls
     return cls
 
@@ -65,7 +63,9 @@ def from_record(data: Any) -> Any:
         name = data["is"]
         cls = _KNOWN.get(name)
         if cls is None:
-            raise RunError(f"the run uses {name!r}, which this version of resdx does not know; open it with the version that wrote it")
+            raise RunError(
+                f"the run uses {name!r}, which this version of resdx does not know; open it with the version that wrote it"
+            )
         version = getattr(cls, "version", None)
         if data.get("version") != version:
             raise RunError(
@@ -170,7 +170,9 @@ def write_bytes(path: Path, data: bytes) -> None:
         part.replace(path)
     except OSError as error:
         part.unlink(missing_ok=True)
-        raise RunError(f"{path} cannot be written ({error.strerror or error}); free some space or choose another --out") from error
+        raise RunError(
+            f"{path} cannot be written ({error.strerror or error}); free some space or choose another --out"
+        ) from error
 
 
 def write_json(path: Path, data: Any) -> None:
@@ -181,7 +183,7 @@ def write_json(path: Path, data: Any) -> None:
 def read_json(path: Path) -> Any:
     """Read JSON. Raises RunError naming the file when it is absent or broken."""
     try:
-        return json.loads(path.read_text())
+        return json.loads(path.read_bytes())
     except FileNotFoundError as error:
         raise RunError(f"{path} is not there; has that stage been run?") from error
     except (OSError, ValueError) as error:

@@ -89,7 +89,9 @@ def truth(task: Task, classes: Sequence[str], cases: Sequence[Case]) -> Array:
             if label in column:
                 row[column[label]] = np.nan
         if not isinstance(task, MultiLabel) and len(case.labels) != 1:
-            raise DataError(f"{case.id} has {len(case.labels)} labels, but {type(task).__name__} takes exactly one; use MultiLabel()")
+            raise DataError(
+                f"{case.id} has {len(case.labels)} labels, but {type(task).__name__} takes exactly one; use MultiLabel()"
+            )
     return out
 
 

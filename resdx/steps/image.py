@@ -40,7 +40,8 @@ class Resize:
             np.asarray(Image.fromarray(image[..., c]).resize((self.size, self.size), Image.Resampling.BILINEAR))
             for c in range(image.shape[2])
         ]
-        return np.clip(np.stack(planes, axis=-1), 0, 1)
+        out: Array = np.clip(np.stack(planes, axis=-1), 0, 1)
+        return out
 
 
 @record
@@ -71,7 +72,8 @@ class Rescale:
 
     def __call__(self, image: Array) -> Array:
         low, high = np.percentile(image, (self.low, self.high))
-        return np.clip((image - np.float32(low)) / np.float32(max(high - low, 1e-6)), 0, 1)
+        out: Array = np.clip((image - np.float32(low)) / np.float32(max(high - low, 1e-6)), 0, 1)
+        return out
 
 
 def _square(image: Array, *, fill: bool) -> Array:

@@ -119,7 +119,11 @@ def uniforms(keys: NDArray[np.uint64], *, seed: int, epoch: int, count: int, str
     """
     start = np.uint64(int.from_bytes(hashlib.sha256(f"{seed}|{epoch}|{stream}".encode()).digest()[:8], "little"))
     with np.errstate(over="ignore"):
-        x = keys[:, None] * np.uint64(0xD1342543DE82EF95) + np.arange(1, count + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15) + start
+        x = (
+            keys[:, None] * np.uint64(0xD1342543DE82EF95)
+            + np.arange(1, count + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+            + start
+        )
         x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
         x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
         x = x ^ (x >> np.uint64(31))
@@ -146,7 +150,7 @@ def apply(
     """
     size = size or images.shape[-1]
     draws = torch.from_numpy(uniforms(keys, seed=seed, epoch=epoch, count=sum(step.draws for step in steps)))
-    parts = draws.to(images.device).split([step.draws for step in steps], 1)
+    parts = torch.split(draws.to(images.device), [step.draws for step in steps], 1)
     matrix = None
     for step, part in zip(steps, parts, strict=True):
         if hasattr(step, "matrix"):
