@@ -4,7 +4,7 @@ Paper: Kirandeep, Ramanpreet Kaur and Vijay Dhir 2023, image recognition with Re
 """
 
 from ..models.specs import Net, ResNet
-from ..recipe import Recipe, Training
+from ..recipe import Recipe, Training, on_features
 from ..steps.image import Resize
 from ..steps.random import Affine, Tone
 
@@ -17,3 +17,4 @@ RECIPE = Recipe(
     learn=Training(epochs=20, start_size=96),
     differs=("the paper states neither data nor training: all settings are ours",),
 )
+VARIANTS = {"features": on_features(RECIPE)}

@@ -1,0 +1,54 @@
+"""Eye diseases in fundus photographs, several labels an eye, ResNet-50.
+
+No paper stands behind this recipe. Data: ODIR 2019 (research use), both eyes of each person with the doctors' keywords.
+To doubt: the set's own label columns are given a person, not an eye, and contradict the eye's keywords in one photograph
+of eight; so labels are read from the keywords. Photographs of low quality count as not assessed, a speck on the lens as normal.
+"""
+
+from ..models.specs import Linear, Net, ResNet
+from ..recipe import Recipe, Training, on_features
+from ..steps.image import Resize
+from ..steps.random import Affine, Flip, Tone
+from ..tables import Table
+from ..tasks import MultiLabel
+
+# A keyword (between commas, some of them Chinese) that is none of the named diseases.
+OTHER = (
+    r"(^|[,，])\s*(?!normal fundus|lens dust|hypertensive)"
+    r"(?![^,，]*(proliferative ret|diabetic ret|glaucoma|cataract|age-related|myopi[ac]))[a-z]"
+)
+
+RECIPE = Recipe(
+    name="fundus_multilabel",
+    title="Eye diseases in fundus photographs",
+    source=Table(
+        file="full_df.csv",
+        folder="images",
+        group="ID",
+        age="Patient Age",
+        sex="Patient Sex",
+        sides=(("Left-Fundus", "Left-Diagnostic Keywords"), ("Right-Fundus", "Right-Diagnostic Keywords")),
+        patterns=(
+            ("normal", r"^((^|[,，])\s*(normal fundus|lens dust)\s*)+$"),
+            ("retinopathy", "proliferative retinopathy|diabetic retinopathy"),
+            ("glaucoma", "glaucoma"),
+            ("cataract", "cataract"),
+            ("amd", "age-related macular degeneration"),
+            ("hypertension", "hypertensive retinopathy"),
+            ("myopia", "myopi[ac]"),
+            ("other", OTHER),
+        ),
+        unknown=("low image quality|no fundus image|photographically invisible|anterior segment|image offset|^lens dust$",),
+    ),
+    classes=("normal", "retinopathy", "glaucoma", "cataract", "amd", "hypertension", "myopia", "other"),
+    prepare=(Resize(128),),
+    augment=(Flip(), Affine(degrees=15, scale=0.1, shift=0.05), Tone()),  # a mirrored left eye is a right eye
+    model=Net(ResNet(50), Linear(dropout=0.2)),
+    task=MultiLabel(),
+    learn=Training(epochs=20),
+    differs=(
+        "all settings are ours",
+        "labels are read from each eye's keywords, not from the set's columns, which are given a person",
+    ),
+)
+VARIANTS = {"features": on_features(RECIPE)}

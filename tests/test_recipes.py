@@ -1,0 +1,255 @@
+"""Every recipe and variant keeps the contract: it loads, can be stored, can be changed, and scans data of its layout."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from write_files import labels, pictures
+
+from resdx.cases import count_persons
+from resdx.errors import RecipeError
+from resdx.recipe import FeatureClassifier, Published, Recipe, Training
+from resdx.recipes import get_recipe, recipe_names, recipe_titles
+from resdx.records import from_record, to_record
+from resdx.steps.image import Grey, Resize
+from resdx.steps.read import ReadImage
+from resdx.tasks import Classify
+
+PAGE = Path(__file__).parent.parent / "docs/reference/recipes.md"
+NAMES = tuple(recipe_titles())  # recipes, and variants as name:variant
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_recipe_is_the_same_after_being_stored(name):
+    recipe = get_recipe(name)
+    stored = json.loads(json.dumps(to_record(recipe)))
+    assert from_record(stored) == recipe
+    assert from_record(stored).fingerprint() == recipe.fingerprint()
+
+
+def test_fingerprints_tell_recipes_apart():
+    assert len({get_recipe(name).fingerprint() for name in NAMES}) == len(NAMES)
+    plain = get_recipe("plain")
+    assert plain.set("learn.lr", "0.002").fingerprint() != plain.fingerprint() == plain.set("learn.lr", "0.001").fingerprint()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_one_field_can_be_changed(name):
+    recipe = get_recipe(name)
+    if isinstance(recipe.learn, Training):
+        assert recipe.set("learn.epochs", "1").learn == replace(recipe.learn, epochs=1)
+    else:
+        assert recipe.set("learn.views", "3").learn == replace(recipe.learn, views=3)
+    assert recipe.set("size", "96").size == 96
+    assert recipe.set("pool", "max").pool == "max"
+    assert recipe.set("views", "8").views == 8
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_unknown_field_suggests_the_right_one(name):
+    with pytest.raises(RecipeError, match=r"no field 'learn\.class_weight'; did you mean learn\.class_weights\?"):
+        get_recipe(name).set("learn.class_weight", "balanced")
+    with pytest.raises(RecipeError, match="no field 'lern.epochs'; did you mean learn"):
+        get_recipe(name).set("lern.epochs", "1")
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_recipe_is_named_like_its_file_and_documented(name):
+    assert get_recipe(name).name == name
+    assert re.search(rf"^\| `{name}` \| \S", PAGE.read_text(), re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_recipe_offers_features_for_machines_without_gpu(name):
+    recipe, features = get_recipe(name), get_recipe(f"{name}:features")
+    assert isinstance(features.learn, FeatureClassifier)
+    assert (features.size, features.model.trunk.frozen, features.model.trunk.weights) == (224, "all", "imagenet")
+    assert (features.source, features.classes, features.task) == (recipe.source, recipe.classes, recipe.task)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_figures_of_papers_are_marked_and_choices_are_listed(name):
+    recipe = get_recipe(name)
+    assert recipe.differs
+    assert not any(figure.seen for figure in recipe.published), "no paper was read so far"
+    assert all(0 < figure.value < 1 for figure in recipe.published)
+
+
+def test_titles_are_one_of_a_kind():
+    assert len(set(recipe_titles().values())) == len(NAMES)
+
+
+def test_user_recipe_is_found_by_path(tmp_path):
+    (tmp_path / "own.py").write_text(
+        "from resdx.recipe import Recipe, Training\nfrom dataclasses import replace\n"
+        "RECIPE = Recipe(name='own', title='My films', learn=Training(epochs=2))\n"
+        "VARIANTS = {'long': RECIPE.set('learn.epochs', '9')}\n"
+    )
+    assert get_recipe(f"{tmp_path}/own.py").title == "My films"
+    assert get_recipe(f"{tmp_path}/own.py:long").learn == Training(epochs=9)
+    with pytest.raises(RecipeError, match="no variant 'longer'; there are long"):
+        get_recipe(f"{tmp_path}/own.py:longer")
+    (tmp_path / "empty.py").write_text("x = 1\n")
+    with pytest.raises(RecipeError, match=r"empty\.py holds no RECIPE"):
+        get_recipe(f"{tmp_path}/empty.py")
+    with pytest.raises(RecipeError, match=r"gone\.py is no file"):
+        get_recipe(f"{tmp_path}/gone.py")
+
+
+def test_wrong_name_suggests_the_right_one():
+    with pytest.raises(RecipeError, match="no recipe 'malria'; did you mean malaria"):
+        get_recipe("malria")
+    with pytest.raises(RecipeError, match="no recipe 'zzz'; there are brain_tumour_mri, "):
+        get_recipe("zzz")
+    with pytest.raises(RecipeError, match="plain has no variant 'vgg'; there are features"):
+        get_recipe("plain:vgg")
+
+
+def test_wrong_order_of_steps_names_the_step():
+    with pytest.raises(RecipeError, match="own: ReadImage takes a path, but Resize before it gives a image"):
+        Recipe(name="own", title="", prepare=(Resize(64), ReadImage()))
+
+
+@pytest.mark.parametrize(
+    ("fields", "what"),
+    [
+        ({"prepare": (Grey(),)}, r"prepare must end in an image of one size; add Resize\(224\)"),
+        ({"augment": (Grey(),)}, "Grey is no random step; augment takes Flip"),
+        ({"views": 3}, "views must be 1, 2 .* or 8"),
+        ({"classes": ("a",)}, r"one class only \(a\)"),
+        ({"classes": ("a", "b"), "task": Classify(positive="c")}, "positive class 'c' is not among a, b"),
+    ],
+)
+def test_recipe_checks_itself(fields, what):
+    with pytest.raises(RecipeError, match=what):
+        Recipe(name="own", title="", **fields)
+
+
+@pytest.mark.parametrize(
+    ("fields", "what"),
+    [
+        ({"epochs": 0}, "epochs of at least 1"),
+        ({"epochs": 2, "head_epochs": 3}, "head_epochs from 0 to epochs"),
+        ({"batch": 1}, "batch of at least 2"),
+        ({"lr": 0.0}, "lr above 0"),
+        ({"ema": 1.0}, "shares from 0 to below 1"),
+    ],
+)
+def test_training_checks_itself(fields, what):
+    with pytest.raises(RecipeError, match=what):
+        Training(**fields)
+
+
+def test_classes_as_found_fill_only_an_empty_list():
+    assert get_recipe("plain").with_classes(("b", "c")).classes == ("b", "c")
+    assert get_recipe("malaria").with_classes(("parasitised", "uninfected")) == get_recipe("malaria")
+    with pytest.raises(RecipeError, match="the data has the label 'ring', the recipe knows uninfected, parasitised"):
+        get_recipe("malaria").with_classes(("ring", "uninfected"))
+
+
+def test_a_seen_figure_differs_from_a_reported_one():
+    assert Published("accuracy", 0.9) == Published("accuracy", 0.9, seen=False) != Published("accuracy", 0.9, seen=True)
+
+
+# Each recipe scans a phantom of the layout its data comes in
+
+
+def scan(name, root):
+    recipe = get_recipe(name)
+    manifest = recipe.source.scan(root)
+    assert recipe.with_classes(manifest.classes) == recipe
+    return manifest
+
+
+def write_table(path, header, *rows):
+    with path.open("w", newline="") as file:
+        csv.writer(file).writerows([header, *rows])
+
+
+def test_pneumonia_number_names_a_child_within_its_kind_only(tmp_path):
+    train, test = "train/PNEUMONIA/person1", "test/NORMAL"
+    root = pictures(
+        *(tmp_path, f"{train}_virus_6.jpeg", f"{train}_bacteria_1.jpeg", f"{train}_bacteria_2.jpeg"),
+        *(f"{test}/IM-0001-0001.jpeg", f"{test}/NORMAL2-IM-0001-0001.jpeg"),
+    )
+    manifest = scan("pneumonia_resnet", root)
+    assert count_persons(manifest.cases) == 4
+    assert [case.part for case in manifest.cases] == ["test"] * 2 + ["train"] * 3
+
+
+def test_covid_table_keeps_frontal_films_and_what_is_not_assessed(tmp_path):
+    root = pictures(tmp_path, *(f"images/{k}.png" for k in range(7)))
+    write_table(
+        root / "metadata.csv",
+        ("patientid", "sex", "age", "finding", "view", "modality", "location", "filename", ""),
+        (1, "M", 65, "COVID-19", "PA", "X-ray", "Hanoi", "0.png", ""),
+        (1, "M", 65, "COVID-19, ARDS", "AP Supine", "X-ray", "Hanoi", "1.png", ""),
+        (1, "M", 65, "COVID-19", "L", "X-ray", "Hanoi", "2.png", ""),
+        (2, "F", "", "SARS", "AP", "X-ray", "Toronto", "3.png", ""),
+        (3, "F", 30, "todo", "PA", "X-ray", "Milan", "4.png", ""),
+        (4, "", 30, "Unknown", "PA", "X-ray", "Milan", "5.png", ""),
+        (5, "", 30, "No Finding", "Axial", "CT", "Milan", "6.png", ""),
+    )
+    manifest = scan("covid_cxr", root)
+    assert list(labels(manifest).values()) == ["covid", "covid", "other", None, None]
+    first = manifest.cases[0]
+    assert (first.group, first.sex, first.age, first.view, first.source) == ("1", "M", 65, "PA", "Hanoi")
+
+
+def test_covid_folders_know_persons_by_name(tmp_path):
+    names = ("No_findings/00000011_000.png", "Pneumonia/00000011_006.png", "Pneumonia/00000012_000.png", "Covid-19/nejmc.jpg")
+    manifest = scan("covid_cxr:talo", pictures(tmp_path, *names))
+    assert [(case.label, case.group) for case in manifest.cases] == [
+        ("covid", "nejmc"),
+        ("no finding", "00000011"),
+        ("pneumonia", "00000011"),
+        ("pneumonia", "00000012"),
+    ]
+
+
+def test_brain_slices_come_in_parts_and_without_persons(tmp_path):
+    folders = ("glioma_tumor", "meningioma_tumor", "no_tumor", "pituitary_tumor")
+    manifest = scan("brain_tumour_mri", pictures(tmp_path, *(f"{p}/{f}/1.jpg" for p in ("Training", "Testing") for f in folders)))
+    assert {case.part for case in manifest.cases} == {"train", "test"}
+    assert manifest.classes == ("glioma", "meningioma", "no tumour", "pituitary tumour")
+    assert not any(case.group for case in manifest.cases)
+
+
+def test_malaria_cells_are_grouped_by_slide(tmp_path):
+    names = ("C39P4thinF_original_IMG_1_cell_1.png", "C39P4thinF_original_IMG_2_cell_9.png", "C201ThinF_IMG_1_cell_7.png")
+    root = pictures(tmp_path, *(f"{folder}/{name}" for folder in ("Parasitized", "Uninfected") for name in names))
+    manifest = scan("malaria", root)
+    assert {case.group for case in manifest.cases} == {"C39", "C201"}
+    assert manifest.classes == ("parasitised", "uninfected")
+
+
+def test_eyes_are_labelled_by_their_own_keywords(tmp_path):
+    words = {
+        0: ("cataract", "normal fundus"),
+        1: ("moderate non proliferative retinopathy，hypertensive retinopathy", "lens dust, normal fundus"),
+        2: ("dry age-related macular degeneration，glaucoma", "pathological myopia,macular epiretinal membrane"),
+        3: ("low image quality", "epiretinal membrane"),
+    }
+    root = pictures(tmp_path, *(f"images/{k}_{side}.jpg" for k in words for side in ("left", "right")))
+    header = (
+        "ID",
+        "Patient Age",
+        "Patient Sex",
+        "Left-Fundus",
+        "Right-Fundus",
+        "Left-Diagnostic Keywords",
+        "Right-Diagnostic Keywords",
+    )
+    rows = [(k, 60, "Female", f"{k}_left.jpg", f"{k}_right.jpg", *both) for k, both in words.items()]
+    write_table(root / "full_df.csv", header, *rows, *rows)
+    manifest = scan("fundus_multilabel", root)
+    assert list(labels(manifest).values()) == [
+        *("cataract", "normal", "retinopathy|hypertension", "normal"),
+        *("glaucoma|amd", "myopia|other", None, "other"),
+    ]
+    assert (count_persons(manifest.cases), manifest.cases[0].age, manifest.cases[0].sex) == (4, 60, "F")
