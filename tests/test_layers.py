@@ -28,7 +28,7 @@ data
 parts engines
 features predict
 train
-evaluate
+charts evaluate
 report
 phantoms
 cli
