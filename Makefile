@@ -59,7 +59,8 @@ bench: $(VENV)/.dev
 	$(VENV)/bin/python -m benchmarks.speed
 
 results: $(VENV)/.dev
-	$(VENV)/bin/python -m benchmarks.results
+	@test -n '$(DATA)' || { echo 'say where the data sets are: make results DATA=FOLDER'; exit 1; }
+	$(VENV)/bin/python -m benchmarks.results --data $(DATA)
 
 clean:
 	rm -rf $(VENV) $(DEMO) build dist .mypy_cache .ruff_cache .pytest_cache resdx.egg-info

@@ -53,9 +53,13 @@ def _pairs(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]
 def _asking(command: Callable[..., None]) -> Callable[..., None]:
     """The options of the commands that begin a run."""
     options = (
-        click.option("--recipe", default="plain", show_default=True, metavar="NAME", help="A recipe, NAME:VARIANT, or a .py file."),
+        click.option(
+            "--recipe", default="plain", show_default=True, metavar="NAME", help="A recipe, NAME:VARIANT, or a .py file."
+        ),
         click.option("--out", metavar="RUN", help="The run directory [default: a new one below runs]."),
-        click.option("--set", "changes", multiple=True, metavar="FIELD=VALUE", callback=_pairs, help="Change the recipe: learn.epochs=3."),
+        click.option(
+            "--set", "changes", multiple=True, metavar="FIELD=VALUE", callback=_pairs, help="Change the recipe: learn.epochs=3."
+        ),
         click.option("--size", type=int, metavar="PIXELS", help="Side of the prepared pictures."),
         click.option("--weights", default="", metavar="FILE", help="Starting weights in place of the recipe's."),
         click.option("--seed", default=0, show_default=True, help="Seed of split and training."),
@@ -68,17 +72,29 @@ def _asking(command: Callable[..., None]) -> Callable[..., None]:
     return click.argument("data")(command)
 
 
-def _started(data: str, as_json: bool, size: int | None, changes: list[tuple[str, str]], **asked: Any) -> Any:
+def _options(size: int | None, changes: list[tuple[str, str]], **asked: Any) -> dict[str, Any]:
+    return {**asked, "changes": [*changes, *([("size", str(size))] if size else [])]}
+
+
+def _started(as_json: bool, **asked: Any) -> Any:
     from .stages import start
 
-    return start(data, changes=[*changes, *([("size", str(size))] if size else [])], quiet=as_json, **asked)
+    return start(**_options(**asked), quiet=as_json)
 
 
 @cli.command("run")
 @_asking
-def run_command(as_json: bool, **asked: Any) -> None:
+@click.option("--folds", type=click.IntRange(2), help="Cross-validate: test every case once, in this many runs below RUN.")
+def run_command(as_json: bool, folds: int | None, **asked: Any) -> None:
     """Do everything from scan to report for DATA: a folder of images, a CSV table or a DICOM folder."""
     from .stages import resume
+
+    if folds:
+        from .cross import cross_validate, table
+
+        found = cross_validate(folds=folds, **_options(**asked), quiet=as_json)
+        click.echo(json.dumps(found) if as_json else table(found))
+        return
 
     run = _started(as_json=as_json, **asked)
     resume(run)

@@ -104,7 +104,7 @@ def _fill(folder: Path, manifest: Manifest, recipe: Recipe, skip: set[str], prog
         ids: list[str] = []
         failures: list[tuple[str, str]] = []
         colour, done = False, 0
-        for chunk, answers in zip(chunks, joblib.Parallel(n_jobs=-1, return_as="generator")(jobs), strict=True):
+        for chunk, answers in zip(chunks, joblib.Parallel(n_jobs=-1, return_as="generator", max_nbytes=None)(jobs), strict=True):
             for case, answer in zip(chunk, answers, strict=True):
                 if isinstance(answer, str):
                     failures.append((case.id, answer))

@@ -66,7 +66,9 @@ def evaluate(run: Run, prepared: Prepared) -> dict[str, Any]:
     return result
 
 
-def judge(run: Run, calibration: Calibration, cases: Sequence[Case], logits: NDArray[np.float32], answers: Sequence[Prediction]) -> dict[str, Any]:
+def judge(
+    run: Run, calibration: Calibration, cases: Sequence[Case], logits: NDArray[np.float32], answers: Sequence[Prediction]
+) -> dict[str, Any]:
     """The tables of metrics.json for one part."""
     probabilities = calibration.probabilities(logits)
     chosen = calibration.choose(probabilities)
@@ -83,7 +85,9 @@ def judge(run: Run, calibration: Calibration, cases: Sequence[Case], logits: NDA
     )
 
 
-def prior_corrected(run: Run, calibration: Calibration, cases: Sequence[Case], logits: NDArray[np.float32]) -> dict[str, Any] | None:
+def prior_corrected(
+    run: Run, calibration: Calibration, cases: Sequence[Case], logits: NDArray[np.float32]
+) -> dict[str, Any] | None:
     """Brier score and calibration error after moving the probabilities to the class balance of this part (STATISTICS section 4).
 
     The balance is estimated from the unlabelled answers by expectation maximisation. None for several labels, where each
@@ -100,7 +104,11 @@ def prior_corrected(run: Run, calibration: Calibration, cases: Sequence[Case], l
         answer = moved[:, run.recipe.classes.index(positive)]
     true = known[:, run.recipe.classes.index(positive)] if positive else known.argmax(1)
     found = estimates({"brier": brier, "ece": ece}, true.astype(int), answer, [case.group for case in cases])
-    return {"prior_calib": list(calibration.prior), "prior_test": list(prior), **{key: value.to_json() for key, value in found.items()}}
+    return {
+        "prior_calib": list(calibration.prior),
+        "prior_test": list(prior),
+        **{key: value.to_json() for key, value in found.items()},
+    }
 
 
 def read_once_more(run: Run, name: str) -> int:
@@ -119,6 +127,13 @@ def predictions_csv(cases: Sequence[Case], answers: Sequence[Prediction]) -> str
     classes = list(answers[0].probabilities)
     writer.writerow(["case", "person", "truth", "label", "conformal", "flags", *(f"p_{name}" for name in classes)])
     for case, answer in zip(cases, answers, strict=True):
-        row = [case.id, case.group, "|".join(case.labels or ()), label_text(answer), "|".join(answer.conformal), "|".join(answer.flags)]
+        row = [
+            case.id,
+            case.group,
+            "|".join(case.labels or ()),
+            label_text(answer),
+            "|".join(answer.conformal),
+            "|".join(answer.flags),
+        ]
         writer.writerow([*row, *(f"{answer.probabilities[name]:.6f}" for name in classes)])
     return out.getvalue()

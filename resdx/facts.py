@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import io
-import multiprocessing
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from functools import partial
 from pathlib import Path
 
+import joblib
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -103,8 +103,10 @@ def _answers(
     if processes == 1 or files < FEW:
         yield from map(job, chunks)
         return
-    with multiprocessing.get_context("spawn").Pool(min(processes, len(chunks))) as pool:
-        yield from pool.imap(job, chunks)
+    # loky's workers need no `if __name__ == "__main__"` in the script of whoever calls us.
+    yield from joblib.Parallel(n_jobs=min(processes, len(chunks)), return_as="generator", max_nbytes=None)(
+        joblib.delayed(job)(chunk) for chunk in chunks
+    )
 
 
 def _look_at(read: Read, chunk: list[tuple[str, str]]) -> list[Answer]:

@@ -49,20 +49,20 @@ def fit_features(run: Run, prepared: Prepared, train: Part, tune: Part) -> Netwo
     features = training_features(run, network, prepared, train, learn.views)
     targets = np.tile(train.targets, (learn.views, 1))
     _, tuning = infer(network, prepared.images, tune.rows, views=recipe.views)
-    best, chosen = -math.inf, None
-    mean, spread = features.mean(0), features.std(0) + 1e-6
-    for penalty in learn.penalties:
-        weight, bias = fit_linear((features - mean) / spread, targets, penalty, learn, recipe.task)
-        weight, bias = weight / spread, bias - (weight / spread) @ mean
+    best, chosen = -math.inf, learn.penalties[0]
+    for penalty in sorted(learn.penalties):  # the stronger penalty (smaller C) wins a draw
+        weight, bias = fit_linear(features, targets, penalty, learn, recipe.task)
         score = float(macro_auroc(tune.truth, recipe.task.probabilities((tuning @ weight.T + bias).astype(np.float32))))
         run.log("penalty", penalty=penalty, tune_score=score)
         run.say(f"penalty C={penalty:g}: tune AUROC {score:.3f}")
-        if chosen is None or score > best:  # the stronger penalty wins a draw; without a score (one class in tune) the first
-            best, chosen = score, (weight, bias)
-    assert chosen is not None  # penalties are never empty
+        if score > best:
+            best, chosen = score, penalty
+    # The tune part has made its choice: the final fit may learn from it too, since calib and test stay untouched.
+    everything = np.concatenate([features, tuning.astype(np.float64)])
+    weight, bias = fit_linear(everything, np.concatenate([targets, tune.targets]), chosen, learn, recipe.task)
     with torch.no_grad():
-        network.head.linear.weight.copy_(torch.from_numpy(chosen[0]))
-        network.head.linear.bias.copy_(torch.from_numpy(chosen[1]))
+        network.head.linear.weight.copy_(torch.from_numpy(weight))
+        network.head.linear.bias.copy_(torch.from_numpy(bias))
     save_state(network, run.path / "best.safetensors")
     return network
 
@@ -86,7 +86,19 @@ def training_features(run: Run, network: Network, prepared: Prepared, train: Par
 def fit_linear(
     features: Floats, targets: NDArray[np.float32], penalty: float, learn: FeatureClassifier, task: object
 ) -> tuple[Floats, Floats]:
-    """Weights (outputs, E) and biases (outputs,) of multinomial (Classify) or one binary regression an output."""
+    """Weights (outputs, E) and biases (outputs,) of multinomial (Classify) or one binary regression an output.
+
+    The features are standardised for the fit, so that one penalty suits them all; the scaling is folded into the weights.
+    """
+    mean, spread = features.mean(0), features.std(0) + 1e-6
+    weight, bias = _fit_standard((features - mean) / spread, targets, penalty, learn, task)
+    weight = weight / spread
+    return weight, bias - weight @ mean
+
+
+def _fit_standard(
+    features: Floats, targets: NDArray[np.float32], penalty: float, learn: FeatureClassifier, task: object
+) -> tuple[Floats, Floats]:
     balance = "balanced" if learn.class_weights == "balanced" else None
     model = LogisticRegression(C=penalty, class_weight=balance, max_iter=500)
     with warnings.catch_warnings():

@@ -34,4 +34,6 @@ def part_of(run: Run, prepared: Prepared, name: str) -> Part:
         raise RunError(f"{run.path}: no readable case is in the {name} part; see split.csv and failures.csv")
     ids = tuple(case.id for case in cases)
     known = truth(run.recipe.task, run.recipe.classes, cases)
-    return Part(ids, tuple(case.group for case in cases), prepared.rows(ids), case_keys(ids), known, target(run.recipe.task, known))
+    return Part(
+        ids, tuple(case.group for case in cases), prepared.rows(ids), case_keys(ids), known, target(run.recipe.task, known)
+    )

@@ -55,7 +55,14 @@ class Predictor:
         sets = self.calibration.sets(probabilities)
         decisions = self.calibration.decide(probabilities, self.familiarity.distance(scores.embeddings))
         return [
-            Prediction(case, dict(zip(self.calibration.classes, map(float, row), strict=True)), label, kept, flags, run=self.run.path.name)
+            Prediction(
+                case,
+                dict(zip(self.calibration.classes, map(float, row), strict=True)),
+                label,
+                kept,
+                flags,
+                run=self.run.path.name,
+            )
             for case, row, kept, (label, flags) in zip(scores.ids, probabilities, sets, decisions, strict=True)
         ]
 
@@ -136,7 +143,9 @@ def to_json(predictions: Sequence[Prediction]) -> str:
 
 def to_table(predictions: Sequence[Prediction]) -> str:
     """A table for the terminal: the answer, its probability, and why a case is referred."""
-    table = Table(Column("case", overflow="fold"), "answer", "probabilities", "why", title="For research, not for diagnosis of patients")
+    table = Table(
+        Column("case", overflow="fold"), "answer", "probabilities", "why", title="For research, not for diagnosis of patients"
+    )
     for one in predictions:
         chances = sorted(one.probabilities.items(), key=lambda item: -item[1])[:3]
         shown = ", ".join(f"{name} {chance:.3f}" for name, chance in chances)

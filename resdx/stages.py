@@ -49,7 +49,9 @@ def scan(run: Run) -> None:
     data = Path(run.settings.data)
     manifest = (run.recipe.source or detect(data)).scan(data)
     run = run.changed(recipe=run.recipe.with_classes(manifest.classes), data=str(manifest.root))
-    write_json(run.path / "scan.json", {"findings": [finding.to_json() for finding in manifest.findings], "licence": manifest.licence})
+    write_json(
+        run.path / "scan.json", {"findings": [finding.to_json() for finding in manifest.findings], "licence": manifest.licence}
+    )
     write_text(run.path / "manifest.csv", manifest.to_csv())
     assessed = [case for case in manifest.cases if case.labels is not None]
     counts = Counter(label for case in assessed for label in case.labels or ())
@@ -102,8 +104,13 @@ def split(run: Run) -> None:
     write_text(run.path / "split.csv", divided.to_csv())
     counts = {part: _counts(run.cases(part)) for part in splits.PARTS}
     findings = [finding.to_json() for finding in divided.findings]
-    write_json(run.path / "split.json", {"rule": divided.rule, "seed": divided.seed, "fold": divided.fold, "findings": findings, "counts": counts})
-    run.say("split: " + ", ".join(f"{part} {count['cases']} cases of {count['persons']} persons" for part, count in counts.items()))
+    write_json(
+        run.path / "split.json",
+        {"rule": divided.rule, "seed": divided.seed, "fold": divided.fold, "findings": findings, "counts": counts},
+    )
+    run.say(
+        "split: " + ", ".join(f"{part} {count['cases']} cases of {count['persons']} persons" for part, count in counts.items())
+    )
     for finding in divided.findings:
         run.say(f"split: {finding.text}")
 
@@ -129,7 +136,9 @@ def prepare_stage(run: Run) -> None:
     started = time.perf_counter()
     prepared = prepared_of(run)
     shape = "x".join(map(str, prepared.images.shape[1:]))
-    run.say(f"prepare: {len(prepared.row)} pictures of {shape} in {time.perf_counter() - started:.0f} s, {len(prepared.failures)} failed")
+    run.say(
+        f"prepare: {len(prepared.row)} pictures of {shape} in {time.perf_counter() - started:.0f} s, {len(prepared.failures)} failed"
+    )
 
 
 def train(run: Run) -> None:
@@ -142,7 +151,8 @@ def train(run: Run) -> None:
         work(run, prepared, parts["train"], parts["tune"])
     some = np.sort(np.random.default_rng(run.settings.seed).permutation(len(parts["train"].ids))[:FAMILIAR])
     network = load_network(run)
-    with run.progress("answers", sum(map(len, (some, parts["tune"].ids, parts["calib"].ids)))) as bar:
+    with run.progress("answers", len(some) + len(parts["tune"].ids) + len(parts["calib"].ids)) as bar:
+
         def tick(count: int) -> None:
             bar.advance(bar.task_ids[0], count)
 
@@ -197,7 +207,11 @@ STAGES = (
     Stage("audit", audit, ("audit.json",)),
     Stage("split", split, ("split.csv", "split.json")),
     Stage("prepare", prepare_stage, ()),  # the cache belongs to the store; every later stage opens or refills it
-    Stage("train", train, ("state.safetensors", "best.safetensors", "scores-tune.npz", "scores-calib.npz", "familiarity.safetensors")),
+    Stage(
+        "train",
+        train,
+        ("state.safetensors", "best.safetensors", "scores-tune.npz", "scores-calib.npz", "familiarity.safetensors"),
+    ),
     Stage("calibrate", calibrate, ("calibration.json",)),
     Stage("evaluate", evaluate_stage, ("scores-test.npz", "predictions.csv", "metrics.json")),
     Stage("report", report_stage, ("report.json", "report.html")),
@@ -218,7 +232,9 @@ def repeat(run: Run, name: str) -> None:
     """
     at = NAMES.index(name)
     if missing := [stage.name for stage in STAGES[:at] if not is_done(run, stage)]:
-        raise RunError(f"{run.path}: {name} needs {missing[0]} first; run `resdx {missing[0]} {run.path}` or `resdx resume {run.path}`")
+        raise RunError(
+            f"{run.path}: {name} needs {missing[0]} first; run `resdx {missing[0]} {run.path}` or `resdx resume {run.path}`"
+        )
     finished = is_done(run, STAGES[at])
     for stage in STAGES[at + (not finished) :]:
         for file in stage.makes:
@@ -247,6 +263,12 @@ def result_of(run: Run, name: str) -> Any:
     return {"run": str(run.path), "made": [file for file in stage.makes if (run.path / file).exists()]}
 
 
+def default_folder(data: str | Path, recipe: str | Recipe) -> Path:
+    """Where a run goes that was not told: runs/DATA-RECIPE-TIME."""
+    name = recipe.name if isinstance(recipe, Recipe) else Path(recipe).stem
+    return RUNS / f"{resolve_data(data).stem}-{name.replace(':', '-')}-{time.strftime('%Y%m%d-%H%M%S')}"
+
+
 def start(
     data: str | Path,
     *,
@@ -257,15 +279,17 @@ def start(
     protocol: Protocol = "honest",
     accept: Sequence[str] = (),
     weights: str | Path = "",
+    fold: int | None = None,
+    folds: int = 5,
     quiet: bool = False,
 ) -> Run:
-    """Make the run directory for `data`; no stage is run yet."""
+    """Make the run directory for `data`; no stage is run yet. With `fold`, one of `folds` grouped folds is the test part."""
     asked = get_recipe(recipe) if isinstance(recipe, str) else recipe
     for field, text in changes:
         asked = asked.set(field, text)
-    folder = Path(out) if out else RUNS / f"{resolve_data(data).stem}-{asked.name.replace(':', '-')}-{time.strftime('%Y%m%d-%H%M%S')}"
+    folder = Path(out) if out else default_folder(data, asked)
     file = str(Path(weights).resolve()) if weights else ""
-    settings = Settings(str(resolve_data(data)), seed, protocol, tuple(accept), weights=file, version=__version__)
+    settings = Settings(str(resolve_data(data)), seed, protocol, tuple(accept), fold, folds, file, __version__)
     return Run.create(folder, asked, settings, quiet=quiet)
 
 
@@ -320,7 +344,9 @@ def run(
     Raises:
         ResdxError: with one sentence that says what, where and what to do.
     """
-    started = start(data, recipe=recipe, out=out, changes=changes, seed=seed, protocol=protocol, accept=accept, weights=weights, quiet=quiet)
+    started = start(
+        data, recipe=recipe, out=out, changes=changes, seed=seed, protocol=protocol, accept=accept, weights=weights, quiet=quiet
+    )
     resume(started)
     return Study(Run.open(started.path, quiet=quiet))
 

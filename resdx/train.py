@@ -36,7 +36,7 @@ from .parts import Part
 from .recipe import Training
 from .records import write_bytes
 from .run import Run
-from .steps.random import apply, uniforms
+from .steps.random import apply
 from .tasks import Classify
 
 STEP_OF_SIZE = 16  # pixels; progressive sizes are multiples of it
@@ -85,7 +85,9 @@ def fit(run: Run, prepared: Prepared, train: Part, tune: Part) -> Network:
             started, epoch = time.perf_counter(), progress.epoch
             mean_loss = _epoch(bench, train, progress, lambda: bar.advance(TaskID(0)))
             if not math.isfinite(mean_loss):
-                raise RunError(f"{run.path}: the loss is not finite in epoch {epoch + 1}; lower learn.lr (now {learn.lr:g}) and train again")
+                raise RunError(
+                    f"{run.path}: the loss is not finite in epoch {epoch + 1}; lower learn.lr (now {learn.lr:g}) and train again"
+                )
             scored = bench.average if learn.ema else bench.network
             logits, _ = infer(scored, prepared.images, tune.rows, dtype=bench.dtype)
             score = tune_score(run, tune, logits)
@@ -98,7 +100,14 @@ def fit(run: Run, prepared: Prepared, train: Part, tune: Part) -> Network:
                 save_state(scored, run.path / "best.safetensors")
             save_checkpoint(bench, progress)
             seconds = time.perf_counter() - started
-            run.log("epoch", epoch=progress.epoch, loss=mean_loss, tune_score=score, seconds=seconds, size=size_at(learn, run.recipe.size, epoch))
+            run.log(
+                "epoch",
+                epoch=progress.epoch,
+                loss=mean_loss,
+                tune_score=score,
+                seconds=seconds,
+                size=size_at(learn, run.recipe.size, epoch),
+            )
             run.say(
                 f"epoch {progress.epoch} of {learn.epochs}: loss {mean_loss:.3f}, tune AUROC {score:.3f}{' (best)' if better else ''}, "
                 f"{seconds:.0f} s, {len(train.ids) / seconds:.0f} images/s"
@@ -186,9 +195,7 @@ def _epoch(bench: Bench, train: Part, progress: Progress, tick: Callable[[], Non
     return float(torch.stack(losses).mean())
 
 
-def mix(
-    images: Tensor, targets: Tensor, keys: NDArray[np.uint64], alpha: float, seed: int, step: int
-) -> tuple[Tensor, Tensor]:
+def mix(images: Tensor, targets: Tensor, keys: NDArray[np.uint64], alpha: float, seed: int, step: int) -> tuple[Tensor, Tensor]:
     """Mixup (Zhang et al. 2018): each case blended with its neighbour in the batch, one Beta(alpha, alpha) share a batch."""
     share = float(np.random.default_rng([seed, step, 1]).beta(alpha, alpha))
     return share * images + (1 - share) * images.roll(1, 0), share * targets + (1 - share) * targets.roll(1, 0)
@@ -233,7 +240,9 @@ def load_checkpoint(bench: Bench) -> Progress:
     except (SafetensorError, OSError, RuntimeError, KeyError, ValueError) as error:
         raise RunError(f"{path} cannot be used ({str(error).splitlines()[0]}); delete it to train from the start") from error
     if int(meta["threads"]) != torch.get_num_threads():
-        bench.run.say(f"resumed with {torch.get_num_threads()} threads instead of {meta['threads']}: the result will not be bit-equal")
+        bench.run.say(
+            f"resumed with {torch.get_num_threads()} threads instead of {meta['threads']}: the result will not be bit-equal"
+        )
     return progress
 
 
@@ -245,7 +254,7 @@ def _bench(run: Run, learn: Training, prepared: Prepared, train: Part) -> Bench:
         bias = np.log(np.nanmean(train.targets, axis=0) + 1e-3).tolist()
     weights = Path(run.settings.weights) if run.settings.weights else None
     network = build(recipe.model, train.targets.shape[1], weights=weights, bias=bias)
-    network = network.to(where, memory_format=torch.channels_last)
+    network = network.to(where).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if getattr(network.trunk, "folded", False) and network.trunk.frozen != "all":
         some = np.random.default_rng(run.settings.seed).permutation(train.rows)[:FOLDED_CASES]
         rebatchnorm(network, (three_channels(to_tensor(prepared.images[rows], where)) for rows in np.array_split(some, 8)))

@@ -31,7 +31,9 @@ def get_recipe(name: str) -> Recipe:
         module = importlib.import_module(f"{__name__}.{base}")
     else:
         near = difflib.get_close_matches(base, recipe_names(), 1)
-        raise RecipeError(f"no recipe {base!r}; " + (f"did you mean {near[0]}?" if near else f"there are {', '.join(recipe_names())}"))
+        raise RecipeError(
+            f"no recipe {base!r}; " + (f"did you mean {near[0]}?" if near else f"there are {', '.join(recipe_names())}")
+        )
     recipe = getattr(module, "RECIPE", None)
     if not isinstance(recipe, Recipe):
         raise RecipeError(f"{base} holds no RECIPE = Recipe(...)")

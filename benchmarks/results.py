@@ -1,0 +1,196 @@
+"""docs/results.md: measured figures on public data sets, each with interval, starting weights and the set's defect.
+
+    python -m benchmarks.results --data FOLDER            run what is missing, then write the page
+    python -m benchmarks.results --data FOLDER --only us-breast
+    python -m benchmarks.results --table                  write the page from the runs that are finished
+
+FOLDER holds the sets of benchmarks/sets.py under their names. ImageNet MobileNet-V2 is looked for in $RESDX_WEIGHTS. Runs go to
+benchmarks/runs and are resumed when killed; the figures of a finished run are kept in benchmarks/figures, from which the page is
+written. Nothing is chosen on a test part; a bad figure stays in the table.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.sets import SETS
+from resdx.metrics import Estimate
+from resdx.records import read_json, write_json
+from resdx.run import Run
+from resdx.stages import resume, start
+
+HERE = Path(__file__).parent
+RUNS, FIGURES = HERE / "runs", HERE / "figures"
+PAGE = HERE.parent / "docs" / "results.md"
+
+
+@dataclass(frozen=True)
+class System:
+    """One line of the table: a set, a variant of its recipe, and the seeds it is run with."""
+
+    data: str
+    variant: str
+    model: str
+    weights: str
+    seeds: tuple[int, ...] = (0, 1, 2)
+
+
+SYSTEMS = (
+    System("cxr-pneumonia", "", "ResNet-50, all layers", "from scratch"),
+    *(
+        System(name, "features", "MobileNet-V2 frozen, logistic regression", "ImageNet")
+        for name in (
+            "cxr-pneumonia",
+            "cxr-covid-cohen",
+            "mri-brain",
+            "malaria-cells",
+            "us-breast",
+            "skin-ham10000",
+            "fundus-odir",
+        )
+    ),
+)
+
+
+def name_of(system: System, seed: int) -> str:
+    """The name of a line and a seed, of its run and of its figures."""
+    return f"{system.data}-{system.variant or 'scratch'}-{seed}"
+
+
+def measure(system: System, seed: int, folder: Path) -> None:
+    """Run, or go on with, one seed of a line, and keep its figures."""
+    name = name_of(system, seed)
+    if (FIGURES / f"{name}.json").exists():
+        return
+    path = RUNS / name
+    if (path / "run.json").exists():
+        run = Run.open(path)
+    else:
+        run = start(folder / system.data, recipe=SETS[system.data].recipe_of(system.variant), out=path, seed=seed)
+    resume(run)
+    FIGURES.mkdir(exist_ok=True)
+    write_json(FIGURES / f"{name}.json", summary(Run.open(path)))
+
+
+def summary(run: Run) -> dict[str, Any]:
+    """What the page says about a run, and by what it could be recognised."""
+    metrics = run.metrics
+    level, shown = metrics["scores"]["image"], metrics["scores"]["shown"]
+    return {
+        "test": metrics["test"],
+        "shown": shown[0] if len(shown) == 1 else "macro",
+        "auroc": level["classes"][shown[0]]["auroc"] if len(shown) == 1 else level["overall"]["macro_auroc"],
+        **{name: level["overall"].get(name) for name in ("balanced_accuracy", "accuracy", "majority_rate", "ece")},
+        "referred": level["abstention"]["referred"],
+        "size": run.recipe.size,
+        "seconds": metrics["seconds"],
+        "recipe": run.recipe.fingerprint(),
+        "manifest": run.manifest.sha256,
+        "version": run.settings.version,
+    }
+
+
+def main() -> None:
+    """Measure what is missing and write the page."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, help="folder of the data sets")
+    parser.add_argument("--only", nargs="*", choices=sorted(SETS), help="these sets only")
+    parser.add_argument("--variant", choices=sorted({system.variant for system in SYSTEMS}), help="this variant only")
+    parser.add_argument("--table", action="store_true", help="write the page from benchmarks/figures")
+    asked = parser.parse_args()
+    if not asked.table:
+        if asked.data is None:
+            parser.error("--data FOLDER is needed to measure")
+        for system in SYSTEMS:
+            if (not asked.only or system.data in asked.only) and asked.variant in (None, system.variant):
+                for seed in system.seeds:
+                    measure(system, seed, asked.data)
+    PAGE.write_text(page())
+    print(f"{PAGE} written")
+
+
+def page() -> str:
+    """The page from the figures of every finished run."""
+    rows, seeds = [], []
+    for system in SYSTEMS:
+        files = {seed: FIGURES / f"{name_of(system, seed)}.json" for seed in system.seeds}
+        runs = {seed: read_json(file) for seed, file in files.items() if file.exists()}
+        if runs:
+            rows.append(row(system, list(runs.values())))
+            seeds += [seed_row(system, seed, run) for seed, run in runs.items()]
+    return TEXT.format(rows="\n".join(rows), seeds="\n".join(seeds), defects="\n".join(defects()))
+
+
+def row(system: System, runs: Sequence[dict[str, Any]]) -> str:
+    """One line: means over seeds; an interval is the mean of the seeds' own interval ends."""
+    first, test = runs[0], runs[0]["test"]
+    minutes = np.mean([sum(run["seconds"].values()) for run in runs]) / 60
+    cells = [
+        system.data,
+        f"{test['cases']} / {test['persons']}",
+        f"{system.model}, {first['size']} px",
+        system.weights,
+        str(len(runs)),
+        f"{mean_of(runs, 'auroc')} ({first['shown']})",
+        mean_of(runs, "balanced_accuracy"),
+        mean_of(runs, "accuracy"),
+        mean_of(runs, "majority_rate").split(" ")[0],
+        f"{minutes:.0f}",
+    ]
+    return "| " + " | ".join(cells) + " |"
+
+
+def seed_row(system: System, seed: int, run: dict[str, Any]) -> str:
+    """One run."""
+    figures = [
+        str(Estimate.from_json(run[name])) if run[name] else "-" for name in ("auroc", "balanced_accuracy", "ece", "referred")
+    ]
+    return f"| {system.data} | {system.variant or 'scratch'} | {seed} | {' | '.join(figures)} | {run['test']['reads']} | `{run['test']['hash'][:12]}` |"
+
+
+def mean_of(runs: Sequence[dict[str, Any]], name: str) -> str:
+    """The mean over seeds of value, low and high."""
+    found = [Estimate.from_json(run[name]) for run in runs if run[name]]
+    if not found:
+        return "-"
+    ends = np.array([[one.value, one.low, one.high] for one in found], float)  # None becomes NaN
+    value, low, high = ends.mean(0)
+    return str(Estimate(*(None if np.isnan(end) else float(end) for end in (value, low, high)), found[0].n))
+
+
+def defects() -> list[str]:
+    """What is wrong with each set."""
+    return [f"- {name}: {SETS[name].defect}." for name in dict.fromkeys(system.data for system in SYSTEMS)]
+
+
+TEXT = """# Results
+
+Measured with `make results DATA=FOLDER` on 2 CPU cores, honest protocol: split by person where the set names one, near-duplicates together, a
+shipped test part as it is and never learnt from. Image level; 95 % intervals resample persons. Each figure is the mean over seeds of the value and
+of the ends of its interval; a seed changes the start, and the split too where the set ships no test part. Nothing was chosen on a test part.
+
+| data set | test cases / persons | model | starting weights | seeds | AUROC | balanced accuracy | accuracy | majority rate | minutes |
+|---|---|---|---|---|---|---|---|---|---|
+{rows}
+
+## What is wrong with each set
+
+{defects}
+
+## Every run
+
+The last columns are the test-read ledger: how often runs of that folder had read this test part (by hash) when the run was scored.
+
+| data set | variant | seed | AUROC | balanced accuracy | calibration error | referred | reads | test part |
+|---|---|---|---|---|---|---|---|---|
+{seeds}
+"""
+
+if __name__ == "__main__":
+    main()

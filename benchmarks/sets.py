@@ -1,0 +1,57 @@
+"""The public data sets that results and probes are measured on: how each is read, and what is wrong with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from resdx.recipe import Recipe
+from resdx.recipes import get_recipe
+from resdx.sources import FolderPerClass, Source, Table
+
+
+@dataclass(frozen=True)
+class Set:
+    """A data set: `recipe` without a variant, what the folder needs to be read by it, and the defect that goes with every figure."""
+
+    recipe: str
+    defect: str
+    source: Source | None = None
+    classes: tuple[str, ...] = ()
+
+    def recipe_of(self, variant: str = "") -> Recipe:
+        """The recipe, or one of its variants, for this set."""
+        found = get_recipe(f"{self.recipe}:{variant}" if variant else self.recipe)
+        return replace(found, source=self.source or found.source, classes=self.classes or found.classes)
+
+
+CT_TABLES = (
+    Table(file="COVID-CT-MetaInfo.csv", path="File name", group="Patient ID", folder="CT_COVID"),
+    Table(file="NonCOVID-CT-MetaInfo.csv", path="image name", group="patient id", folder="CT_NonCOVID"),
+)
+
+SETS: Mapping[str, Set] = {
+    "cxr-pneumonia": Set(
+        "pneumonia_resnet", "children of one hospital; the shipped test part has another class balance than the rest"
+    ),
+    "cxr-covid-cohen": Set("covid_cxr", "journal figures of many hospitals, about 60 persons without COVID-19"),
+    "mri-brain": Set(
+        "brain_tumour_mri", "no person ids; 38 % of the shipped test part are near-duplicates of training; its glioma are shifted"
+    ),
+    "malaria-cells": Set("malaria", "63 persons, 20 of them with one class only; grey at 50 px"),
+    "us-breast": Set("plain", "no person ids; one picture stands in two classes", FolderPerClass()),
+    "skin-ham10000": Set(
+        "plain",
+        "nevi are under-sampled: class rates are not the set's",
+        Table(
+            file="HAM10000_metadata.csv", folder="images", path="image_id", label="dx", group="lesion_id", age="age", sex="sex"
+        ),
+    ),
+    "fundus-odir": Set("fundus_multilabel", "labels are keywords of one reader, by eye"),
+    "ct-covid": Set(
+        "plain",
+        "journal figures; file format, size and colour tell something of the class",
+        FolderPerClass(rename=(("CT_COVID", "covid"), ("CT_NonCOVID", "other")), tables=CT_TABLES),
+    ),
+    "ct-lung": Set("plain", "no person ids: neighbouring slices of 110 patients, every split leaks", FolderPerClass()),
+}

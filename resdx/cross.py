@@ -1,0 +1,126 @@
+"""Cross-validation by person: every case is tested once, by a model that has not seen its person.
+
+A parent directory holds one run a fold and `folds.json`. What needs scores on one scale (AUROC, average precision) is the mean over
+the folds, never the figure of pooled raw scores; decisions and calibrated probabilities may be pooled (STATISTICS section 3).
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .calibration import Calibration
+from .cases import Case, count_persons
+from .intervals import FEWEST, estimate, person_codes, persons_behind, resample, too_few
+from .metrics import Array, Estimate, Metric, accuracy, auroc, balanced_accuracy, macro_auroc, majority_rate
+from .records import from_record, write_json
+from .run import Run
+from .stages import default_folder, repeat, resume, start
+from .tasks import MultiLabel, positive_class, truth
+
+DRAWS = 2000
+
+
+def cross_validate(
+    data: str | Path, *, out: str | Path | None = None, folds: int = 5, quiet: bool = False, **asked: Any
+) -> dict[str, Any]:
+    """Run every fold (or go on where it was killed) and give what folds.json says.
+
+    Args:
+        out: the parent directory (default: a new one below `runs`)
+        asked: recipe, changes, seed, accept, weights as for `resdx.run`
+
+    Raises:
+        DataError: fewer persons than folds.
+    """
+    parent = Path(out) if out else default_folder(data, asked.get("recipe", "plain"))
+    runs: list[Run] = []
+    for fold in range(folds):
+        path = parent / f"fold-{fold}"
+        if (path / "run.json").exists():
+            run = Run.open(path, quiet=quiet)
+        else:
+            run = start(data, out=path, fold=fold, folds=folds, quiet=quiet, **asked)
+            if fold:
+                _adopt(run, runs[0])
+        resume(run)
+        runs.append(Run.open(path, quiet=quiet))
+    result = summary(runs)
+    write_json(parent / "folds.json", result)
+    return result
+
+
+def table(result: dict[str, Any]) -> str:
+    """The figures for a terminal."""
+    lines = [f"{result['folds']} folds, {result['cases']} cases of {result['persons']} persons, each tested once"]
+    lines += [f"  {name.replace('_', ' ')}: {Estimate.from_json(figure)}" for name, figure in result["figures"].items()]
+    return "\n".join(lines)
+
+
+def summary(runs: Sequence[Run]) -> dict[str, Any]:
+    """Figures over the test parts of all folds, image level."""
+    recipe = runs[0].recipe
+    cases, known, probability, decided = zip(*(_answers(run) for run in runs), strict=True)
+    groups = [[case.group for case in part] for part in cases]
+    everyone = [group for part in groups for group in part]
+    out = {"folds": len(runs), "cases": len(everyone), "persons": count_persons([case for part in cases for case in part])}
+    figures = {"macro_auroc": mean_over_folds(macro_auroc, known, probability, groups)}
+    shown = (positive,) if (positive := positive_class(recipe.task, recipe.classes)) else recipe.classes
+    for name in shown:
+        k = recipe.classes.index(name)
+        assessed = [~np.isnan(part[:, k]) for part in known]
+        figures[f"auroc {name}"] = mean_over_folds(
+            auroc,
+            [part[mask, k] for part, mask in zip(known, assessed, strict=True)],
+            [part[mask, k] for part, mask in zip(probability, assessed, strict=True)],
+            [list(np.array(part)[mask]) for part, mask in zip(groups, assessed, strict=True)],
+        )
+    if not isinstance(recipe.task, MultiLabel):
+        true, called = (np.concatenate(parts).argmax(1) for parts in (known, decided))
+        for label, metric in (("accuracy", accuracy), ("majority_rate", majority_rate), ("balanced_accuracy", balanced_accuracy)):
+            figures[label] = estimate(metric, true, called, everyone)
+    return out | {"figures": {name: figure.to_json() for name, figure in figures.items()}}
+
+
+def mean_over_folds(
+    metric: Metric, known: Sequence[Array], answer: Sequence[Array], groups: Sequence[Sequence[str]], *, seed: int = 0
+) -> Estimate:
+    """Mean of a metric over folds; its interval from drawing persons within each fold."""
+    values, draws, few, persons = [], [], 0, 0
+    for fold, (true, said, group) in enumerate(zip(known, answer, groups, strict=True)):
+        codes = person_codes(group, len(true))
+        values.append(float(metric(true, said)))
+        draws.append(
+            np.concatenate([metric(true, said, weights) for weights in resample(true, codes, draws=DRAWS, seed=seed + fold)])
+        )
+        few += persons_behind(metric, true, codes)
+        persons += len(np.unique(codes))
+    value = float(np.mean(values))
+    if not np.isfinite(value):
+        return Estimate(None, None, None, persons, "not estimable: a fold lacks a class")
+    if few < FEWEST:
+        return Estimate(value, None, None, persons, too_few(few))
+    low, high = np.nanquantile(np.mean(draws, axis=0), (0.025, 0.975))
+    return Estimate(value, float(low), float(high), persons, f"mean over {len(values)} folds; persons drawn within each fold")
+
+
+def _answers(run: Run) -> tuple[list[Case], Array, Array, Array]:
+    """Test cases of a fold with truth, calibrated probabilities and forced decisions, each (N, K)."""
+    scores, calibration = run.scores("test"), from_record(run.read("calibration.json", "calibrate"))
+    assert isinstance(calibration, Calibration)
+    by_id = {case.id: case for case in run.cases("test")}
+    cases = [by_id[case] for case in scores.ids]
+    probability = calibration.probabilities(scores.logits)
+    known = truth(run.recipe.task, run.recipe.classes, cases)
+    return cases, known.astype(np.float64), probability.astype(np.float64), calibration.choose(probability).astype(np.float64)
+
+
+def _adopt(run: Run, first: Run) -> None:
+    """Take scan and audit over from the first fold: the data is the same."""
+    repeat(run, "scan")
+    for name in ("audit.json", "failures.csv"):
+        shutil.copy(first.path / name, run.path / name)
