@@ -22,7 +22,7 @@ import numpy as np
 from benchmarks.sets import SETS
 from resdx.metrics import Estimate
 from resdx.records import read_json, write_json
-from resdx.run import Run
+from resdx.runs import Run
 from resdx.stages import resume, start
 
 HERE = Path(__file__).parent

@@ -13,11 +13,11 @@ _ROOMS = {
     "Prediction": "cases",
     "Recipe": "recipe",
     "ResdxError": "errors",
-    "Run": "run",
+    "Run": "runs",
     "Study": "stages",
+    "draw_phantoms": "phantoms",
     "get_recipe": "recipes",
     "open_study": "stages",
-    "phantoms": "phantoms",
     "recipe_names": "recipes",
     "run": "stages",
 }
@@ -29,7 +29,7 @@ def __getattr__(name: str) -> Any:
     if name not in _ROOMS:
         raise AttributeError(f"module 'resdx' has no attribute {name!r}")
     value = getattr(import_module(f".{_ROOMS[name]}", __name__), name)
-    globals()[name] = value  # a submodule of the same name (run, phantoms) must not hide it
+    globals()[name] = value
     return value
 
 

@@ -119,7 +119,7 @@ def _stage_command(name: str, text: str) -> None:
     @click.option("--accept", multiple=True, metavar="CODE", help="An audit finding that shall not stop the run.")
     @click.option("--json", "as_json", is_flag=True, help="Print what the stage wrote as JSON.")
     def command(run: str, accept: tuple[str, ...], as_json: bool) -> None:
-        from .run import Run
+        from .runs import Run
         from .stages import accepting, repeat, result_of
 
         opened = accepting(Run.open(run, quiet=as_json), accept)
@@ -142,7 +142,7 @@ for _name, _text in STAGES.items():
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
 def resume_command(run: str, accept: tuple[str, ...], as_json: bool) -> None:
     """Go on with RUN where it stopped or was killed."""
-    from .run import Run
+    from .runs import Run
     from .stages import accepting, resume
 
     opened = accepting(Run.open(run, quiet=as_json), accept)
@@ -159,7 +159,7 @@ def resume_command(run: str, accept: tuple[str, ...], as_json: bool) -> None:
 def predict_command(run: str, files: tuple[str, ...], as_csv: bool, as_json: bool) -> None:
     """Answer for FILES (images, or folders of images) with the finished RUN; status 1 when a file could not be read."""
     from .predict import predict_files, to_csv, to_json, to_table
-    from .run import Run
+    from .runs import Run
 
     answers, failures = predict_files(Run.open(run, quiet=as_csv or as_json), files)
     click.echo((to_csv if as_csv else to_json if as_json else to_table)(answers), nl=False)

@@ -18,7 +18,7 @@ from .cases import Case, count_persons
 from .intervals import FEWEST, estimate, person_codes, persons_behind, resample, too_few
 from .metrics import Array, Estimate, Metric, accuracy, auroc, balanced_accuracy, macro_auroc, majority_rate
 from .records import from_record, write_json
-from .run import Run
+from .runs import Run
 from .stages import default_folder, repeat, resume, start
 from .tasks import MultiLabel, positive_class, truth
 

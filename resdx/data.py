@@ -21,7 +21,7 @@ from .cases import Manifest
 from .errors import DataError, ResdxError, RunError
 from .recipe import Recipe
 from .records import read_json, to_record, write_json
-from .run import Run
+from .runs import Run
 
 CHUNK = 64  # cases a task: large enough that handing over costs nothing, small enough for a smooth bar
 

@@ -22,7 +22,7 @@ from .parts import part_of
 from .predict import Predictor, label_text
 from .priors import estimate_prior, shift_prior
 from .records import write_json, write_text
-from .run import Run, Scores
+from .runs import Run, Scores
 from .scoring import score
 from .split import part_hash
 from .tasks import MultiLabel, positive_class, truth

@@ -26,7 +26,7 @@ from .models.specs import Linear
 from .models.weights import save_state
 from .parts import Part
 from .recipe import FeatureClassifier
-from .run import Run
+from .runs import Run
 from .steps.random import apply
 from .tasks import Classify
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from .data import Prepared
 from .errors import RunError
 from .losses import target
-from .run import Run
+from .runs import Run
 from .steps.random import case_keys
 from .tasks import truth
 

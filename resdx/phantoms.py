@@ -88,7 +88,7 @@ class _Shot:
     noise: float
 
 
-def phantoms(
+def draw_phantoms(
     folder: Path,
     *,
     persons: int = 60,

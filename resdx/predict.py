@@ -29,7 +29,7 @@ from .listing import list_images
 from .models.net import Network, build
 from .models.weights import load_state
 from .records import from_record, read_json
-from .run import Run, Scores
+from .runs import Run, Scores
 
 CHUNK = 64  # files read ahead at a time: memory stays the same for any number of files
 

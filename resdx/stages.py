@@ -35,7 +35,7 @@ from .recipe import FeatureClassifier, Recipe
 from .recipes import get_recipe
 from .records import to_record, write_bytes, write_json, write_text
 from .report import report
-from .run import Protocol, Run, Scores, Settings, resolve_data
+from .runs import Protocol, Run, Scores, Settings, resolve_data
 from .sources import detect
 from .tasks import truth
 from .train import fit

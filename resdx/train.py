@@ -35,7 +35,7 @@ from .models.weights import save_state
 from .parts import Part
 from .recipe import Training
 from .records import write_bytes
-from .run import Run
+from .runs import Run
 from .steps.random import apply
 from .tasks import Classify
 
