@@ -29,7 +29,7 @@ from .data import prepare_image
 from .errors import ResdxError, RunError
 from .intervals import estimates
 from .records import from_record, read_json, to_record, write_json, write_text
-from .run import Run
+from .runs import Run
 from .split import PARTS
 from .tasks import truth
 

@@ -18,7 +18,7 @@ from resdx.evaluate import predictions_csv
 from resdx.recipe import Published, Recipe
 from resdx.records import to_record, write_json, write_text
 from resdx.report import count, figure, interval, report
-from resdx.run import Run, Settings
+from resdx.runs import Run, Settings
 from resdx.scoring import score
 from resdx.split import split
 from resdx.tasks import Classify, MultiLabel, truth
