@@ -21,7 +21,7 @@ tables tasks
 sources
 losses calibration familiarity recipe scoring
 recipes calibrate
-run split duplicates
+runs split duplicates
 facts shortcuts
 audit
 data
@@ -30,6 +30,8 @@ features predict
 train
 charts evaluate
 report
+stages
+cross
 phantoms
 cli
 """
