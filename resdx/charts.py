@@ -148,7 +148,7 @@ def _axes(frame: _Frame, x: str, y: str) -> Markup:
         at = frame.y(value)
         grid = '<path class="grid" d="M{} {}H{}"/><text x="{}" y="{}" text-anchor="end">{}</text>'
         parts.append(Markup(grid).format(LEFT, at, right, LEFT - 7, at + 4, f"{value:g}"))
-    whole = frame.x_range[1] - frame.x_range[0] > 1  # epochs: no half ones
+    whole = frame.x_range[1] > 1  # epochs: no half ones
     for value in (one for one in ticks(*frame.x_range) if not whole or one == int(one)):
         tick = '<path class="axis" d="M{} {}v4"/><text x="{}" y="{}" text-anchor="middle">{}</text>'
         parts.append(Markup(tick).format(frame.x(value), bottom, frame.x(value), bottom + 18, f"{value:g}"))
