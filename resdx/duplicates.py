@@ -25,7 +25,7 @@ Ints = NDArray[np.int64]
 SIDE = 64  # pixels of a thumbnail
 PATCH = 32  # samples a side of the patch a hash or a comparison looks at
 FREQUENCIES = 16  # a side: 16 x 16 coefficients, one bit each
-SAME = 0.9  # correlation of the aligned fine structure from which two pictures count as one
+SAME = 0.88  # correlation of the aligned fine structure from which two pictures count as one
 WHOLE_RADIUS = 48  # bits of 256 that may differ over the whole frame
 MIDDLE_RADIUS = 40  # bits of 256 that may differ between a picture's middle and the turned middle of another
 PART_RADIUS = 26  # bits of the 128 lowest frequencies that may differ between a picture and a window of another
@@ -33,14 +33,17 @@ MIDDLE = 0.8  # side of the middle that survives a turn by 15 degrees whatever f
 TURNS = (-15, -10, -5, 0, 5, 10, 15)  # degrees
 WINDOWS = ((0.9, 3), (0.83, 4), (0.76, 6))  # (side, positions along each axis)
 EXACT = 20_000  # pictures up to which every hash is compared with every other
+WORD = 24  # bits of a hash that are looked up at once beyond that
 BATCH = 256  # pairs aligned at once
-STEPS = 6  # of the alignment
-COARSE = 16  # samples a side it looks at
-NOISE = 0.1  # share of a picture's fine contrast that may be noise in its flat parts
+# of the alignment: blur in pixels of the thumbnail, samples a side, steps, and the agreement below which it is not worth it
+ALIGNMENT = ((2.0, 16, 6, -1.0), (1.2, 32, 3, 0.5))
+NOISE = 0.3  # share of a picture's fine contrast that may be noise in its flat parts
 SEEN = 0.4  # least share of the frame that both pictures show
 
-EVERY = np.arange(FREQUENCIES**2)
-LOW = np.argsort(np.add.outer(np.arange(FREQUENCIES), np.arange(FREQUENCIES)).ravel(), kind="stable")[1:129]  # forgive a shift
+# The bits of a hash, dealt to its words at random: neighbouring frequencies go together, and words should not.
+EVERY = np.random.default_rng(0).permutation(FREQUENCIES**2)
+_ORDER = np.add.outer(np.arange(FREQUENCIES), np.arange(FREQUENCIES)).ravel()
+LOW = np.random.default_rng(0).permutation(np.argsort(_ORDER, kind="stable")[1:129])  # slow waves forgive a shift
 
 
 def thumbnail(image: Floats) -> Bytes:
@@ -86,9 +89,8 @@ def find_duplicates(thumbnails: Bytes, *, known: Sequence[Sequence[int]] = (), s
     return tuple(sorted(tuple(sorted(c)) for c in clusters.subsets() if len(c) > 1))
 
 
-Candidates = tuple[
-    Ints, Ints, Ints, Floats
-]  # indexed picture, queried picture, bits that differ, motion (P, 2, 3) from the first to the second
+# Nearest first: indexed picture, queried picture, motion (P, 2, 3) from the first to the second.
+Candidates = tuple[Ints, Ints, Floats]
 
 _SIGN = np.where(np.arange(FREQUENCIES) % 2, -1, 1).astype(np.float32)  # of a cosine under a flip
 _FLIP_X, _FLIP_Y, _SWAP = (np.array(m, np.float32) for m in ([[-1, 0], [0, 1]], [[1, 0], [0, -1]], [[0, 1], [1, 0]]))
@@ -183,8 +185,7 @@ def _search(
     """Pairs where the hash of the middle `side` of one picture (`base`) is within `radius` of the `bits` of a query of the other."""
     median = np.median(base, 0)
     place = np.flatnonzero(base.any(axis=(1, 2)))  # a flat picture has no hash
-    index = faiss.IndexBinaryFlat(len(bits))
-    index.add(_hash(base[place], median, bits))
+    index = _index(_hash(base[place], median, bits))
     found = []
     for coefficients, square in queries:
         for view, moved in _views(coefficients[place], square, views):
@@ -192,10 +193,9 @@ def _search(
             query = np.repeat(np.arange(len(place)), limits[1:].astype(np.int64) - limits[:-1].astype(np.int64))
             apart = hits != query
             moved[:, :2] /= side
-            motion = np.broadcast_to(moved, (int(apart.sum()), 2, 3))
-            found.append((place[hits[apart]], place[query[apart]], distance[apart], motion))
+            found.append((place[hits[apart]], place[query[apart]], distance[apart], np.repeat(moved[None], apart.sum(), 0)))
     first, second = (np.concatenate([part[k] for part in found]).astype(np.int64) for k in (0, 1))
-    motion: Floats = np.concatenate([part[3] for part in found])
+    motion = np.concatenate([part[3] for part in found])
     distance = np.concatenate([part[2] for part in found])
     order = np.argsort(distance, kind="stable")
     _, nearest = np.unique(first[order] * len(base) + second[order], return_index=True)
@@ -203,8 +203,23 @@ def _search(
     return first[order], second[order], motion[order]
 
 
+def _index(hashes: Bytes) -> Any:
+    """An exact index; for many pictures one in less than quadratic time, exact for the nearest pairs only.
+
+    Of two hashes of 256 bits that differ in fewer than 20, at least one of their 10 words differs in at most one bit, so looking up
+    each word and its 24 neighbours at one bit misses none; of pairs further apart it misses some.
+    """
+    width = 8 * hashes.shape[1]
+    index: Any = faiss.IndexBinaryFlat(width)
+    if len(hashes) > EXACT:
+        index = faiss.IndexBinaryMultiHash(width, width // WORD, WORD)
+        index.nflip = 1
+    index.add(hashes)
+    return index
+
+
 def _hash(coefficients: Floats, median: Floats, bits: NDArray[np.intp]) -> Bytes:
-    return np.packbits((coefficients > median).reshape(len(coefficients), -1)[:, bits], axis=1)
+    return np.packbits((coefficients > median).reshape(-1, FREQUENCIES**2)[:, bits], axis=1)
 
 
 def _batches(candidates: Candidates, clusters: DisjointSet) -> Iterator[tuple[Ints, Ints, Floats]]:
@@ -235,20 +250,33 @@ def _similarity(thumbnails: Bytes, first: Ints, second: Ints, motion: Floats) ->
     needed, at = np.unique(np.concatenate([first, second]), return_inverse=True)
     first, second = at[: len(first)], at[len(first) :]
     pictures = thumbnails[needed].astype(np.float32)
-    motion = _align(_blur(pictures, 2), first, second, motion)
-    fine, places = _fine(pictures), _places(PATCH)
+    fine = _fine(pictures)
+    score = _agreement(fine, first, second, motion)
+    for width, side, steps, least in ALIGNMENT:
+        hopeful = np.flatnonzero(score > least)
+        if not len(hopeful):
+            break
+        one, two = first[hopeful], second[hopeful]
+        motion[hopeful] = _align(_blur(pictures, width), one, two, motion[hopeful], side=side, steps=steps)
+        score[hopeful] = np.maximum(score[hopeful], _agreement(fine, one, two, motion[hopeful]))
+    return score
+
+
+def _agreement(fine: Floats, first: Ints, second: Ints, motion: Floats) -> Floats:
+    """Correlation of the fine structure; -1 where the two show too little in common."""
+    places = _places(PATCH)
     one = _read(fine, first, np.broadcast_to(_square(1), motion.shape), places)[0]
     other, inside = _read(fine, second, motion, places)
-    return np.where(inside.mean(1) > SEEN, _correlation(one, other, inside), -1)
+    return np.asarray(np.where(inside.mean(1) > SEEN, _correlation(one, other, inside), -1), np.float32)
 
 
-def _align(smooth: Floats, first: Ints, second: Ints, motion: Floats) -> Floats:
+def _align(smooth: Floats, first: Ints, second: Ints, motion: Floats, *, side: int, steps: int) -> Floats:
     """The affine motions (P, 2, 3) that bring `second` nearest to `first`, with a gain and an offset of brightness."""
-    places = _places(COARSE)
+    places = _places(side)
     target = _read(smooth, first, np.broadcast_to(_square(1), motion.shape), places)[0]
-    for _ in range(STEPS):
+    for _ in range(steps):
         moved, inside = _read(smooth, second, motion, places)
-        dy, dx = (g.reshape(moved.shape) * (COARSE / 2) for g in np.gradient(moved.reshape(-1, COARSE, COARSE), axis=(1, 2)))
+        dy, dx = (g.reshape(moved.shape) * (side / 2) for g in np.gradient(moved.reshape(-1, side, side), axis=(1, 2)))
         columns = np.stack(
             [dx * places[0], dx * places[1], dx, dy * places[0], dy * places[1], dy, moved, np.ones_like(moved)], 1
         )
