@@ -131,7 +131,9 @@ def size_at(learn: Training, full: int, epoch: int) -> int:
     """Pixels of the pictures in an epoch (progressive resizing, Howard 2018)."""
     if not learn.start_size or learn.start_size >= full:
         return full
-    share = min(1.0, epoch / max(1, round(2 / 3 * (learn.epochs - 1))))
+    share = epoch / max(1, round(2 / 3 * (learn.epochs - 1)))
+    if share >= 1:
+        return full
     return min(full, round((learn.start_size + share * (full - learn.start_size)) / STEP_OF_SIZE) * STEP_OF_SIZE)
 
 
@@ -215,7 +217,8 @@ def save_checkpoint(bench: Bench, progress: Progress) -> None:
     tensors |= {f"average.{key}": value for key, value in _contiguous(bench.average).items()}
     for index, state in bench.optimiser.state_dict()["state"].items():
         tensors |= {f"optimiser.{index}.{key}": value.contiguous() for key, value in state.items() if value is not None}
-    meta = {"progress": json.dumps(asdict(progress)), "threads": str(torch.get_num_threads())}
+    # One entry: safetensors writes several in any order, and two equal checkpoints would differ.
+    meta = {"state": json.dumps({"progress": asdict(progress), "threads": torch.get_num_threads()})}
     write_bytes(bench.run.path / "state.safetensors", save(tensors, meta))
 
 
@@ -226,23 +229,26 @@ def load_checkpoint(bench: Bench) -> Progress:
         return Progress()
     try:
         with safe_open(path, "pt") as file:
-            meta = file.metadata()
+            meta = json.loads(file.metadata()["state"])
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (safe_open is no mapping)
-        progress = Progress(**json.loads(meta["progress"]))
+        progress, threads = Progress(**meta["progress"]), int(meta["threads"])
         bench.network.load_state_dict(_below(tensors, "network."))
         bench.average.load_state_dict(_below(tensors, "average."))
         state: dict[int, dict[str, Tensor]] = {}
+        parameters = [parameter for group in bench.optimiser.param_groups for parameter in group["params"]]
         for key, value in _below(tensors, "optimiser.").items():
             index, name = key.split(".", 1)
-            state.setdefault(int(index), {})[name] = value
+            parameter = parameters[int(index)]
+            # As the parameter lies in memory (channels last): a fused step pairs them by place, not by index.
+            laid = torch.empty_like(parameter).copy_(value) if value.shape == parameter.shape else value
+            state.setdefault(int(index), {})[name] = laid
         groups = bench.optimiser.state_dict()["param_groups"]
         bench.optimiser.load_state_dict({"state": state, "param_groups": groups})
-    except (SafetensorError, OSError, RuntimeError, KeyError, ValueError) as error:
-        raise RunError(f"{path} cannot be used ({str(error).splitlines()[0]}); delete it to train from the start") from error
-    if int(meta["threads"]) != torch.get_num_threads():
-        bench.run.say(
-            f"resumed with {torch.get_num_threads()} threads instead of {meta['threads']}: the result will not be bit-equal"
-        )
+    except (SafetensorError, OSError, RuntimeError, LookupError, TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise RunError(f"{path} is no checkpoint of this run ({reason}); delete it to train from the start") from error
+    if threads != torch.get_num_threads():
+        bench.run.say(f"resumed with {torch.get_num_threads()} threads instead of {threads}: the result will not be bit-equal")
     return progress
 
 
