@@ -5,6 +5,8 @@ The result is a network like any other: the same weights file, prediction, maps 
 
 from __future__ import annotations
 
+import hashlib
+import io
 import math
 import warnings
 from pathlib import Path
@@ -26,11 +28,13 @@ from .models.specs import Linear
 from .models.weights import save_state
 from .parts import Part
 from .recipe import FeatureClassifier
+from .records import write_bytes
 from .runs import Run
 from .steps.random import apply
 from .tasks import Classify
 
 Floats = NDArray[np.float64]
+Floats32 = NDArray[np.float32]
 
 
 def fit_features(run: Run, prepared: Prepared, train: Part, tune: Part) -> Network:
@@ -48,7 +52,7 @@ def fit_features(run: Run, prepared: Prepared, train: Part, tune: Part) -> Netwo
     network = build(recipe.model, train.targets.shape[1], weights=weights).to(device())
     features = training_features(run, network, prepared, train, learn.views)
     targets = np.tile(train.targets, (learn.views, 1))
-    _, tuning = infer(network, prepared.images, tune.rows, views=recipe.views)
+    _, tuning = answers(run, network, prepared, tune.rows)
     best, chosen = -math.inf, learn.penalties[0]
     for penalty in sorted(learn.penalties):  # the stronger penalty (smaller C) wins a draw
         weight, bias = fit_linear(features, targets, penalty, learn, recipe.task)
@@ -67,10 +71,36 @@ def fit_features(run: Run, prepared: Prepared, train: Part, tune: Part) -> Netwo
     return network
 
 
+def answers(run: Run, network: Network, prepared: Prepared, rows: NDArray[np.int64]) -> tuple[Floats32, Floats32]:
+    """Logits and embeddings of prepared pictures; a trunk that is frozen as a whole is run once for all runs of a store."""
+    views = run.recipe.views
+    if run.recipe.model.trunk.frozen == "all" and views == 1:
+        embeddings = frozen_embeddings(run, network, prepared)[rows]
+        network.eval()
+        with torch.inference_mode():
+            logits = network.head(torch.from_numpy(embeddings).to(next(network.parameters()).device)).cpu().numpy()
+        return logits, embeddings
+    with run.progress("answers", len(rows)) as bar:
+        return infer(network, prepared.images, rows, views=views, progress=lambda count: bar.advance(TaskID(0), count))
+
+
+def frozen_embeddings(run: Run, network: Network, prepared: Prepared) -> Floats32:
+    """(N, E) embeddings of every prepared picture, kept beside them under the hash of the trunk's tensors."""
+    path = prepared.folder / f"embeddings-{_fingerprint(network)}.npy"
+    if not path.exists():
+        with run.progress("features", len(prepared.images)) as bar:
+            rows = np.arange(len(prepared.images))
+            found = infer(network, prepared.images, rows, progress=lambda count: bar.advance(TaskID(0), count))[1]
+        out = io.BytesIO()
+        np.save(out, found)
+        write_bytes(path, out.getvalue())
+    return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
+
+
 def training_features(run: Run, network: Network, prepared: Prepared, train: Part, views: int) -> Floats:
     """(views * N, E) pooled features: every case plain, then varied `views - 1` times."""
-    with run.progress("features", views * len(train.ids)) as bar:
-        out = [infer(network, prepared.images, train.rows, progress=lambda count: bar.advance(TaskID(0), count))[1]]
+    out = [frozen_embeddings(run, network, prepared)[train.rows]]
+    with run.progress("varied features", (views - 1) * len(train.ids)) as bar:
         network.eval()
         for view in range(1, views):
             for start in range(0, len(train.ids), 64):
@@ -81,6 +111,13 @@ def training_features(run: Run, network: Network, prepared: Prepared, train: Par
                     out.append(network.embed(three_channels(images)).cpu().numpy())
                 bar.advance(TaskID(0), len(images))
     return np.concatenate(out).astype(np.float64)
+
+
+def _fingerprint(network: Network) -> str:
+    digest = hashlib.sha256()
+    for name, value in cast(torch.nn.Module, network.trunk).state_dict().items():
+        digest.update(name.encode() + value.cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:24]
 
 
 def fit_linear(
@@ -105,10 +142,13 @@ def _fit_standard(
         warnings.simplefilter("ignore", ConvergenceWarning)  # a weak penalty is judged on tune like any other
         if isinstance(task, Classify):
             model.fit(features, targets.argmax(1))
-            if targets.shape[1] > 2:
-                return np.asarray(model.coef_), np.asarray(model.intercept_)
-            half = np.concatenate([-model.coef_, model.coef_]) / 2  # two logits whose difference is the one of scikit-learn
-            return half, np.concatenate([-model.intercept_, model.intercept_]) / 2
+            weight, bias = np.asarray(model.coef_), np.asarray(model.intercept_)
+            if len(weight) == 1:  # two classes: two logits whose difference is the one of scikit-learn
+                weight, bias = np.concatenate([-weight, weight]) / 2, np.concatenate([-bias, bias]) / 2
+            # A class that nobody in train has gets no slope and a bias as if half a case had it.
+            every = np.zeros((targets.shape[1], features.shape[1])), np.full(targets.shape[1], np.log(0.5 / len(features)))
+            every[0][model.classes_], every[1][model.classes_] = weight, bias
+            return every
         rows = [_binary(model, features, column) for column in targets.T]
     return np.stack([row[0] for row in rows]), np.array([row[1] for row in rows])
 
