@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 from .calibration import Calibration
 from .cases import Case, Prediction, count_persons
 from .data import Prepared, content_hashes
-from .engines.torch import infer
+from .features import answers
 from .intervals import estimates
 from .metrics import brier, ece
 from .parts import part_of
 from .predict import Predictor, label_text
 from .priors import estimate_prior, shift_prior
-from .records import write_json, write_text
+from .records import append_text, read_log, write_json, write_text
 from .runs import Run, Scores
 from .scoring import score
 from .split import part_hash
@@ -44,24 +44,20 @@ def evaluate(run: Run, prepared: Prepared) -> dict[str, Any]:
     predictor = Predictor.open(run)
     part = part_of(run, prepared, "test")
     cases = [case for case in run.cases("test") if case.id in prepared.row]
-    with run.progress("test", len(part.ids)) as bar:
-        rows, views = part.rows, run.recipe.views
-        logits, embeddings = infer(
-            predictor.network, prepared.images, rows, views=views, progress=lambda count: bar.advance(bar.task_ids[0], count)
-        )
+    logits, embeddings = answers(run, predictor.network, prepared, part.rows)
     scores = Scores(part.ids, logits, embeddings)
     run.write_scores("test", scores)
-    answers = predictor.answer(scores)
+    said = predictor.answer(scores)
     name = part_hash(part.ids, content_hashes(run))
     result = {
         "protocol": run.settings.protocol,
         "stamp": STAMPS[run.settings.protocol],
         "test": {"hash": name, "reads": read_once_more(run, name), "cases": len(cases), "persons": count_persons(cases)},
-        "scores": judge(run, predictor.calibration, cases, logits, answers),
+        "scores": judge(run, predictor.calibration, cases, logits, said),
         "prior_corrected": prior_corrected(run, predictor.calibration, cases, logits),
         "seconds": {entry["stage"]: entry["seconds"] for entry in run.events("stage")},
     }
-    write_text(run.path / "predictions.csv", predictions_csv(cases, answers))
+    write_text(run.path / "predictions.csv", predictions_csv(cases, said))
     write_json(run.path / "metrics.json", result)
     return result
 
@@ -115,9 +111,8 @@ def read_once_more(run: Run, name: str) -> int:
     """Note in the store's ledger that this test part is read, and give how often it has been by now."""
     path = run.store / LEDGER
     now = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
-    with path.open("a") as file:
-        file.write(json.dumps({"time": now, "test": name, "run": run.path.name}) + "\n")
-    return sum(json.loads(line)["test"] == name for line in path.read_text().splitlines() if line.strip())
+    append_text(path, json.dumps({"time": now, "test": name, "run": run.path.name}) + "\n")
+    return sum(entry["test"] == name for entry in read_log(path))
 
 
 def predictions_csv(cases: Sequence[Case], answers: Sequence[Prediction]) -> str:

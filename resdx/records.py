@@ -175,6 +175,28 @@ def write_bytes(path: Path, data: bytes) -> None:
         ) from error
 
 
+def append_text(path: Path, text: str) -> None:
+    """Add `text` to the end of a log. Raises RunError when it cannot be written (full disk, no right)."""
+    try:
+        with path.open("a", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        raise RunError(
+            f"{path} cannot be written ({error.strerror or error}); free some space or choose another --out"
+        ) from error
+
+
+def read_log(path: Path) -> list[dict[str, Any]]:
+    """The JSON lines of a log, oldest first; a line that a crash cut off is passed over, and an absent log is empty."""
+    out = []
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else ():
+        try:
+            out.append(json.loads(line))
+        except ValueError:
+            continue
+    return out
+
+
 def write_json(path: Path, data: Any) -> None:
     """Write `data` as indented JSON, whole or not at all; NaN is refused (it is not JSON)."""
     write_text(path, json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False) + "\n")

@@ -28,7 +28,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from .cases import Case, Manifest
 from .errors import DataError, RecipeError, RunError
 from .recipe import Recipe
-from .records import from_record, read_json, to_record, write_bytes, write_json, write_text
+from .records import append_text, from_record, read_json, read_log, to_record, write_bytes, write_json, write_text
 
 FORMAT = 1  # of the run directory; raised when an older resdx could not read it
 Protocol = Literal["honest", "published", "assumed"]
@@ -93,12 +93,16 @@ class Run:
             raise RunError(f"{path} is no run directory (it has no run.json); make one with `resdx run DATA --out {path}`")
         data = read_json(path / "run.json")
         if data.get("format") != FORMAT:
-            raise RunError(f"{path} has run format {data.get('format')}, this resdx reads {FORMAT}; open it with the version that wrote it")
+            raise RunError(
+                f"{path} has run format {data.get('format')}, this resdx reads {FORMAT}; open it with the version that wrote it"
+            )
         try:
             settings = Settings(**{**data["settings"], "accepted": tuple(data["settings"]["accepted"])})
             recipe = from_record(data["recipe"])
         except (KeyError, TypeError, RecipeError) as error:
-            raise RunError(f"{path / 'run.json'} does not fit this version of resdx ({error}); open it with the one that wrote it") from error
+            raise RunError(
+                f"{path / 'run.json'} does not fit this version of resdx ({error}); open it with the one that wrote it"
+            ) from error
         return cls(path, recipe, settings, quiet)
 
     def write(self) -> None:
@@ -161,30 +165,28 @@ class Run:
         writer.writerows([("case", "reason"), *failures])
         write_text(self.path / "failures.csv", out.getvalue())
 
+    @property
+    def failures(self) -> list[tuple[str, str]]:
+        """Cases that could not be used, with the reason."""
+        path = self.path / "failures.csv"
+        if not path.exists():
+            return []
+        with path.open(newline="", encoding="utf-8") as file:
+            return [(case, reason) for case, reason in list(csv.reader(file))[1:]]
+
     def log(self, event: str, **values: Any) -> None:
         """Append one line to log.jsonl."""
         now = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
-        with (self.path / "log.jsonl").open("a") as file:
-            file.write(json.dumps({"time": now, "event": event, **values}) + "\n")
+        append_text(self.path / "log.jsonl", json.dumps({"time": now, "event": event, **values}) + "\n")
 
     def events(self, event: str) -> list[dict[str, Any]]:
         """Lines of log.jsonl about `event`, oldest first; a line cut off by a crash is passed over."""
-        out = []
-        path = self.path / "log.jsonl"
-        for line in path.read_text().splitlines() if path.exists() else ():
-            try:
-                entry = json.loads(line)
-            except ValueError:
-                continue
-            if entry["event"] == event:
-                out.append(entry)
-        return out
+        return [entry for entry in read_log(self.path / "log.jsonl") if entry["event"] == event]
 
     def say(self, text: str) -> None:
         """Tell the person, and keep it in log.txt."""
         now = dt.datetime.now().isoformat(sep=" ", timespec="seconds")
-        with (self.path / "log.txt").open("a") as file:
-            file.write(f"{now}  {text}\n")
+        append_text(self.path / "log.txt", f"{now}  {text}\n")
         self._console().print(text, highlight=False, markup=False, soft_wrap=True)
 
     @contextmanager
