@@ -23,7 +23,7 @@ from .calibration import Calibration
 from .cases import Prediction
 from .data import prepare_image
 from .engines.torch import device, infer
-from .errors import ResdxError, RunError
+from .errors import DataError, ResdxError, RunError
 from .familiarity import Familiarity
 from .listing import list_images
 from .models.net import Network, build
@@ -111,7 +111,11 @@ def load_familiarity(run: Run) -> Familiarity:
 
 
 def predict_files(run: Run, files: Sequence[str | Path]) -> tuple[list[Prediction], list[tuple[str, str]]]:
-    """Answers for image files and for all images of folders, with a progress bar; failures as (file, reason)."""
+    """Answers for image files and for all images of folders, with a progress bar; failures as (file, reason).
+
+    Raises:
+        DataError: a folder holds no images.
+    """
     paths = [path for file in files for path in _below(Path(file))]
     predictor = Predictor.open(run)
     with run.progress("predict", len(paths)) as bar:
@@ -121,7 +125,9 @@ def predict_files(run: Run, files: Sequence[str | Path]) -> tuple[list[Predictio
 def _below(file: Path) -> list[str]:
     if not file.is_dir():
         return [str(file)]
-    return [str(file / name) for name in list_images(file)[0]]
+    if not (names := list_images(file)[0]):
+        raise DataError(f"{file} holds no images; name image files, or folders that hold some")
+    return [str(file / name) for name in names]
 
 
 def to_csv(predictions: Sequence[Prediction]) -> str:
