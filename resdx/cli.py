@@ -76,6 +76,13 @@ def _options(size: int | None, changes: list[tuple[str, str]], **asked: Any) -> 
     return {**asked, "changes": [*changes, *([("size", str(size))] if size else [])]}
 
 
+def _tell_failures(run: Any) -> None:
+    """One sentence and status 1 where the work went on without some files."""
+    if failures := run.failures:
+        click.echo(f"resdx: {len(failures)} files could not be used and were left out; see {run.path / 'failures.csv'}", err=True)
+        sys.exit(1)
+
+
 def _started(as_json: bool, **asked: Any) -> Any:
     from .stages import start
 
@@ -100,6 +107,7 @@ def run_command(as_json: bool, folds: int | None, **asked: Any) -> None:
     resume(run)
     if as_json:
         click.echo(json.dumps({"run": str(run.path), **run.metrics}))
+    _tell_failures(run)
 
 
 @cli.command("scan")
@@ -128,6 +136,8 @@ def _stage_command(name: str, text: str) -> None:
         finally:
             if as_json:
                 click.echo(json.dumps(result_of(opened, name)))
+        if name in ("audit", "prepare"):
+            _tell_failures(opened)
 
     cli.command(name, help=text)(command)
 
@@ -149,6 +159,7 @@ def resume_command(run: str, accept: tuple[str, ...], as_json: bool) -> None:
     resume(opened)
     if as_json:
         click.echo(json.dumps(opened.metrics))
+    _tell_failures(opened)
 
 
 @cli.command("predict")
