@@ -28,8 +28,12 @@ CHUNK = 64  # cases a task: large enough that handing over costs nothing, small 
 
 @dataclass(frozen=True)
 class Prepared:
-    """Pictures as uint8 (N, S, S, C), C = 1 when every one is grey, and the row of each case; failures have no row."""
+    """Pictures as uint8 (N, S, S, C), C = 1 when every one is grey, and the row of each case; failures have no row.
 
+    `folder` is their place in the cache, where what is computed from them alone may be kept too.
+    """
+
+    folder: Path
     images: NDArray[np.uint8]
     row: Mapping[str, int]
     failures: tuple[tuple[str, str], ...]
@@ -79,6 +83,7 @@ def prepare(
         _fill(folder, manifest, recipe, set(skip), progress or (lambda done: None))
     index = read_json(folder / "index.json")
     return Prepared(
+        folder=folder,
         images=np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False),
         row={case: i for i, case in enumerate(index["cases"])},
         failures=tuple((case, reason) for case, reason in index["failures"]),
@@ -100,7 +105,7 @@ def _fill(folder: Path, manifest: Manifest, recipe: Recipe, skip: set[str], prog
     jobs = (joblib.delayed(_prepare_chunk)(str(manifest.root), [case.path for case in chunk], recipe) for chunk in chunks)
     try:
         part.mkdir(parents=True, exist_ok=True)
-        wide = open_memmap(part / "wide.npy", "w+", np.uint8, (len(wanted), recipe.size, recipe.size, 3))
+        wide = _reserve(part / "wide.npy", (len(wanted), recipe.size, recipe.size, 3))
         ids: list[str] = []
         failures: list[tuple[str, str]] = []
         colour, done = False, 0
@@ -117,19 +122,31 @@ def _fill(folder: Path, manifest: Manifest, recipe: Recipe, skip: set[str], prog
         if not ids:
             raise DataError(f"none of the {len(wanted)} files below {manifest.root} can be prepared; first: {failures[0][1]}")
         # A grey set is kept with one channel: a third of the memory and of the reading.
-        images = open_memmap(part / "images.npy", "w+", np.uint8, (len(ids), recipe.size, recipe.size, 3 if colour else 1))
+        images = _reserve(part / "images.npy", (len(ids), recipe.size, recipe.size, 3 if colour else 1))
         for i in range(0, len(ids), CHUNK):
             images[i : i + CHUNK] = wide[i : min(i + CHUNK, len(ids)), :, :, : images.shape[3]]
         images.flush()
         (part / "wide.npy").unlink()
         write_json(part / "index.json", {"cases": ids, "failures": failures, "recipe": to_record(recipe.prepare)})
-        if not folder.exists():
+        if not (folder / "index.json").exists():
+            shutil.rmtree(folder, ignore_errors=True)  # without its index it is of no use
             part.rename(folder)
     except OSError as error:
         if not (folder / "index.json").exists():  # another run may have been first, which is as good
-            raise RunError(f"{folder} cannot be written ({error.strerror or error}); free some space or choose another --out") from error
+            raise RunError(
+                f"{folder} cannot be written ({error.strerror or error}); free some space or choose another --out"
+            ) from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
+
+
+def _reserve(path: Path, shape: tuple[int, ...]) -> np.memmap[Any, np.dtype[np.uint8]]:
+    """A memory map whose room on the disk is taken at once: a map that runs out of it later ends the process without a word."""
+    images = open_memmap(path, "w+", np.uint8, shape)
+    if hasattr(os, "posix_fallocate"):
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    return images
 
 
 def _prepare_chunk(root: str, paths: list[str], recipe: Recipe) -> list[Any]:
