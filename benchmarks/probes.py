@@ -17,8 +17,8 @@ from typing import Any
 from benchmarks.sets import SETS
 from resdx.cross import cross_validate
 from resdx.metrics import Estimate
-from resdx.records import read_json, write_json
 from resdx.recipe import Recipe
+from resdx.records import read_json, write_json
 
 HERE = Path(__file__).parent
 FIGURES = HERE / "figures"

@@ -23,7 +23,7 @@ from benchmarks.sets import SETS
 from resdx.metrics import Estimate
 from resdx.records import read_json, write_json
 from resdx.runs import Run
-from resdx.stages import resume, start
+from resdx.stages import adopt, resume, start
 
 HERE = Path(__file__).parent
 RUNS, FIGURES = HERE / "runs", HERE / "figures"
@@ -73,7 +73,10 @@ def measure(system: System, seed: int, folder: Path) -> None:
         run = Run.open(path)
     else:
         run = start(folder / system.data, recipe=SETS[system.data].recipe_of(system.variant), out=path, seed=seed)
-    resume(run)
+        first = RUNS / name_of(system, system.seeds[0])
+        if (first / "split.csv").exists():
+            adopt(run, Run.open(first))
+    resume(Run.open(path))
     FIGURES.mkdir(exist_ok=True)
     write_json(FIGURES / f"{name}.json", summary(Run.open(path)))
 

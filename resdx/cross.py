@@ -6,7 +6,6 @@ the folds, never the figure of pooled raw scores; decisions and calibrated proba
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from .intervals import FEWEST, estimate, person_codes, persons_behind, resample,
 from .metrics import Array, Estimate, Metric, accuracy, auroc, balanced_accuracy, macro_auroc, majority_rate
 from .records import from_record, write_json
 from .runs import Run
-from .stages import default_folder, repeat, resume, start
+from .stages import adopt, default_folder, resume, start
 from .tasks import MultiLabel, positive_class, truth
 
 DRAWS = 2000
@@ -46,7 +45,7 @@ def cross_validate(
         else:
             run = start(data, out=path, fold=fold, folds=folds, quiet=quiet, **asked)
             if fold:
-                _adopt(run, runs[0])
+                adopt(run, runs[0])
         resume(run)
         runs.append(Run.open(path, quiet=quiet))
     result = summary(runs)
@@ -117,10 +116,3 @@ def _answers(run: Run) -> tuple[list[Case], Array, Array, Array]:
     probability = calibration.probabilities(scores.logits)
     known = truth(run.recipe.task, run.recipe.classes, cases)
     return cases, known.astype(np.float64), probability.astype(np.float64), calibration.choose(probability).astype(np.float64)
-
-
-def _adopt(run: Run, first: Run) -> None:
-    """Take scan and audit over from the first fold: the data is the same."""
-    repeat(run, "scan")
-    for name in ("audit.json", "failures.csv"):
-        shutil.copy(first.path / name, run.path / name)

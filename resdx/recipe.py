@@ -184,7 +184,7 @@ class Recipe:
         return hashlib.sha256(json.dumps(to_record(self), sort_keys=True).encode()).hexdigest()
 
 
-def on_features(recipe: Recipe, *, views: int = 2) -> Recipe:
+def on_features(recipe: Recipe, *, views: int = 1) -> Recipe:
     """The recipe with frozen ImageNet features instead of training: 224 px, MobileNet-V2, `views` pictures a training case.
 
     Minutes on a processor where training takes hours, and the figure that training has to beat.

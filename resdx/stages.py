@@ -23,11 +23,10 @@ from . import split as splits
 from .calibrate import fit_calibration
 from .cases import Case, Finding, Prediction, count_persons
 from .data import Prepared, content_hashes, prepare
-from .engines.torch import infer
 from .errors import AuditStop, DataError, RunError
 from .evaluate import evaluate
 from .familiarity import fit_familiarity
-from .features import fit_features
+from .features import answers, fit_features
 from .metrics import Estimate
 from .parts import part_of
 from .predict import Predictor, load_familiarity, load_network
@@ -151,15 +150,9 @@ def train(run: Run) -> None:
         work(run, prepared, parts["train"], parts["tune"])
     some = np.sort(np.random.default_rng(run.settings.seed).permutation(len(parts["train"].ids))[:FAMILIAR])
     network = load_network(run)
-    with run.progress("answers", len(some) + len(parts["tune"].ids) + len(parts["calib"].ids)) as bar:
-
-        def tick(count: int) -> None:
-            bar.advance(bar.task_ids[0], count)
-
-        _, embeddings = infer(network, prepared.images, parts["train"].rows[some], progress=tick)
-        for name in ("tune", "calib"):
-            answers = infer(network, prepared.images, parts[name].rows, views=run.recipe.views, progress=tick)
-            run.write_scores(name, Scores(parts[name].ids, *answers))
+    _, embeddings = answers(run, network, prepared, parts["train"].rows[some])
+    for name in ("tune", "calib"):
+        run.write_scores(name, Scores(parts[name].ids, *answers(run, network, prepared, parts[name].rows)))
     write_bytes(run.path / "familiarity.safetensors", save(fit_familiarity(embeddings).to_arrays()))
 
 
@@ -240,6 +233,19 @@ def repeat(run: Run, name: str) -> None:
         for file in stage.makes:
             (run.path / file).unlink(missing_ok=True)
     _timed(run, STAGES[at])
+
+
+def adopt(run: Run, other: Run) -> None:
+    """Scan, and take the audit over from a run of the same data instead of reading every file again.
+
+    Raises:
+        RunError: the other run has other cases.
+    """
+    repeat(run, "scan")
+    if Run.open(run.path).manifest.sha256 != other.manifest.sha256:
+        raise RunError(f"{other.path} has other cases than {run.path}; run `resdx audit {run.path}`")
+    for name in ("audit.json", "failures.csv"):
+        write_bytes(run.path / name, (other.path / name).read_bytes())
 
 
 def resume(run: Run) -> None:
