@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .calibrate import person_weights
 from .calibration import Calibration
 from .cases import Case, Prediction, count_persons
 from .data import Prepared, content_hashes
@@ -86,25 +87,28 @@ def prior_corrected(
 ) -> dict[str, Any] | None:
     """Brier score and calibration error after moving the probabilities to the class balance of this part (STATISTICS section 4).
 
-    The balance is estimated from the unlabelled answers by expectation maximisation. None for several labels, where each
-    label has its own prevalence, and where calib lacks a class.
+    Once with the balance as it is among the persons of the part ("observed"), once as somebody without labels could guess it,
+    by expectation maximisation ("estimated"). None for several labels, where each label has its own prevalence, and where
+    calib lacks a class.
     """
     if isinstance(run.recipe.task, MultiLabel) or not all(calibration.prior):
         return None
-    probabilities = calibration.probabilities(logits)
-    prior = estimate_prior(probabilities, calibration.prior)
-    moved = shift_prior(probabilities, calibration.prior, prior)
+    groups = [case.group for case in cases]
     known = truth(run.recipe.task, run.recipe.classes, cases)
-    answer = moved
-    if positive := positive_class(run.recipe.task, run.recipe.classes):
-        answer = moved[:, run.recipe.classes.index(positive)]
-    true = known[:, run.recipe.classes.index(positive)] if positive else known.argmax(1)
-    found = estimates({"brier": brier, "ece": ece}, true.astype(int), answer, [case.group for case in cases])
-    return {
-        "prior_calib": list(calibration.prior),
-        "prior_test": list(prior),
-        **{key: value.to_json() for key, value in found.items()},
-    }
+    probabilities = calibration.probabilities(logits)
+    positive = positive_class(run.recipe.task, run.recipe.classes)
+    column = run.recipe.classes.index(positive) if positive else None
+    true = (known.argmax(1) if column is None else known[:, column]).astype(int)
+
+    def moved(prior: Sequence[float]) -> dict[str, Any]:
+        shifted = shift_prior(probabilities, calibration.prior, prior)
+        answer = shifted if column is None else shifted[:, column]
+        found = estimates({"brier": brier, "ece": ece}, true, answer, groups)
+        return {"prior": list(map(float, prior)), **{key: value.to_json() for key, value in found.items()}}
+
+    observed = np.average(known, axis=0, weights=person_weights(groups))
+    guessed = estimate_prior(probabilities, calibration.prior)
+    return {"prior_calib": list(calibration.prior), "observed": moved(observed.tolist()), "estimated": moved(guessed)}
 
 
 def read_once_more(run: Run, name: str) -> int:

@@ -65,7 +65,7 @@ NAMES = {
     "sensitivity_at_specificity_95": "Sensitivity at specificity 0.95",
     "specificity_at_sensitivity_90": "Specificity at sensitivity 0.90",
     "specificity_at_sensitivity_95": "Specificity at sensitivity 0.95",
-    "work_saved": "Work saved at sensitivity 0.95",
+    "work_saved": "Work saved at sensitivity 0.99",
 }
 
 
@@ -260,7 +260,7 @@ def _training(run: Run) -> Json:
     rows = [
         {key: epochs[number].get(key) for key in ("epoch", "loss", "tune_score", "seconds", "size")} for number in sorted(epochs)
     ]
-    scored = [(float(row["tune_score"]), -int(row["epoch"])) for row in rows if row["tune_score"] is not None]
+    scored = [(float(row["tune_score"]), -int(row["epoch"] or 0)) for row in rows if row["tune_score"] is not None]
     best = -max(scored)[1] if scored else None  # of equal ones the first, which training keeps
     return {"epochs": rows, "best": best, "seconds": sum(row["seconds"] or 0 for row in rows)}
 

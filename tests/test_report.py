@@ -103,12 +103,9 @@ def _evaluate(run, calibration, rng, draws):
     answered = np.array([answer.label is not None for answer in answers])
     scores = score(run.recipe.task, classes, cases, p, decided, answered=answered, draws=draws)
     brier = scores["image"]["classes"][scores["shown"][0]]["brier"]
-    prior = {
-        "prior_calib": [1 / len(classes)] * len(classes),
-        "prior_test": [1 / len(classes)] * len(classes),
-        "brier": brier,
-        "ece": brier,
-    }
+    shares = [1 / len(classes)] * len(classes)
+    moved = {"prior": shares, "brier": brier, "ece": brier}
+    prior = {"prior_calib": shares, "observed": moved, "estimated": moved}
     stamp = "" if run.settings.protocol == "honest" else "Assumed protocol: persons may be on both sides."
     test = {"hash": "ab" * 32, "reads": 2, "cases": len(cases), "persons": count_persons(cases)}
     found = {
