@@ -1,0 +1,58 @@
+"""One small finished run that many tests look at, and copies of it to go on from."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from resdx.models.specs import Net, ResNet
+from resdx.phantoms import draw_phantoms
+from resdx.recipe import Recipe, Training
+from resdx.runs import Run
+from resdx.sources import FolderPerClass
+from resdx.stages import NAMES, STAGES, Study, run
+from resdx.steps.image import Resize
+from resdx.steps.random import Affine, Flip
+
+TINY = Recipe(
+    name="tiny",
+    title="Tiny films, for tests",
+    source=FolderPerClass(group=r"^(p\d+)"),
+    prepare=(Resize(32),),
+    augment=(Flip(), Affine(degrees=5)),
+    model=Net(ResNet(18)),
+    learn=Training(epochs=2, batch=16, ema=0.9),
+)
+
+
+@pytest.fixture(scope="session")
+def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two phantom films of each of 60 persons, in two class folders; not to be changed."""
+    folder = tmp_path_factory.mktemp("films") / "films"
+    draw_phantoms(folder, persons=60, size=48)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def study(films: Path, tmp_path_factory: pytest.TempPathFactory) -> Study:
+    """A finished run on the films; not to be changed."""
+    return run(films, recipe=TINY, out=tmp_path_factory.mktemp("store") / "run", quiet=True)
+
+
+@pytest.fixture
+def twin(study: Study, tmp_path: Path) -> Callable[[str], Run]:
+    """A function (last stage) -> a copy of the finished run, done up to that stage, in the same store."""
+
+    def make(last: str) -> Run:
+        path = study.run.store / f"twin-{tmp_path.name}-{len(list(study.run.store.iterdir()))}"
+        path.mkdir()
+        done = STAGES[: NAMES.index(last) + 1]
+        for file in ("run.json", "failures.csv", *(file for stage in done for file in stage.makes)):
+            shutil.copy(study.run.path / file, path)
+        return replace(study.run, path=path)
+
+    return make

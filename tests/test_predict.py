@@ -1,0 +1,117 @@
+"""Prediction: the same answers as evaluation gave, in the order asked, whatever else lies beside them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import shutil
+from dataclasses import asdict
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from resdx.cases import Prediction
+from resdx.cli import cli
+from resdx.errors import DataError, RunError
+from resdx.predict import Predictor, label_text, predict_files, to_csv, to_json, to_table
+
+
+@pytest.fixture(scope="module")
+def stored(study):
+    """The rows of predictions.csv, by the path of the file."""
+    with (study.run.path / "predictions.csv").open(newline="") as file:
+        return {f"{study.run.settings.data}/{row['case']}": row for row in csv.DictReader(file)}
+
+
+@pytest.fixture(scope="module")
+def answers(study, stored):
+    """What the predictor says to the files of the test part."""
+    found, failures = Predictor.open(study.run).predict(list(stored))
+    assert failures == []
+    return found
+
+
+def chances(prediction):
+    return list(prediction.probabilities.values())
+
+
+def test_answers_for_files_are_those_of_the_evaluation(stored, answers):
+    assert [one.case for one in answers] == list(stored)
+    for one, row in zip(answers, stored.values(), strict=True):
+        expected = {name: float(row[f"p_{name}"]) for name in ("normal", "opacity")}
+        assert dict(one.probabilities) == pytest.approx(expected, abs=1e-4)
+        assert (label_text(one), "|".join(one.conformal), "|".join(one.flags)) == (row["label"], row["conformal"], row["flags"])
+
+
+def test_command_line_says_the_same_as_python(study, stored, answers):
+    said = CliRunner().invoke(cli, ["predict", str(study.run.path), *stored, "--json"])
+    assert said.exit_code == 0 and said.stderr == ""
+    for given, one in zip(json.loads(said.stdout), answers, strict=True):
+        expected = json.loads(json.dumps(asdict(one)))
+        assert given.pop("probabilities") == pytest.approx(expected.pop("probabilities"), abs=1e-6)
+        assert given == expected
+    said = CliRunner().invoke(cli, ["predict", str(study.run.path), *stored, "--csv"])
+    assert said.exit_code == 0 and said.stderr == ""
+    for row, one in zip(csv.DictReader(io.StringIO(said.stdout)), answers, strict=True):
+        assert (row["case"], row["label"]) == (one.case, label_text(one))
+        assert [float(row["p_normal"]), float(row["p_opacity"])] == pytest.approx(chances(one), abs=1e-5)
+
+
+def test_order_is_kept_and_a_bad_file_is_listed_while_the_others_are_answered(study, answers, tmp_path):
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    files = [one.case for one in answers][::-1]
+    mixed = [*files[:3], str(tmp_path / "broken.png"), *files[3:], str(tmp_path / "gone.png")]
+    found, failures = Predictor.open(study.run).predict(mixed)
+    assert [one.case for one in found] == files
+    np.testing.assert_allclose([chances(one) for one in found[::-1]], [chances(one) for one in answers], atol=1e-5)
+    assert [file for file, _ in failures] == [mixed[3], mixed[-1]]
+    assert all(file in reason for file, reason in failures)
+
+
+def test_grey_and_colour_are_answered_together_as_alone(study, stored, tmp_path):
+    grey = next(iter(stored))
+    colour = tmp_path / "colour.png"
+    shades = np.asarray(Image.open(grey))
+    Image.fromarray(np.stack([shades, shades // 2, 255 - shades], -1)).save(colour)
+    predictor = Predictor.open(study.run)
+    together = predictor.predict([grey, colour, grey])[0]
+    alone = [predictor.predict([file])[0][0] for file in (grey, colour, grey)]
+    np.testing.assert_allclose([chances(one) for one in together], [chances(one) for one in alone], atol=1e-5)
+    assert chances(together[1]) != pytest.approx(chances(together[0]), abs=1e-5)
+
+
+def test_folder_stands_for_the_images_in_it(study, stored, tmp_path):
+    folder = tmp_path / "new" / "films"
+    folder.mkdir(parents=True)
+    for name, file in zip(("b.png", "a.png"), stored, strict=False):
+        shutil.copy(file, folder / name)
+    (folder / "notes.txt").write_text("no image")
+    first = next(iter(stored))
+    found, failures = predict_files(study.run, [first, tmp_path / "new"])
+    assert [one.case for one in found] == [first, str(folder / "a.png"), str(folder / "b.png")]
+    assert failures == []
+    assert chances(found[0]) == pytest.approx(chances(found[2]), abs=1e-5)
+
+
+def test_folder_without_images_is_an_error(study, tmp_path):
+    with pytest.raises(DataError, match="holds no images; name image files, or folders that hold some"):
+        predict_files(study.run, [tmp_path])
+
+
+def test_run_that_is_not_finished_says_what_to_do(twin):
+    with pytest.raises(RunError, match=r"has no calibration\.json yet; run `resdx calibrate .*` first"):
+        Predictor.open(twin("train"))
+
+
+def test_referred_case_has_no_label_and_says_why():
+    one = Prediction("a.png", {"ill": 0.6, "well": 0.4}, None, ("ill", "well"), ("unsure",))
+    both = Prediction("b[bold].png", {"ill": 0.6, "well": 0.4}, ("ill", "well"))
+    none = Prediction("c.png", {"ill": 0.1, "well": 0.1}, ())
+    assert [label_text(p) for p in (one, both, none)] == ["", "ill|well", "none"]
+    assert to_csv([one]).splitlines() == ["case,label,conformal,flags,p_ill,p_well", "a.png,,ill|well,unsure,0.60000,0.40000"]
+    assert "refer to a person" in to_table([one]) and "b[bold].png" in to_table([both])
+    assert json.loads(to_json([one]))[0]["label"] is None
+    assert to_csv([]).startswith("case,label") and json.loads(to_json([])) == []

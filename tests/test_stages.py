@@ -1,0 +1,125 @@
+"""The flow: in order, resumed where it stopped, repeated without stale results, and clear about what is missing."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from resdx.audit import Audit
+from resdx.cases import Finding
+from resdx.errors import AuditStop, DataError, RecipeError, RunError
+from resdx.records import write_json
+from resdx.runs import Run
+from resdx.split import RandomImages
+from resdx.stages import NAMES, STAGES, accepting, is_done, open_study, prepared_of, repeat, result_of, resume, settle, start
+
+
+def files(run):
+    return {path.name: (path.stat().st_mtime_ns, path.read_bytes()) for path in run.path.iterdir()}
+
+
+def test_stages_run_in_their_order(study):
+    assert tuple(event["stage"] for event in study.run.events("stage")) == NAMES
+    assert all(is_done(study.run, stage) for stage in STAGES)
+    assert all((study.run.path / file).exists() for stage in STAGES for file in stage.makes)
+
+
+def test_finished_run_is_left_alone_by_resume(study):
+    before = files(study.run)
+    resume(study.run)
+    assert files(study.run) == before
+
+
+def test_finished_run_opens_as_a_study(study, films):
+    again = open_study(study.run.path)
+    assert again.metrics == study.metrics and again.report.name == "report.html"
+    film = next((films / "normal").iterdir())
+    (answer,) = again.predict(film)
+    assert answer.case == str(film) and answer.run == "run"
+    with pytest.raises(DataError, match=r"1 of 2 files have no answer; first: .*gone"):
+        again.predict([film, "gone.png"])
+
+
+@pytest.mark.parametrize("name", ["calibrate", "evaluate", "report"])
+def test_repeating_a_stage_gives_the_same_and_removes_what_came_after(study, twin, name):
+    run = twin("report")
+    repeat(run, name)
+    at = NAMES.index(name)
+    assert [is_done(run, stage) for stage in STAGES] == [k <= at or not stage.makes for k, stage in enumerate(STAGES)]
+    assert not [file for stage in STAGES[at + 1 :] for file in stage.makes if (run.path / file).exists()]
+    if name == "evaluate":
+        assert (run.path / "predictions.csv").read_bytes() == (study.run.path / "predictions.csv").read_bytes()
+        assert (run.metrics["scores"]) == study.metrics["scores"]
+        assert run.metrics["test"]["reads"] == study.metrics["test"]["reads"] + 1  # the ledger does not forget
+
+
+def test_repeating_the_split_removes_the_training(study, twin):
+    run = twin("report")
+    repeat(run, "split")
+    assert (run.path / "split.csv").read_bytes() == (study.run.path / "split.csv").read_bytes()
+    assert not (run.path / "best.safetensors").exists() and not (run.path / "state.safetensors").exists()
+
+
+def test_stage_before_its_time_names_the_one_that_is_missing(twin, films, tmp_path):
+    fresh = start(films, out=tmp_path / "fresh", quiet=True)
+    with pytest.raises(RunError, match=r"fresh: evaluate needs scan first; run `resdx scan .*fresh` or `resdx resume .*fresh`"):
+        repeat(fresh, "evaluate")
+    with pytest.raises(RunError, match="calibrate needs train first"):
+        repeat(twin("prepare"), "calibrate")
+
+
+def test_stop_of_the_audit_holds_until_it_is_accepted(twin):
+    run = twin("audit")
+    found = Audit.from_json(run.read("audit.json", "audit"))
+    stops = tuple(Finding(code, "stop", f"Something is wrong with {code}.") for code in ("sources", "persons"))
+    write_json(run.path / "audit.json", replace(found, findings=stops).to_json())
+    with pytest.raises(
+        AuditStop, match=r"^Something .* Mend the data, or go on with: resdx resume .* --accept sources --accept persons$"
+    ):
+        repeat(run, "split")
+    run = accepting(run, ["sources"])
+    with pytest.raises(AuditStop, match="wrong with persons"):
+        settle(run)
+    run = accepting(run, ["persons", "sources"])
+    repeat(run, "split")
+    assert Run.open(run.path).settings.accepted == ("sources", "persons")
+    assert is_done(run, STAGES[NAMES.index("split")])
+
+
+def test_classes_that_the_recipe_does_not_know_are_an_error(study, films, tmp_path):
+    recipe = replace(study.run.recipe, classes=("ill", "well"))
+    with pytest.raises(RecipeError, match="tiny: the data has the label 'normal', the recipe knows ill, well"):
+        repeat(start(films, recipe=recipe, out=tmp_path / "run", quiet=True), "scan")
+
+
+def test_published_protocol_needs_a_published_split(twin):
+    run = twin("audit").changed(protocol="published")
+    with pytest.raises(DataError, match="the paper does not state its split; use --protocol assumed"):
+        repeat(run, "split")
+    run = run.changed(recipe=replace(run.recipe, published_split=RandomImages(0.25, 1)))
+    repeat(run, "split")
+    assert len(run.cases("test")) == 30
+    assert run.read("split.json", "split")["rule"].startswith("published: random images 75%/25%, seed 1")
+
+
+def test_scan_settles_classes_and_keeps_the_run_where_the_data_is(study, films):
+    assert study.run.recipe.classes == ("normal", "opacity")
+    assert study.run.settings.data == str(films.resolve())
+
+
+def test_prepared_pictures_are_shared_by_the_runs_of_a_store(study, twin):
+    assert len(list((study.run.store / "cache").iterdir())) == 1
+    prepared = prepared_of(twin("audit"))
+    assert prepared.images.shape == (120, 32, 32, 1)
+    assert len(list((study.run.store / "cache").iterdir())) == 1
+
+
+def test_result_of_a_stage_is_its_json_or_the_files_it_made(study):
+    assert result_of(study.run, "evaluate") == study.metrics
+    assert result_of(study.run, "train")["made"][0] == "state.safetensors"
+
+
+def test_existing_run_is_not_started_again(study, films):
+    with pytest.raises(RunError, match=r"holds a run already; go on with `resdx resume .*` or choose another --out"):
+        start(films, out=study.run.path)
