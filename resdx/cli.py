@@ -62,7 +62,7 @@ def _asking(command: Callable[..., None]) -> Callable[..., None]:
         ),
         click.option("--size", type=int, metavar="PIXELS", help="Side of the prepared pictures."),
         click.option("--weights", default="", metavar="FILE", help="Starting weights in place of the recipe's."),
-        click.option("--seed", default=0, show_default=True, help="Seed of split and training."),
+        click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of split and training."),
         click.option("--protocol", type=click.Choice(["honest", "published", "assumed"]), default="honest", show_default=True),
         click.option("--accept", multiple=True, metavar="CODE", help="An audit finding that shall not stop the run."),
         click.option("--json", "as_json", is_flag=True, help="Print JSON on standard output and nothing else."),

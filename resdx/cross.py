@@ -14,6 +14,7 @@ import numpy as np
 
 from .calibration import Calibration
 from .cases import Case, count_persons
+from .errors import RunError
 from .intervals import FEWEST, estimate, person_codes, persons_behind, resample, too_few
 from .metrics import Array, Estimate, Metric, accuracy, auroc, balanced_accuracy, macro_auroc, majority_rate
 from .records import from_record, write_json
@@ -35,13 +36,18 @@ def cross_validate(
 
     Raises:
         DataError: fewer persons than folds.
+        RunError: the parent holds another number of folds, or another protocol than honest is asked for.
     """
+    if (protocol := asked.get("protocol", "honest")) != "honest":
+        raise RunError(f"folds are dealt by person, which protocol {protocol} does not do; leave out --protocol or --folds")
     parent = Path(out) if out else default_folder(data, asked.get("recipe", "plain"))
     runs: list[Run] = []
     for fold in range(folds):
         path = parent / f"fold-{fold}"
         if (path / "run.json").exists():
             run = Run.open(path, quiet=quiet)
+            if (made := run.settings.folds) != folds:
+                raise RunError(f"{parent} holds runs of {made} folds, not {folds}; use --folds {made} or choose another --out")
         else:
             run = start(data, out=path, fold=fold, folds=folds, quiet=quiet, **asked)
             if fold:

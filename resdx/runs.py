@@ -155,7 +155,8 @@ class Run:
 
     def scores(self, part: str) -> Scores:
         """Raw answers of a part."""
-        with np.load(self.need(f"scores-{part}.npz", "train"), allow_pickle=False) as file:
+        stage = "evaluate" if part == "test" else "train"
+        with np.load(self.need(f"scores-{part}.npz", stage), allow_pickle=False) as file:
             return Scores(tuple(file["ids"].tolist()), file["logits"], file["embeddings"].astype(np.float32))
 
     def write_failures(self, failures: Sequence[tuple[str, str]]) -> None:
