@@ -22,7 +22,11 @@ from .recipe import PublishedSplit, RandomImages, ShippedParts
 
 PARTS = ("train", "tune", "calib", "test")
 SHARES = (0.60, 0.10, 0.12, 0.18)  # of the persons; of what is left where the data set ships its test part
+TRIES = 32  # deals of which the most even one is kept
+MOST_DEALT = 40_000  # persons in all deals together: a second or two
 FEW_PERSONS = 3  # a class with fewer persons cannot be in train, calib and test
+
+Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -100,16 +104,21 @@ def split(
         fold: test on this fold of `folds` grouped folds instead of one part
 
     Raises:
-        DataError: too few persons in a class, or fewer persons than folds.
+        DataError: too few persons in a class, fewer persons than folds, or no shipped test part where the paper used one.
     """
-    usable = [case for case in manifest.cases if case.labels is not None and case.id not in set(exclude)]
+    unusable = set(exclude)
+    usable = [case for case in manifest.cases if case.labels is not None and case.id not in unusable]
     if protocol == "published" and published is None:
         raise DataError("the paper does not state its split; use --protocol assumed (random images 80/20, seed 42) or honest")
-    unit = units(usable, clusters)
+    # A case that is not used may still show that two persons are one.
+    unit_of = dict(zip((case.id for case in manifest.cases), units(manifest.cases, clusters), strict=True))
+    unit = [unit_of[case.id] for case in usable]
     if protocol == "honest":
         parts, rule, findings = _honest(usable, unit, seed, fold, folds)
     elif isinstance(published, ShippedParts):
         shipped = {case.id: "test" if case.part == "test" else "" for case in usable}
+        if not any(shipped.values()):
+            raise DataError("the data ships no test part, which is what the paper tested on; use --protocol honest")
         parts, rule = _at_random(usable, shipped, 0.0, seed), "published: the shipped test part, the rest at random"
         findings = _leaks(usable, unit, parts)
     else:
@@ -147,22 +156,26 @@ def _honest(
     shares, parts = np.array(SHARES), {}
     rest = list(range(len(cases)))
     shipped = {i for i, case in enumerate(cases) if case.part == "test"}
+    touched = {unit[i] for i in shipped}
+    rest = [i for i in rest if unit[i] not in touched]
+    if removed := [case.id for i, case in enumerate(cases) if i not in shipped and unit[i] in touched]:
+        text = f"{len(removed)} cases outside the shipped test part share a person or a picture with it and were left out of training."
+        findings.append(Finding("removed-from-training", "note", text, tuple(removed)))
     if fold is not None:
-        number = grouped_folds(cases, unit, folds, seed)
+        if shipped:
+            text = f"{len(shipped)} cases of the shipped test part are in no fold: they stay unseen."
+            findings.append(Finding("test-part-kept", "note", text, tuple(cases[i].id for i in sorted(shipped))))
+        number = dict(zip(rest, grouped_folds([cases[i] for i in rest], [unit[i] for i in rest], folds, seed), strict=True))
+        if not 0 <= fold < folds:
+            raise DataError(f"there is no fold {fold + 1} of {folds}; folds are counted from 1 to {folds}")
         parts = {cases[i].id: "test" for i in rest if number[i] == fold}
         rest = [i for i in rest if number[i] != fold]
         shares[3] = 0
         rule = f"honest: fold {fold + 1} of {folds}, by person, stratified"
     elif shipped:
-        touched = {unit[i] for i in shipped}
-        removed = [i for i in rest if i not in shipped and unit[i] in touched]
         parts = {cases[i].id: "test" for i in shipped}
-        rest = [i for i in rest if unit[i] not in touched]
         shares[3] = 0
         rule = "honest: the shipped test part as it is; train, tune and calib by person, stratified"
-        if removed:
-            text = f"{len(removed)} cases outside the shipped test part share a person or a picture with it and were left out of training."
-            findings.append(Finding("removed-from-training", "note", text, tuple(cases[i].id for i in removed)))
     else:
         rule = "honest: by person, stratified"
     if not any(case.group for case in cases):
@@ -188,12 +201,13 @@ def _enough(cases: Sequence[Case], unit: Sequence[int]) -> None:
         )
 
 
-def _deal(cases: Sequence[Case], unit: Sequence[int], shares: NDArray[np.float64], seed: int) -> NDArray[np.int64]:
+def _deal(cases: Sequence[Case], unit: Sequence[int], shares: Floats, seed: int) -> NDArray[np.int64]:
     """A bin a case: units whole, every bin near its share of each class.
 
     Rare classes first and large units first, each unit to a bin by chance, in proportion to what the bin still misses of
     the rarest class the unit holds (after iterative stratification, Sechidis et al. 2011). Always taking the bin that misses
-    most would send every person with many images to train, and leave calib with another kind of person.
+    most would send every person with many images to train, and leave calib with another kind of person. Of several such
+    deals the most even one is kept: with few persons of several classes each, one deal alone is a matter of luck.
     """
     members = defaultdict(list)
     for i, number in enumerate(unit):
@@ -210,21 +224,36 @@ def _deal(cases: Sequence[Case], unit: Sequence[int], shares: NDArray[np.float64
     held = np.where(content[:, :-1] > 0, content[:, :-1].sum(0), np.inf)
     chance = np.random.default_rng(seed).random(len(content))
     order = np.lexsort((chance, -content[:, -1], held.min(1)))
-    missing = shares[:, None] * content.sum(0)
-    choice = np.zeros(len(content), np.int64)
     draw = np.random.default_rng([seed, 1])
-    for k in order:
-        need = np.clip(missing[:, held[k].argmin()], 0, None)
-        need[missing[:, -1] < content[k, -1] / 2] = 0  # it would overflow
-        if need.any():
-            choice[k] = draw.choice(len(shares), p=need / need.sum())
-        else:
-            choice[k] = int(np.argmax(np.where(shares > 0, missing[:, -1], -np.inf)))
-        missing[choice[k]] -= content[k]
+    tries = [_deal_once(content, held, order, shares, draw) for _ in range(max(1, min(TRIES, MOST_DEALT // len(content))))]
+    choice = min(tries, key=lambda dealt: _unevenness(content, dealt, shares))
     out = np.zeros(len(cases), np.int64)
     for k, indices in enumerate(members.values()):
         out[indices] = choice[k]
     return out
+
+
+def _deal_once(
+    content: Floats, held: Floats, order: NDArray[np.int64], shares: Floats, draw: np.random.Generator
+) -> NDArray[np.int64]:
+    missing = shares[:, None] * content.sum(0)
+    choice = np.zeros(len(content), np.int64)
+    for k in order:
+        need = np.clip(missing[:, held[k].argmin()], 0, None)
+        need[missing[:, -1] < content[k, -1] / 2] = 0  # it would overflow
+        if need.any():
+            edges = np.cumsum(need)
+            choice[k] = np.searchsorted(edges, draw.random() * edges[-1], side="right")
+        else:
+            choice[k] = int(np.argmax(np.where(shares > 0, missing[:, -1], -np.inf)))
+        missing[choice[k]] -= content[k]
+    return choice
+
+
+def _unevenness(content: Floats, choice: NDArray[np.int64], shares: Floats) -> float:
+    """Squared distance between the shares that bins got of each class (and of all cases) and those they should have."""
+    got = np.stack([content[choice == k].sum(0) for k in range(len(shares))]) / np.maximum(content.sum(0), 1)
+    return float(((got - shares[:, None]) ** 2).sum())
 
 
 def _at_random(cases: Sequence[Case], fixed: Mapping[str, str], test: float, seed: int) -> dict[str, str]:
