@@ -54,7 +54,7 @@ def test_one_field_can_be_changed(name):
 def test_unknown_field_suggests_the_right_one(name):
     with pytest.raises(RecipeError, match=r"no field 'learn\.class_weight'; did you mean learn\.class_weights\?"):
         get_recipe(name).set("learn.class_weight", "balanced")
-    with pytest.raises(RecipeError, match="no field 'lern.epochs'; did you mean learn"):
+    with pytest.raises(RecipeError, match=r"no field 'lern\.epochs'; did you mean learn"):
         get_recipe(name).set("lern.epochs", "1")
 
 

@@ -1,0 +1,124 @@
+"""Leaks looked for on purpose: nothing that is fitted or varied may see a case of another part."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from resdx.cases import Case, Manifest
+from resdx.data import prepare
+from resdx.losses import class_weights
+from resdx.parts import part_of
+from resdx.recipe import Recipe
+from resdx.runs import Run, Settings
+from resdx.split import PARTS, split
+from resdx.steps.image import Rescale, Resize
+from resdx.steps.random import Affine, Erase, Flip, Tone, apply
+
+RECIPE = Recipe(
+    name="tiny",
+    title="Tiny",
+    classes=("sick", "well"),
+    prepare=(Rescale(), Resize(16)),
+    augment=(Flip(), Affine(), Tone(), Erase(0.2)),
+)
+
+
+def draw(folder, count, seed):
+    """Noisy pictures of two a person, alternately sick and well."""
+    rng = np.random.default_rng(seed)
+    folder.mkdir()
+    for k in range(count):
+        Image.fromarray(rng.integers(0, 256, (16, 16), dtype=np.uint8)).save(folder / f"{k}.png")
+    return tuple(Case(f"{k}", f"{k}.png", group=f"P{k // 2}", labels=(("sick", "well")[k // 2 % 2],)) for k in range(count))
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A run that is split and prepared."""
+    root = tmp_path_factory.mktemp("leakage")
+    cases = draw(root / "data", 120, 0)
+    return fill(root / "store", Manifest(root / "data", cases))
+
+
+def fill(store, manifest, divided=None):
+    run = Run.create(store / "run", RECIPE, Settings(data=str(manifest.root)), quiet=True)
+    (run.path / "manifest.csv").write_text(manifest.to_csv())
+    (run.path / "split.csv").write_text((divided or split(manifest, ())).to_csv())
+    content = {case.id: hashlib.sha256((manifest.root / case.path).read_bytes()).hexdigest() for case in manifest.cases}
+    return run, prepare(manifest, RECIPE, store / "cache", content=content)
+
+
+def test_parts_share_no_case_no_person_and_no_picture(made):
+    parts = {name: part_of(*made, name) for name in PARTS}
+    for field in ("ids", "groups", "rows", "keys"):
+        seen = [set(np.asarray(getattr(part, field)).tolist()) for part in parts.values()]
+        assert sum(map(len, seen)) == len(set.union(*seen)), field
+    assert sum(len(part.ids) for part in parts.values()) == 120
+
+
+def test_row_of_a_part_is_the_picture_of_its_case(made):
+    run, prepared = made
+    for name in PARTS:
+        part = part_of(run, prepared, name)
+        for case, row in zip(part.ids, part.rows, strict=True):
+            expected = np.asarray(Image.open(f"{run.settings.data}/{case}.png"))
+            assert np.corrcoef(prepared.images[row].ravel(), expected.ravel())[0, 1] > 0.999
+
+
+def test_truth_of_a_part_is_that_of_its_own_cases(made):
+    for name in PARTS:
+        part = part_of(*made, name)
+        assert part.truth.argmax(1).tolist() == [int(case) // 2 % 2 for case in part.ids]
+
+
+def test_class_weights_come_from_train_alone(made):
+    train = part_of(*made, "train")
+    positives = np.array([(train.truth.argmax(1) == k).sum() for k in (0, 1)])
+    np.testing.assert_allclose(class_weights(RECIPE.task, train.targets), len(train.ids) / (2 * positives), rtol=1e-6)
+
+
+@pytest.mark.parametrize("part", ["tune", "calib", "test"])
+def test_train_stays_as_it_is_whatever_other_parts_show(made, tmp_path, part):
+    run, prepared = made
+    manifest = run.manifest
+    other = draw(tmp_path / "data", 120, 0)
+    for case in part_of(run, prepared, part).ids:
+        Image.new("L", (16, 16), 255).save(tmp_path / "data" / f"{case}.png")
+    assert other == manifest.cases
+    twin, changed = fill(tmp_path / "store", Manifest(tmp_path / "data", other), split(manifest, ()))
+    before, after = part_of(run, prepared, "train"), part_of(twin, changed, "train")
+    assert before.ids == after.ids
+    assert (prepared.images[before.rows] == changed.images[after.rows]).all()
+    assert (prepared.images[part_of(run, prepared, part).rows] != changed.images[part_of(twin, changed, part).rows]).any()
+
+
+def test_labels_of_the_test_part_do_not_move_it(made):
+    run, _ = made
+    cases = [replace(case, part="test" if int(case.id) < 30 else "") for case in run.manifest.cases]
+    turned = [replace(case, labels=("well",)) if case.part else case for case in cases]
+    first, second = (split(Manifest(run.manifest.root, tuple(some)), ()) for some in (cases, turned))
+    assert first.parts == second.parts
+
+
+def test_a_picture_is_varied_alike_whoever_is_in_its_batch(made):
+    train = part_of(*made, "train")
+    images = torch.from_numpy(made[1].images[train.rows[:8]]).permute(0, 3, 1, 2) / 255
+    alone = apply(RECIPE.augment, images[:1], train.keys[:1], seed=0, epoch=1)
+    together = apply(RECIPE.augment, images, train.keys[:8], seed=0, epoch=1)
+    torch.testing.assert_close(alone, together[:1])
+
+
+def test_unreadable_case_is_in_no_part(made, tmp_path):
+    run, _ = made
+    cases = draw(tmp_path / "data", 120, 0)
+    (tmp_path / "data" / "7.png").write_bytes(b"x")
+    twin, prepared = fill(tmp_path / "store", Manifest(tmp_path / "data", cases), split(run.manifest, ()))
+    parts = [part_of(twin, prepared, name).ids for name in PARTS]
+    assert "7" not in {case for ids in parts for case in ids}
+    assert sum(map(len, parts)) == 119

@@ -1,0 +1,167 @@
+"""The run directory: made once, opened again the same, and clear about what it lacks."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+
+from resdx.cases import Case, Manifest
+from resdx.errors import DataError, RunError
+from resdx.recipes import get_recipe, recipe_titles
+from resdx.runs import FORMAT, Run, Scores, Settings, resolve_data
+from resdx.split import split
+
+RECIPE = get_recipe("plain")
+
+
+def make(tmp_path, recipe=RECIPE, **settings):
+    return Run.create(tmp_path / "store" / "one", recipe, Settings(data=str(tmp_path), **settings), quiet=True)
+
+
+def rewrite(run, change):
+    """Change run.json as another version would have written it."""
+    data = json.loads((run.path / "run.json").read_text())
+    change(data)
+    (run.path / "run.json").write_text(json.dumps(data))
+
+
+@pytest.mark.parametrize("name", recipe_titles())
+def test_run_of_any_recipe_opens_as_it_was_made(tmp_path, name):
+    run = make(tmp_path, get_recipe(name), seed=3, accepted=("copies",), fold=1, choices={"dtype": "bfloat16"})
+    again = Run.open(run.path, quiet=True)
+    assert again == run
+    assert again.settings.created.endswith("+00:00")
+
+
+def test_existing_run_is_not_overwritten(tmp_path):
+    make(tmp_path)
+    with pytest.raises(RunError, match=r"one holds a run already; go on with `resdx resume .*one` or choose another --out"):
+        make(tmp_path)
+
+
+def test_folder_that_cannot_be_made_is_named(tmp_path):
+    (tmp_path / "store").write_text("a file")
+    with pytest.raises(RunError, match=r"one cannot be made \(.*\); choose another --out"):
+        make(tmp_path)
+
+
+def test_folder_that_is_no_run_says_how_to_make_one(tmp_path):
+    with pytest.raises(RunError, match=r"has no run\.json.*; make one with `resdx run DATA --out "):
+        Run.open(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        (lambda data: data.update(format=FORMAT + 1), f"has run format {FORMAT + 1}, this resdx reads {FORMAT}"),
+        (lambda data: data.pop("format"), "has run format None"),
+        (
+            lambda data: data["recipe"]["augment"].append({"is": "Swirl"}),
+            "uses 'Swirl', which this version of resdx does not know",
+        ),
+        (lambda data: data["recipe"].update(read={"is": "ReadImage", "version": 9}), "used version 9 of ReadImage"),
+        (lambda data: data["recipe"].update(colour=1), r"sets Recipe\.colour"),
+        (lambda data: data["recipe"].update(views=7), "does not fit this version of resdx .*views must be 1, 2"),
+        (lambda data: data["settings"].update(mood="good"), "does not fit this version of resdx .*mood"),
+        (lambda data: data.pop("settings"), "does not fit this version of resdx"),
+    ],
+)
+def test_run_of_another_version_says_what_does_not_fit(tmp_path, change, what):
+    run = make(tmp_path)
+    rewrite(run, change)
+    with pytest.raises(RunError, match=what):
+        Run.open(run.path)
+
+
+def test_broken_run_file_is_named(tmp_path):
+    run = make(tmp_path)
+    (run.path / "run.json").write_text("{")
+    with pytest.raises(RunError, match=r"run\.json cannot be read"):
+        Run.open(run.path)
+
+
+def test_field_that_is_new_since_does_not_invalidate_a_run(tmp_path):
+    run = make(tmp_path)
+    rewrite(run, lambda data: data["settings"].pop("weights"))
+    assert Run.open(run.path, quiet=True) == run
+
+
+@pytest.mark.parametrize(("read", "stage"), [("metrics", "evaluate"), ("manifest", "scan")])
+def test_missing_stage_is_named(tmp_path, read, stage):
+    run = make(tmp_path)
+    with pytest.raises(RunError, match=rf"one has no {read}\.\w+ yet; run `resdx {stage} .*one` first"):
+        getattr(run, read)
+    with pytest.raises(RunError, match=r"no split\.csv yet; run `resdx split"):
+        run.cases("train")
+    with pytest.raises(RunError, match=r"no scores-test\.npz yet"):
+        run.scores("test")
+
+
+def test_changed_settings_are_stored(tmp_path):
+    run = make(tmp_path)
+    changed = run.changed(recipe=RECIPE.set("learn.epochs", "2"), choices={"dtype": "float32"})
+    assert Run.open(run.path, quiet=True) == changed == replace(run, recipe=changed.recipe, settings=changed.settings)
+
+
+def test_cases_of_a_part_carry_the_person_that_intervals_count(tmp_path):
+    run = make(tmp_path)
+    cases = tuple(Case(f"{k}", f"{k}.png", group=f"P{k // 2}" if k < 60 else "", labels=("ab"[k // 2 % 2],)) for k in range(80))
+    manifest = Manifest(tmp_path, cases)
+    (run.path / "manifest.csv").write_text(manifest.to_csv())
+    divided = split(manifest, [("70", "71")])
+    (run.path / "split.csv").write_text(divided.to_csv())
+    assert run.manifest == manifest
+    for part in ("train", "tune", "calib", "test"):
+        assert [case.id for case in run.cases(part)] == list(divided.ids(part))
+        assert all(case.group == divided.persons[case.id] for case in run.cases(part))
+
+
+def test_store_is_the_folder_around_the_run(tmp_path):
+    assert make(tmp_path).store == (tmp_path / "store").resolve()
+
+
+def test_scores_come_back(tmp_path):
+    run, rng = make(tmp_path), np.random.default_rng(0)
+    scores = Scores(("a ü", "b"), rng.normal(size=(2, 3)).astype(np.float32), rng.normal(size=(2, 5)).astype(np.float32))
+    run.write_scores("test", scores)
+    again = run.scores("test")
+    assert again.ids == scores.ids
+    assert_array_equal(again.logits, scores.logits)
+    np.testing.assert_allclose(again.embeddings, scores.embeddings, rtol=1e-3)
+    assert again.embeddings.dtype == np.float32
+
+
+def test_log_keeps_events_and_passes_over_a_line_that_was_cut_off(tmp_path):
+    run = make(tmp_path)
+    assert run.events("epoch") == []
+    run.log("epoch", epoch=1)
+    run.log("other")
+    with (run.path / "log.jsonl").open("a") as file:
+        file.write('{"time": "2026-0\n')
+    run.log("epoch", epoch=2)
+    assert [event["epoch"] for event in run.events("epoch")] == [1, 2]
+
+
+def test_failures_are_listed(tmp_path):
+    run = make(tmp_path)
+    run.write_failures([("a,b.png", "no picture")])
+    assert (run.path / "failures.csv").read_text() == 'case,reason\n"a,b.png",no picture\n'
+
+
+def test_what_is_said_is_kept(tmp_path, capsys):
+    run = make(tmp_path)
+    run.say("[b]half[/b] done")
+    assert (run.path / "log.txt").read_text().endswith("  [b]half[/b] done\n")
+    assert capsys.readouterr().err == ""  # quiet
+    replace(run, quiet=False).say("[b]half[/b] done")
+    assert "[b]half[/b] done" in capsys.readouterr().err
+
+
+def test_absent_data_is_an_error(tmp_path):
+    assert resolve_data(tmp_path) == tmp_path.resolve()
+    with pytest.raises(DataError, match=r"gone is not there; give a folder of images"):
+        resolve_data(tmp_path / "gone")
