@@ -93,6 +93,8 @@ def summary(run: Run) -> dict[str, Any]:
         "referred": level["abstention"]["referred"],
         "size": run.recipe.size,
         "seconds": metrics["seconds"],
+        "core_seconds": sum(entry.get("core_seconds", 0) for entry in run.events("stage")),
+        "peak_gb": max(entry.get("peak_gb") or 0 for entry in run.events("stage")),
         "recipe": run.recipe.fingerprint(),
         "manifest": run.manifest.sha256,
         "version": run.settings.version,
@@ -134,6 +136,7 @@ def row(system: System, runs: Sequence[dict[str, Any]]) -> str:
     """One line: means over seeds; an interval is the mean of the seeds' own interval ends."""
     first, test = runs[0], runs[0]["test"]
     minutes = np.mean([sum(run["seconds"].values()) for run in runs]) / 60
+    core_minutes = np.mean([run["core_seconds"] for run in runs]) / 60
     cells = [
         system.data,
         f"{test['cases']} / {test['persons']}",
@@ -144,7 +147,8 @@ def row(system: System, runs: Sequence[dict[str, Any]]) -> str:
         mean_of(runs, "balanced_accuracy"),
         mean_of(runs, "accuracy"),
         mean_of(runs, "majority_rate").split(" ")[0],
-        f"{minutes:.0f}",
+        f"{minutes:.0f} / {core_minutes:.0f}",
+        f"{max(run['peak_gb'] for run in runs):.1f}",
     ]
     return "| " + " | ".join(cells) + " |"
 
@@ -178,8 +182,8 @@ Measured with `make results DATA=FOLDER` on 2 CPU cores, honest protocol: split 
 shipped test part as it is and never learnt from. Image level; 95 % intervals resample persons. Each figure is the mean over seeds of the value and
 of the ends of its interval; a seed changes the start, and the split too where the set ships no test part. Nothing was chosen on a test part.
 
-| data set | test cases / persons | model | starting weights | seeds | AUROC | balanced accuracy | accuracy | majority rate | minutes |
-|---|---|---|---|---|---|---|---|---|---|
+| data set | test cases / persons | model | starting weights | seeds | AUROC | balanced accuracy | accuracy | majority rate | minutes, wall / core | peak GB |
+|---|---|---|---|---|---|---|---|---|---|---|
 {rows}
 
 ## What is wrong with each set

@@ -1,11 +1,11 @@
 """What can go wrong, as a tree; every message is one sentence that says what, where and what to do.
 
-    ResdxError
-    ├── DataError      a file, table or folder of the user cannot be used as it is
-    ├── RecipeError    a recipe, step, model or setting is wrong
-    ├── WeightsError   starting weights are absent, foreign or do not fit
-    ├── RunError       a run directory is missing a stage, is of another version or cannot be written
-    └── AuditStop      the audit found something that must be settled or accepted first
+ResdxError
+├── DataError      a file, table or folder of the user cannot be used as it is
+├── RecipeError    a recipe, step, model or setting is wrong
+├── WeightsError   starting weights are absent, foreign or do not fit
+├── RunError       a run directory is missing a stage, is of another version or cannot be written
+└── AuditStop      the audit found something that must be settled or accepted first
 """
 
 from __future__ import annotations

@@ -64,7 +64,7 @@ def from_record(data: Any) -> Any:
         cls = _KNOWN.get(name)
         if cls is None:
             raise RunError(
-                f"the run uses {name!r}, which this version of resdx does not know; open it with the version that wrote it"
+                f"the run uses {name!r}, which this version of resdx does not know; open it with the version that wrote it, or from Python after `get_recipe` of your file that defines it"
             )
         version = getattr(cls, "version", None)
         if data.get("version") != version:

@@ -28,6 +28,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from .cases import Case, Manifest
 from .errors import DataError, RecipeError, RunError
 from .recipe import Recipe
+from .recipes import know_steps_of
 from .records import append_text, from_record, read_json, read_log, to_record, write_bytes, write_json, write_text
 
 FORMAT = 1  # of the run directory; raised when an older resdx could not read it
@@ -98,6 +99,7 @@ class Run:
             )
         try:
             settings = Settings(**{**data["settings"], "accepted": tuple(data["settings"]["accepted"])})
+            know_steps_of(data["recipe"]["name"])
             recipe = from_record(data["recipe"])
         except (KeyError, TypeError, RecipeError) as error:
             raise RunError(

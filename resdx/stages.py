@@ -7,6 +7,7 @@ Repeating a stage removes what later stages made from its old result.
 
 from __future__ import annotations
 
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -16,6 +17,9 @@ from typing import Any
 
 import numpy as np
 from safetensors.numpy import save
+
+if sys.platform != "win32":
+    import resource
 
 from . import __version__
 from . import audit as audits
@@ -380,9 +384,18 @@ def _shown(figure: dict[str, Any]) -> str:
 
 
 def _timed(run: Run, stage: Stage) -> None:
-    started = time.perf_counter()
+    started, busy = time.perf_counter(), time.process_time()
     stage.work(run)
-    run.log("stage", stage=stage.name, seconds=round(time.perf_counter() - started, 1))
+    seconds, core_seconds = time.perf_counter() - started, time.process_time() - busy
+    run.log("stage", stage=stage.name, seconds=round(seconds, 1), core_seconds=round(core_seconds, 1), peak_gb=_peak_gb())
+
+
+def _peak_gb() -> float | None:
+    """The most memory this process has held, in GB; None where the system does not tell."""
+    if sys.platform == "win32":
+        return None
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes there, kilobytes elsewhere
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9, 2)
 
 
 def _counts(cases: Sequence[Case]) -> dict[str, Any]:

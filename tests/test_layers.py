@@ -49,7 +49,8 @@ def imported(path):
         if isinstance(node, ast.ImportFrom):
             start = inside(path)[: -node.level] if node.level else ()
             module = (*start, *(node.module or "").split(".")) if node.module else start
-            yield from {(node.lineno, (*module, alias.name)[1]) for alias in node.names if module[0] == "resdx"}
+            names = [alias.name for alias in node.names if not alias.name.startswith("__")]  # __version__ is no room
+            yield from {(node.lineno, (*module, name)[1]) for name in names if module[0] == "resdx"}
         elif isinstance(node, ast.Import):
             yield from ((node.lineno, alias.name) for alias in node.names if alias.name.split(".")[0] == "resdx")
 

@@ -9,6 +9,8 @@ import pkgutil
 import sys
 from pathlib import Path
 
+import cloudpickle
+
 from ..errors import RecipeError
 from ..recipe import Recipe
 
@@ -55,6 +57,12 @@ def recipe_titles() -> dict[str, str]:
     return out
 
 
+def know_steps_of(name: str) -> None:
+    """Import the shipped recipe `name`, so that a run can rebuild steps that are written in its file; nothing where there is none."""
+    if name in recipe_names():
+        importlib.import_module(f"{__name__}.{name}")
+
+
 def _from_file(path: Path) -> object:
     if not path.is_file():
         raise RecipeError(f"{path} is no file; give the path of a recipe or one of {', '.join(recipe_names())}")
@@ -65,4 +73,5 @@ def _from_file(path: Path) -> object:
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # dataclasses look their module up by name
     spec.loader.exec_module(module)
+    cloudpickle.register_pickle_by_value(module)  # workers cannot import a file they do not know
     return module
