@@ -8,7 +8,9 @@ of it (a crop of A looks like a window of A) and over its middle turned by up to
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import faiss
@@ -37,7 +39,7 @@ WORD = 24  # bits of a hash that are looked up at once beyond that
 BATCH = 256  # pairs aligned at once
 # of the alignment: blur in pixels of the thumbnail, samples a side, steps, and the agreement below which it is not worth it
 ALIGNMENT = ((2.0, 16, 6, -1.0), (1.2, 32, 3, 0.5))
-NOISE = 0.3  # share of a picture's fine contrast that may be noise in its flat parts
+NOISE = 1.0  # squared grey levels of a thumbnail (of 255) that are noise, so that an outline alone does not decide
 SEEN = 0.4  # least share of the frame that both pictures show
 
 # The bits of a hash, dealt to its words at random: neighbouring frequencies go together, and words should not.
@@ -82,10 +84,7 @@ def find_duplicates(thumbnails: Bytes, *, known: Sequence[Sequence[int]] = (), s
     if len(thumbnails) > 1:
         pictures = thumbnails.astype(np.float32)
         for search in (_whole_frame, _turned_middle, _windows):
-            for first, second, motion in _batches(search(pictures), clusters):
-                score = _similarity(thumbnails, first, second, motion)
-                for one, other in zip(first[score >= same], second[score >= same], strict=True):
-                    clusters.merge(int(one), int(other))
+            _join(clusters, thumbnails, search(pictures), same)
     return tuple(sorted(tuple(sorted(c)) for c in clusters.subsets() if len(c) > 1))
 
 
@@ -222,14 +221,21 @@ def _hash(coefficients: Floats, median: Floats, bits: NDArray[np.intp]) -> Bytes
     return np.packbits((coefficients > median).reshape(-1, FREQUENCIES**2)[:, bits], axis=1)
 
 
-def _batches(candidates: Candidates, clusters: DisjointSet) -> Iterator[tuple[Ints, Ints, Floats]]:
-    """Candidates, nearest first, without those that are in one cluster by the time it is their turn."""
+def _join(clusters: DisjointSet, thumbnails: Bytes, candidates: Candidates, same: float) -> None:
+    """Merge the clusters of candidates that prove to be the same, nearest first; pairs already in one cluster cost nothing."""
     first, second, motion = candidates
-    for start in range(0, len(first), BATCH):
-        part = slice(start, start + BATCH)
-        apart = np.array([not clusters.connected(int(a), int(b)) for a, b in zip(first[part], second[part], strict=True)])
-        if apart.any():
-            yield first[part][apart], second[part][apart], motion[part][apart]
+    threads = os.cpu_count() or 1
+    with ThreadPoolExecutor(threads) as pool:
+        for start in range(0, len(first), threads * BATCH):
+            apart = [
+                i for i in range(start, min(start + threads * BATCH, len(first))) if not clusters.connected(first[i], second[i])
+            ]
+            batches = [apart[at : at + BATCH] for at in range(0, len(apart), BATCH)]
+            for batch, score in zip(
+                batches, pool.map(lambda i: _similarity(thumbnails, first[i], second[i], motion[i]), batches), strict=True
+            ):
+                for i in np.asarray(batch)[score >= same]:
+                    clusters.merge(first[i], second[i])
 
 
 def _blur(pictures: Floats, width: float) -> Floats:
@@ -242,7 +248,7 @@ def _fine(pictures: Floats) -> Floats:
     """The fine structure that decides, divided by the local contrast, which undoes gamma and windowing."""
     fine = _blur(pictures, 0.7) - _blur(pictures, 2)
     local = _blur(fine**2, 4)
-    return np.asarray(fine / np.sqrt(local + NOISE * fine.var(axis=(1, 2), keepdims=True) + 1e-3), np.float32)
+    return np.asarray(fine / np.sqrt(local + NOISE), np.float32)
 
 
 def _similarity(thumbnails: Bytes, first: Ints, second: Ints, motion: Floats) -> Floats:
