@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 
 from .audit import Audit
 from .cases import Manifest
-from .errors import DataError, ResdxError, RunError
+from .errors import DataError, RunError
 from .recipe import Recipe
 from .records import read_json, to_record, write_json
 from .runs import Run
+from .steps.chain import prepare_images
 
 CHUNK = 64  # cases a task: large enough that handing over costs nothing, small enough for a smooth bar
 
@@ -46,16 +47,6 @@ class Prepared:
 def content_hashes(run: Run) -> dict[str, str]:
     """sha256 of each readable case's file, as the audit found it."""
     return {fact.case: fact.sha256 for fact in Audit.from_json(run.read("audit.json", "audit")).facts}
-
-
-def prepare_image(path: str, recipe: Recipe) -> NDArray[np.uint8]:
-    """One picture as the network gets it: (S, S, C) uint8, rounded. Raises DataError when it cannot be read."""
-    image = recipe.read(path)
-    for step in recipe.prepare:
-        image = step(image)
-    if not np.isfinite(image).all():
-        raise DataError(f"{path}: holds values that are not finite after {type(recipe.prepare[-1]).__name__}; check the file")
-    return np.asarray(np.round(image * 255), np.uint8)
 
 
 def prepare(
@@ -102,7 +93,8 @@ def _fill(folder: Path, manifest: Manifest, recipe: Recipe, skip: set[str], prog
         raise DataError(f"none of the {len(manifest)} files below {manifest.root} can be read; see failures.csv")
     part = folder.with_name(f".{folder.name}.{os.getpid()}.part")  # its own place, so that two runs cannot mix
     chunks = [wanted[i : i + CHUNK] for i in range(0, len(wanted), CHUNK)]
-    jobs = (joblib.delayed(_prepare_chunk)(str(manifest.root), [case.path for case in chunk], recipe) for chunk in chunks)
+    paths = ([os.path.join(manifest.root, case.path) for case in chunk] for chunk in chunks)
+    jobs = (joblib.delayed(prepare_images)(some, recipe.read, recipe.prepare) for some in paths)
     try:
         part.mkdir(parents=True, exist_ok=True)
         wide = _reserve(part / "wide.npy", (len(wanted), recipe.size, recipe.size, 3))
@@ -147,14 +139,3 @@ def _reserve(path: Path, shape: tuple[int, ...]) -> np.memmap[Any, np.dtype[np.u
         with path.open("r+b") as file:
             os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
     return images
-
-
-def _prepare_chunk(root: str, paths: list[str], recipe: Recipe) -> list[Any]:
-    """Prepared pictures, or for one that failed the sentence that says why."""
-    out: list[Any] = []
-    for path in paths:
-        try:
-            out.append(prepare_image(os.path.join(root, path), recipe))
-        except ResdxError as error:
-            out.append(str(error))
-    return out

@@ -21,7 +21,6 @@ from safetensors.numpy import load_file
 
 from .calibration import Calibration
 from .cases import Prediction
-from .data import prepare_image
 from .engines.torch import device, infer
 from .errors import DataError, ResdxError, RunError
 from .familiarity import Familiarity
@@ -30,6 +29,7 @@ from .models.net import Network, build
 from .models.weights import load_state
 from .records import from_record, read_json
 from .runs import Run, Scores
+from .steps.chain import prepare_image
 
 CHUNK = 64  # files read ahead at a time: memory stays the same for any number of files
 
@@ -170,6 +170,6 @@ def label_text(prediction: Prediction) -> str:
 
 def _read(path: str, predictor: Predictor) -> NDArray[np.uint8] | str:
     try:
-        return prepare_image(path, predictor.run.recipe)
+        return prepare_image(path, predictor.run.recipe.read, predictor.run.recipe.prepare)
     except ResdxError as error:
         return str(error)

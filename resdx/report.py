@@ -25,12 +25,12 @@ from PIL import Image
 from . import charts, metrics
 from .calibration import Calibration
 from .cases import Case, count_persons
-from .data import prepare_image
 from .errors import ResdxError, RunError
 from .intervals import estimates
 from .records import from_record, read_json, to_record, write_json, write_text
 from .runs import Run
 from .split import PARTS
+from .steps.chain import prepare_image
 from .tasks import truth
 
 Json = dict[str, Any]
@@ -384,7 +384,8 @@ def _predictions(run: Run) -> list[dict[str, str]]:
 
 
 def _from_file(run: Run) -> Picture:
-    return lambda case: prepare_image(os.path.join(run.manifest.root, case.path), run.recipe)
+    root = run.manifest.root
+    return lambda case: prepare_image(os.path.join(root, case.path), run.recipe.read, run.recipe.prepare)
 
 
 def _one_each(cases: Iterable[Case]) -> Sequence[Case]:

@@ -181,7 +181,7 @@ def _epoch(bench: Bench, train: Part, progress: Progress, tick: Callable[[], Non
         images = apply(bench.run.recipe.augment, images, train.keys[batch], seed=seed, epoch=progress.epoch, size=size)
         targets = torch.from_numpy(train.targets[batch]).to(where)
         if learn.mixup:
-            images, targets = mix(images, targets, train.keys[batch], learn.mixup, seed, progress.step)
+            images, targets = mix(images, targets, learn.mixup, seed, progress.step)
         with torch.autocast(where.type, DTYPES[bench.dtype], enabled=bench.dtype != "float32"):
             logits = network(three_channels(images))
         value = bench.loss(logits, targets)
@@ -197,7 +197,7 @@ def _epoch(bench: Bench, train: Part, progress: Progress, tick: Callable[[], Non
     return float(torch.stack(losses).mean())
 
 
-def mix(images: Tensor, targets: Tensor, keys: NDArray[np.uint64], alpha: float, seed: int, step: int) -> tuple[Tensor, Tensor]:
+def mix(images: Tensor, targets: Tensor, alpha: float, seed: int, step: int) -> tuple[Tensor, Tensor]:
     """Mixup (Zhang et al. 2018): each case blended with its neighbour in the batch, one Beta(alpha, alpha) share a batch."""
     share = float(np.random.default_rng([seed, step, 1]).beta(alpha, alpha))
     return share * images + (1 - share) * images.roll(1, 0), share * targets + (1 - share) * targets.roll(1, 0)

@@ -14,9 +14,10 @@ from numpy.testing import assert_array_equal
 from PIL import Image
 
 from resdx.cases import Case, Manifest
-from resdx.data import prepare, prepare_image
+from resdx.data import prepare
 from resdx.errors import DataError, RunError
 from resdx.recipe import Recipe
+from resdx.steps.chain import prepare_image
 from resdx.steps.image import Grey, Resize
 
 RECIPE = Recipe("tiny", "Tiny", prepare=(Resize(16),))
@@ -167,10 +168,10 @@ def test_index_names_the_steps(root, tmp_path):
 def test_values_are_rounded_and_not_cut(root):
     for value in (0, 1, 127, 254, 255):
         Image.new("L", (16, 16), value).save(root / "x.png")
-        assert (prepare_image(str(root / "x.png"), RECIPE) == value).all()
+        assert (prepare_image(str(root / "x.png"), RECIPE.read, RECIPE.prepare) == value).all()
 
 
 def test_value_that_is_not_finite_is_an_error(root):
     Image.fromarray(np.full((16, 16), np.nan, np.float32)).save(root / "x.tif")
     with pytest.raises(DataError, match=r"x\.tif"):
-        prepare_image(str(root / "x.tif"), RECIPE)
+        prepare_image(str(root / "x.tif"), RECIPE.read, RECIPE.prepare)

@@ -1,5 +1,8 @@
-"""What turns a path into an image and an image into the network's input; importing it makes every step known to runs."""
+"""What turns a path into an image, and an image into the network's input.
 
-from . import image, random, read
+`random` works on tensors and so imports torch, which the workers that read files can do without: it is imported by `recipe`.
+"""
 
-__all__ = ["image", "random", "read"]
+from . import image, read
+
+__all__ = ["image", "read"]
