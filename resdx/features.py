@@ -33,6 +33,8 @@ from .runs import Run
 from .steps.random import apply
 from .tasks import Classify
 
+PATIENCE = 2  # weaker penalties that did no better, after which still weaker ones, slow to fit, are not tried
+
 Floats = NDArray[np.float64]
 Floats32 = NDArray[np.float32]
 
@@ -53,14 +55,15 @@ def fit_features(run: Run, prepared: Prepared, train: Part, tune: Part) -> Netwo
     features = training_features(run, network, prepared, train, learn.views)
     targets = np.tile(train.targets, (learn.views, 1))
     _, tuning = answers(run, network, prepared, tune.rows)
-    best, chosen = -math.inf, learn.penalties[0]
+    best, chosen, worse = -math.inf, learn.penalties[0], 0
     for penalty in sorted(learn.penalties):  # the stronger penalty (smaller C) wins a draw
         weight, bias = fit_linear(features, targets, penalty, learn, recipe.task)
         score = float(macro_auroc(tune.truth, recipe.task.probabilities((tuning @ weight.T + bias).astype(np.float32))))
         run.log("penalty", penalty=penalty, tune_score=score)
         run.say(f"penalty C={penalty:g}: tune AUROC {score:.3f}")
-        if score > best:
-            best, chosen = score, penalty
+        best, chosen, worse = (score, penalty, 0) if score > best else (best, chosen, worse + 1)
+        if worse == PATIENCE:
+            break
     # The tune part has made its choice: the final fit may learn from it too, since calib and test stay untouched.
     everything = np.concatenate([features, tuning.astype(np.float64)])
     weight, bias = fit_linear(everything, np.concatenate([targets, tune.targets]), chosen, learn, recipe.task)
