@@ -349,6 +349,8 @@ def _telling(
 ) -> Iterable[Finding]:
     """One finding on the class that `table` tells best; its lower bound decides the grade."""
     truth = {name: np.array([name in (case.labels or ()) for case in cases]) for name in evidence.manifest.classes}
+    if len(truth) == 2 and not np.logical_and(*truth.values()).any() and np.logical_or(*truth.values()).all():
+        truth.popitem()  # the other one's mirror image
     found = tells_class(table, truth, [evidence.person[case.id] for case in cases])
     told = {name: area for name, area in found.items() if area.low is not None and area.low > TELLS}
     if not told:

@@ -175,7 +175,7 @@ def _windows(pictures: Floats) -> Candidates:
                 for x in stretches:
                     yield _unit(rows @ _axis(side, x).T), _square(side, x, y)
 
-    return _search(_middle(pictures, 1), 1, queries(), 2, LOW, PART_RADIUS)
+    return _search(_middle(pictures, 1), 1, queries(), 1, LOW, PART_RADIUS)
 
 
 def _search(

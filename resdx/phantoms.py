@@ -68,6 +68,8 @@ class _Person:
     tilt: float  # of the heart, radians
     scoliosis: float
     slope: float  # of the ribs
+    pitch: float  # between ribs, against the average
+    dome: float  # how much lower the diaphragm lies
     phase: float  # where the first rib lies
     soft: float  # soft tissue, against the average
     breast: float
@@ -180,8 +182,9 @@ def _people(persons: int, prevalence: float, sources: int, shortcut: float, labe
 def _person(seed: int, label: str, filed: str, hospital: int) -> _Person:
     rng = np.random.default_rng(seed)
     side, radius = (-1 if rng.uniform() < 0.5 else 1), rng.uniform(0.11, 0.20)
-    chest, height = rng.uniform(0.72, 0.82), rng.uniform(0.94, 1.06)
-    lesion = (side * rng.uniform(0.40, 0.52), rng.uniform(-0.45, 0.12) * height, radius, rng.uniform(0.6, 1.0))
+    # Persons must differ at least as much as real ones, or the search for duplicates rightly takes two of them for one.
+    chest, height = rng.uniform(0.64, 0.84), rng.uniform(0.86, 1.06)
+    lesion = (side * rng.uniform(0.54, 0.66) * chest, rng.uniform(-0.45, 0.12) * height, radius, rng.uniform(0.6, 1.0))
     return _Person(
         seed=seed,
         label=label,
@@ -189,12 +192,14 @@ def _person(seed: int, label: str, filed: str, hospital: int) -> _Person:
         hospital=hospital,
         chest=chest,
         height=height,
-        heart=rng.uniform(0.28, 0.38),
-        tilt=rng.uniform(0.3, 0.8),
-        scoliosis=rng.normal(0, 0.02),
-        slope=rng.uniform(0.08, 0.22),
+        heart=rng.uniform(0.24, 0.42),
+        tilt=rng.uniform(0.1, 1.0),
+        scoliosis=rng.normal(0, 0.035),
+        slope=rng.uniform(0.0, 0.32),
+        pitch=rng.uniform(0.80, 1.20),
+        dome=rng.normal(0, 0.05),
         phase=rng.uniform(0, 1),
-        soft=rng.uniform(0.85, 1.2),
+        soft=rng.uniform(0.75, 1.35),
         breast=(rng.uniform() < 0.5) * rng.uniform(0.1, 0.3),
         bubble=rng.uniform(0.08, 0.22),
         lesion=lesion,
@@ -203,10 +208,10 @@ def _person(seed: int, label: str, filed: str, hospital: int) -> _Person:
 
 def _shot(rng: np.random.Generator) -> _Shot:
     return _Shot(
-        dx=rng.normal(0, 0.025),
-        dy=rng.normal(0, 0.025),
-        turn=rng.normal(0, 0.02),
-        zoom=rng.uniform(0.96, 1.05),
+        dx=rng.normal(0, 0.035),
+        dy=rng.normal(0, 0.035),
+        turn=rng.normal(0, 0.03),
+        zoom=rng.uniform(0.93, 1.07),
         breath=rng.normal(0, 0.03),
         exposure=rng.uniform(0.85, 1.15),
         noise=rng.uniform(0.010, 0.022),
@@ -274,7 +279,7 @@ def _lungs(person: _Person, shot: _Shot, x: Array, y: Array) -> Array:
     up = (y - 0.12) / (0.90 * person.height)
     cage = person.chest * (1 - np.clip(-up, 0, 1) ** 2.6) ** 0.62 * (1 + 0.05 * np.clip(up, -1, 1))
     away = np.abs(x)
-    floor = 0.50 * person.height + shot.breath + 0.06 * (x > 0) + 1.15 * (away - 0.36) ** 2 + 0.55 * np.clip(away - 0.52, 0, 1)
+    floor = 0.50 * person.height + person.dome + shot.breath + 0.06 * (x > 0) + 1.15 * (away - 0.36) ** 2 + 0.55 * np.clip(away - 0.52, 0, 1)
     outer = _edge(cage - away, 0.018)
     inner = _edge(away - 0.13 - 0.03 * y, 0.02)
     return outer * inner * _edge(floor - y, 0.016)
@@ -298,7 +303,7 @@ def _bones(person: _Person, x: Array, y: Array, rng: np.random.Generator) -> Arr
     """Ribs (brighter at their edges), collar bones, vertebrae."""
     away = np.abs(x)
     out = np.clip(away / person.chest, 0, 1.05)
-    pitch = 1.42 * person.height / RIBS
+    pitch = 1.42 * person.height * person.pitch / RIBS
     cage = _edge(person.chest + 0.035 - away, 0.015) * _edge(away - 0.07, 0.02) * _edge(y + 0.80, 0.04)
     behind = y - person.slope * out - 0.24 * (1 - np.sqrt(np.clip(1.12 - out**2, 0, 1)))
     front = y + 0.40 * out**0.8 - 0.20 * out**4

@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
-from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.tree import DecisionTreeClassifier
 
 from .intervals import estimate
@@ -50,10 +49,21 @@ def same_or_not(embedding: NDArray[np.floating], pairs: Sequence[tuple[int, int]
 def _out_of_fold(table: NDArray[np.float64], positive: NDArray[np.bool_], group: NDArray[np.intp]) -> NDArray[np.float64]:
     """Scores by trees that did not see the person, as ranks within their fold: raw scores of two trees cannot be compared."""
     score = np.zeros(len(table))
-    folds = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=0)
-    for train, test in folds.split(table, positive, group):
+    fold = _folds(positive, group)
+    for number in range(FOLDS):
+        train, test = np.flatnonzero(fold != number), np.flatnonzero(fold == number)
         tree = DecisionTreeClassifier(max_depth=4, min_samples_leaf=5, class_weight="balanced", random_state=0)
         tree.fit(table[train], positive[train])
         answer = tree.predict_proba(table[test])
         score[test] = rankdata(answer[:, list(tree.classes_).index(True)] if True in tree.classes_ else answer[:, 0]) / len(test)
     return score
+
+
+def _folds(positive: NDArray[np.bool_], group: NDArray[np.intp]) -> NDArray[np.intp]:
+    """The fold of each case: whole persons, dealt in turn, those with the class and those without apart."""
+    persons = int(group.max()) + 1
+    has = np.bincount(group, positive, persons) > 0
+    order = np.lexsort((np.random.default_rng(0).random(persons), has))
+    fold = np.empty(persons, np.intp)
+    fold[order] = np.arange(persons) % FOLDS
+    return fold[group]

@@ -44,6 +44,8 @@ def test_finished_run_opens_as_a_study(study, films):
 @pytest.mark.parametrize("name", ["calibrate", "evaluate", "report"])
 def test_repeating_a_stage_gives_the_same_and_removes_what_came_after(study, twin, name):
     run = twin("report")
+    ledger = run.store / "test-reads.jsonl"
+    before = ledger.read_text().count(study.metrics["test"]["hash"]) if ledger.exists() else 0
     repeat(run, name)
     at = NAMES.index(name)
     assert [is_done(run, stage) for stage in STAGES] == [k <= at or not stage.makes for k, stage in enumerate(STAGES)]
@@ -51,7 +53,7 @@ def test_repeating_a_stage_gives_the_same_and_removes_what_came_after(study, twi
     if name == "evaluate":
         assert (run.path / "predictions.csv").read_bytes() == (study.run.path / "predictions.csv").read_bytes()
         assert (run.metrics["scores"]) == study.metrics["scores"]
-        assert run.metrics["test"]["reads"] == study.metrics["test"]["reads"] + 1  # the ledger does not forget
+        assert run.metrics["test"]["reads"] == before + 1  # the ledger does not forget
 
 
 def test_repeating_the_split_removes_the_training(study, twin):
