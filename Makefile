@@ -37,7 +37,7 @@ demo: $(VENV)/.core
 	rm -rf $(DEMO)
 	$(VENV)/bin/python -c 'from pathlib import Path; from resdx import draw_phantoms; draw_phantoms(Path("$(DEMO)/data"), persons=240)'
 	$(VENV)/bin/resdx run $(DEMO)/data-truth.csv --out $(DEMO)/run \
-	  --set model.trunk.depth=18 --set size=64 --set learn.start_size=0 --set learn.epochs=25 --set learn.batch=16
+	  --set model.trunk.depth=18 --set size=64 --set learn.start_size=0 --set learn.epochs=18 --set learn.batch=16
 	@echo 'The report is $(CURDIR)/$(DEMO)/run/report.html'
 
 test: $(VENV)/.dev
