@@ -6,6 +6,7 @@ python benchmarks/audit_sets.py ../shared/data --write docs/audit.md
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 from dataclasses import dataclass
@@ -72,7 +73,7 @@ def row(expected: Expected, root: Path) -> tuple[str, str]:
     wrong = [f"**missed {code}**" for code in expected.must if code not in graded]
     wrong += [f"**false {code}**" for code in expected.must_not if code in graded]
     found = ", ".join(f"{finding.code} ({finding.grade})" for finding in graded.values()) or "nothing"
-    line = f"| {expected.folder} | {len(manifest)} | {expected.what} | {'; '.join(wrong) or 'yes'} | {found} | {took:.1f} s |"
+    line = f"| {expected.folder} | {len(manifest)} | {expected.what} | {'; '.join(wrong) or 'yes'} | {found} | {took:.1f} s, load {os.getloadavg()[0]:.1f} |"
     text = "\n".join(f"- {finding.grade}: **{finding.code}** {finding.text}" for finding in graded.values())
     return line, f"### {expected.folder}: {expected.what}\n\n{text}\n"
 
@@ -96,7 +97,7 @@ def main() -> None:
         "",
         "Made by `python benchmarks/audit_sets.py ../shared/data --write docs/audit.md`; ",
     ]
-    head[-1] += "scan and audit together, in seconds of the machine it ran on (2 cores, shared with other work)."
+    head[-1] += "scan and audit together, on 2 cores that other work shared: the load says how much."
     head += ["", "| set | cases | must be found | all found, nothing false | findings | time |", "|---|---|---|---|---|---|"]
     page = "\n".join([*head, *lines, "", "## In words", "", *texts])
     if options.write:

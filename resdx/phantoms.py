@@ -279,7 +279,14 @@ def _lungs(person: _Person, shot: _Shot, x: Array, y: Array) -> Array:
     up = (y - 0.12) / (0.90 * person.height)
     cage = person.chest * (1 - np.clip(-up, 0, 1) ** 2.6) ** 0.62 * (1 + 0.05 * np.clip(up, -1, 1))
     away = np.abs(x)
-    floor = 0.50 * person.height + person.dome + shot.breath + 0.06 * (x > 0) + 1.15 * (away - 0.36) ** 2 + 0.55 * np.clip(away - 0.52, 0, 1)
+    floor = (
+        0.50 * person.height
+        + person.dome
+        + shot.breath
+        + 0.06 * (x > 0)
+        + 1.15 * (away - 0.36) ** 2
+        + 0.55 * np.clip(away - 0.52, 0, 1)
+    )
     outer = _edge(cage - away, 0.018)
     inner = _edge(away - 0.13 - 0.03 * y, 0.02)
     return outer * inner * _edge(floor - y, 0.016)

@@ -183,8 +183,10 @@ class Run:
         append_text(self.path / "log.jsonl", json.dumps({"time": now, "event": event, **values}) + "\n")
 
     def events(self, event: str) -> list[dict[str, Any]]:
-        """Lines of log.jsonl about `event`, oldest first; a line cut off by a crash is passed over."""
-        return [entry for entry in read_log(self.path / "log.jsonl") if entry["event"] == event]
+        """Lines of log.jsonl about `event`, oldest first; those of before training began afresh are passed over."""
+        lines = read_log(self.path / "log.jsonl")
+        since = max((i for i, entry in enumerate(lines) if entry["event"] == "afresh" and event in entry["forget"]), default=-1)
+        return [entry for entry in lines[since + 1 :] if entry["event"] == event]
 
     def say(self, text: str) -> None:
         """Tell the person, and keep it in log.txt."""

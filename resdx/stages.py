@@ -236,6 +236,8 @@ def repeat(run: Run, name: str) -> None:
     for stage in STAGES[at + (not finished) :]:
         for file in stage.makes:
             (run.path / file).unlink(missing_ok=True)
+    if finished and at <= NAMES.index("train"):
+        run.log("afresh", forget=["epoch", "penalty"])
     _timed(run, STAGES[at])
 
 

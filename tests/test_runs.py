@@ -165,3 +165,13 @@ def test_absent_data_is_an_error(tmp_path):
     assert resolve_data(tmp_path) == tmp_path.resolve()
     with pytest.raises(DataError, match=r"gone is not there; give a folder of images"):
         resolve_data(tmp_path / "gone")
+
+
+def test_events_of_a_training_that_began_afresh_are_passed_over(tmp_path):
+    run = make(tmp_path)
+    run.log("stage", stage="scan", seconds=1)
+    run.log("epoch", epoch=1)
+    run.log("afresh", forget=["epoch"])
+    run.log("epoch", epoch=2)
+    assert [event["epoch"] for event in run.events("epoch")] == [2]
+    assert len(run.events("stage")) == 1
