@@ -1,6 +1,6 @@
 """The audit on every image set of a folder: what must be found, what was found, and how long it took.
 
-python benchmarks/audit_sets.py ../shared/data --write docs/audit.md
+python benchmarks/audit_sets.py DATA --write docs/audit.md
 """
 
 from __future__ import annotations
@@ -95,9 +95,9 @@ def main() -> None:
     head = [
         "# What the audit finds in public sets",
         "",
-        "Made by `python benchmarks/audit_sets.py ../shared/data --write docs/audit.md`; ",
+        "Made by `python benchmarks/audit_sets.py DATA --write docs/audit.md`; ",
     ]
-    head[-1] += "scan and audit together, on 2 cores that other work shared: the load says how much."
+    head[-1] += "scan and audit together, on 2 cores that were busy with other work: the load says how much."
     head += ["", "| set | cases | must be found | all found, nothing false | findings | time |", "|---|---|---|---|---|---|"]
     page = "\n".join([*head, *lines, "", "## In words", "", *texts])
     if options.write:

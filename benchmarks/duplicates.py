@@ -1,6 +1,6 @@
 """Recall and false pairs of the duplicate search on planted copies of real pictures, and its time on many hashes.
 
-    python benchmarks/duplicates.py ../shared/data/cxr-pneumonia ../shared/data/us-breast ... --write benchmarks/duplicates.md
+    python benchmarks/duplicates.py DATA/cxr-pneumonia DATA/us-breast ... --write benchmarks/duplicates.md
 
 Of each folder up to --planted pictures are copied in every way below and searched among all pictures of the folder.
 A false pair is a pair in one cluster, neither planted nor found in the folder before planting.
@@ -136,7 +136,8 @@ def main() -> None:
     parser.add_argument("--many", type=int, default=0, help="also time this many made thumbnails of the first folder")
     parser.add_argument("--write", type=Path)
     options = parser.parse_args()
-    command = "python benchmarks/duplicates.py " + " ".join(sys.argv[1:])
+    command = "python benchmarks/duplicates.py " + " ".join(f"DATA/{folder.name}" for folder in options.folders)
+    command += f" --planted {options.planted} --many {options.many}"
     lines = ["# Duplicate search", "", __doc__.split("\n")[0], "", f"    {command}", ""]
     lines += ["| set | planted | pictures | found | false pairs |", "|---|---|---|---|---|"]
     for folder in options.folders:
