@@ -40,6 +40,7 @@ FEW_PERSONS = 100  # below this the report says that calibration rests on few pe
 SENSITIVITIES = (0.90, 0.95, 0.99)
 SPECIFICITIES = (0.90, 0.95)
 LIKE_LEVEL = 0.99  # share of calib persons that count as like the training cases
+MOVED = 0.05  # difference of a class's share by image and by person from which the calibrator gets a bias
 EPSILON = 1e-9  # sums of weights such as 9 * 0.1 miss their target by rounding
 
 
@@ -75,7 +76,10 @@ def fit_calibration(
     unlike_above = None if distance is None else _unlike_above(np.asarray(distance, float), person)
     assessed = ~np.isnan(y).all(axis=1)
     z, y, person = z[assessed], y[assessed], np.unique(person[assessed], return_inverse=True)[1]
-    method = _method(task, balanced_training)
+    # Each person counts once here, each image in training: where that moves the class balance it is a shift like any other.
+    by_person = [_share(y[:, k], person) for k in range(len(classes))]
+    moved = isinstance(task, Classify) and np.abs(y.mean(axis=0) - by_person).max() > MOVED
+    method = _method(task, balanced_training or bool(moved))
     scale, bias = _fit(task, method, z, y, person)
     p = _probabilities(task, z * scale + bias)
     columns, several = range(len(classes)), isinstance(task, MultiLabel)

@@ -7,6 +7,7 @@ the folds, never the figure of pooled raw scores; decisions and calibrated proba
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from .intervals import FEWEST, estimate, person_codes, persons_behind, resample,
 from .metrics import Array, Estimate, Metric, accuracy, auroc, balanced_accuracy, macro_auroc, majority_rate
 from .records import from_record, write_json
 from .runs import Run
-from .stages import adopt, default_folder, resume, start
+from .stages import accepting, adopt, changed_recipe, default_folder, resume, start
 from .tasks import MultiLabel, positive_class, truth
 
 DRAWS = 2000
@@ -48,6 +49,8 @@ def cross_validate(
             run = Run.open(path, quiet=quiet)
             if (made := run.settings.folds) != folds:
                 raise RunError(f"{parent} holds runs of {made} folds, not {folds}; use --folds {made} or choose another --out")
+            _same_question(run, asked)
+            run = accepting(run, asked.get("accept", ()))
         else:
             run = start(data, out=path, fold=fold, folds=folds, quiet=quiet, **asked)
             if fold:
@@ -57,6 +60,14 @@ def cross_validate(
     result = summary(runs)
     write_json(parent / "folds.json", result)
     return result
+
+
+def _same_question(run: Run, asked: dict[str, Any]) -> None:
+    """Raise RunError where a fold that is there was asked something else: folds of two questions make no cross-validation."""
+    wanted = changed_recipe(asked.get("recipe", "plain"), asked.get("changes", ()))
+    wanted = replace(wanted, classes=wanted.classes or run.recipe.classes)
+    if wanted != run.recipe or asked.get("seed", 0) != run.settings.seed:
+        raise RunError(f"{run.path} was made with another recipe or seed; ask the same again or choose another --out")
 
 
 def table(result: dict[str, Any]) -> str:
@@ -109,6 +120,8 @@ def mean_over_folds(
         return Estimate(None, None, None, persons, "not estimable: a fold lacks a class")
     if few < FEWEST:
         return Estimate(value, None, None, persons, too_few(few))
+    if value in (0.0, 1.0):
+        return Estimate(value, None, None, persons, "all right or all wrong in every fold: drawing persons gives no interval")
     low, high = np.nanquantile(np.mean(draws, axis=0), (0.025, 0.975))
     return Estimate(value, float(low), float(high), persons, f"mean over {len(values)} folds; persons drawn within each fold")
 

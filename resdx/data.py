@@ -120,9 +120,9 @@ def _fill(folder: Path, manifest: Manifest, recipe: Recipe, skip: set[str], prog
         images.flush()
         (part / "wide.npy").unlink()
         write_json(part / "index.json", {"cases": ids, "failures": failures, "recipe": to_record(recipe.prepare)})
-        if not (folder / "index.json").exists():
+        if folder.exists() and not (folder / "index.json").exists():
             shutil.rmtree(folder, ignore_errors=True)  # without its index it is of no use
-            part.rename(folder)
+        part.rename(folder)  # fails where another run was first
     except OSError as error:
         if not (folder / "index.json").exists():  # another run may have been first, which is as good
             raise RunError(

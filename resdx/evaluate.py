@@ -46,14 +46,15 @@ def evaluate(run: Run, prepared: Prepared) -> dict[str, Any]:
     part = part_of(run, prepared, "test")
     cases = [case for case in run.cases("test") if case.id in prepared.row]
     logits, embeddings = answers(run, predictor.network, prepared, part.rows)
+    name = part_hash(part.ids, content_hashes(run))
+    reads = read_once_more(run, name)  # first of all: a reading that breaks off has been one too
     scores = Scores(part.ids, logits, embeddings)
     run.write_scores("test", scores)
     said = predictor.answer(scores)
-    name = part_hash(part.ids, content_hashes(run))
     result = {
         "protocol": run.settings.protocol,
         "stamp": STAMPS[run.settings.protocol],
-        "test": {"hash": name, "reads": read_once_more(run, name), "cases": len(cases), "persons": count_persons(cases)},
+        "test": {"hash": name, "reads": reads, "cases": len(cases), "persons": count_persons(cases)},
         "scores": judge(run, predictor.calibration, cases, logits, said),
         "prior_corrected": prior_corrected(run, predictor.calibration, cases, logits),
         "seconds": {entry["stage"]: entry["seconds"] for entry in run.events("stage")},
@@ -107,7 +108,7 @@ def prior_corrected(
         return {"prior": list(map(float, prior)), **{key: value.to_json() for key, value in found.items()}}
 
     observed = np.average(known, axis=0, weights=person_weights(groups))
-    guessed = estimate_prior(probabilities, calibration.prior)
+    guessed = estimate_prior(probabilities, calibration.prior, person_weights(groups))
     return {"prior_calib": list(calibration.prior), "observed": moved(observed.tolist()), "estimated": moved(guessed)}
 
 

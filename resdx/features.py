@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import math
 import warnings
 from pathlib import Path
@@ -19,16 +20,16 @@ from rich.progress import TaskID
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
+from . import __version__
 from .data import Prepared
 from .engines.torch import device, infer, three_channels, to_tensor
 from .errors import RecipeError
-from .metrics import macro_auroc
 from .models.net import Network, build
 from .models.specs import Linear
 from .models.weights import save_state
-from .parts import Part
+from .parts import Part, tune_score
 from .recipe import FeatureClassifier
-from .records import write_bytes
+from .records import to_record, write_bytes
 from .runs import Run
 from .steps.random import apply
 from .tasks import Classify
@@ -58,7 +59,7 @@ def fit_features(run: Run, prepared: Prepared, train: Part, tune: Part) -> Netwo
     best, chosen, worse = -math.inf, learn.penalties[0], 0
     for penalty in sorted(learn.penalties):  # the stronger penalty (smaller C) wins a draw
         weight, bias = fit_linear(features, targets, penalty, learn, recipe.task)
-        score = float(macro_auroc(tune.truth, recipe.task.probabilities((tuning @ weight.T + bias).astype(np.float32))))
+        score = tune_score(run, tune, (tuning @ weight.T + bias).astype(np.float32))
         run.log("penalty", penalty=penalty, tune_score=score)
         run.say(f"penalty C={penalty:g}: tune AUROC {score:.3f}")
         best, chosen, worse = (score, penalty, 0) if score > best else (best, chosen, worse + 1)
@@ -89,7 +90,7 @@ def answers(run: Run, network: Network, prepared: Prepared, rows: NDArray[np.int
 
 def frozen_embeddings(run: Run, network: Network, prepared: Prepared) -> Floats32:
     """(N, E) embeddings of every prepared picture, kept beside them under the hash of the trunk's tensors."""
-    path = prepared.folder / f"embeddings-{_fingerprint(network)}.npy"
+    path = prepared.folder / f"embeddings-{_fingerprint(run, network)}.npy"
     if not path.exists():
         with run.progress("features", len(prepared.images)) as bar:
             rows = np.arange(len(prepared.images))
@@ -116,8 +117,10 @@ def training_features(run: Run, network: Network, prepared: Prepared, train: Par
     return np.concatenate(out).astype(np.float64)
 
 
-def _fingerprint(network: Network) -> str:
-    digest = hashlib.sha256()
+def _fingerprint(run: Run, network: Network) -> str:
+    """Everything an embedding follows from beside the picture: the form of the trunk, its normalisation and its tensors."""
+    form = {key: value for key, value in to_record(run.recipe.model.trunk).items() if key not in ("weights", "frozen")}
+    digest = hashlib.sha256(json.dumps([form, network.trunk.mean, network.trunk.std, __version__]).encode())
     for name, value in cast(torch.nn.Module, network.trunk).state_dict().items():
         digest.update(name.encode() + value.cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()[:24]

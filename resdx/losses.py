@@ -30,7 +30,8 @@ def class_weights(task: Task, targets: NDArray[np.float32]) -> NDArray[np.float3
     positives = np.nansum(targets, axis=0)
     known = (~np.isnan(targets)).sum(0)
     if isinstance(task, Classify):
-        return np.asarray(known / (len(positives) * np.maximum(positives, 1)), np.float32)
+        # A class that train lacks gets no weight: label smoothing would otherwise pull everything towards it.
+        return np.asarray(np.where(positives > 0, known / (len(positives) * np.maximum(positives, 1)), 0), np.float32)
     return np.asarray(np.clip((known - positives) / np.maximum(positives, 1), 0.1, 10), np.float32)
 
 

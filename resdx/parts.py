@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from .data import Prepared
 from .errors import RunError
 from .losses import target
+from .metrics import macro_auroc
 from .runs import Run
 from .steps.random import case_keys
 from .tasks import truth
@@ -37,3 +39,10 @@ def part_of(run: Run, prepared: Prepared, name: str) -> Part:
     return Part(
         ids, tuple(case.group for case in cases), prepared.rows(ids), case_keys(ids), known, target(run.recipe.task, known)
     )
+
+
+def tune_score(run: Run, tune: Part, logits: NDArray[np.float32]) -> float:
+    """Macro AUROC on the tune part (STATISTICS: the choice of the checkpoint); minus the Brier score where it has no meaning."""
+    probability = run.recipe.task.probabilities(logits)
+    score = float(macro_auroc(tune.truth, probability))
+    return score if math.isfinite(score) else -float(np.nanmean((probability - tune.truth) ** 2))

@@ -130,7 +130,7 @@ class Run:
 
     def cases(self, part: str) -> tuple[Case, ...]:
         """The cases of a part (train, tune, calib, test), each with the person that intervals count it to."""
-        with self.need("split.csv", "split").open(newline="") as file:
+        with self.need("split.csv", "split").open(newline="", encoding="utf-8") as file:
             person = {row["id"]: row["person"] for row in csv.DictReader(file) if row["part"] == part}
         return tuple(dataclasses.replace(case, group=person[case.id]) for case in self.manifest.cases if case.id in person)
 

@@ -226,7 +226,7 @@ def _deal(cases: Sequence[Case], unit: Sequence[int], shares: Floats, seed: int)
     order = np.lexsort((chance, -content[:, -1], held.min(1)))
     draw = np.random.default_rng([seed, 1])
     tries = [_deal_once(content, held, order, shares, draw) for _ in range(max(1, min(TRIES, MOST_DEALT // len(content))))]
-    choice = min(tries, key=lambda dealt: _unevenness(content, dealt, shares))
+    choice = min(tries, key=lambda dealt: (_lacking(content, dealt, shares), _unevenness(content, dealt, shares)))
     out = np.zeros(len(cases), np.int64)
     for k, indices in enumerate(members.values()):
         out[indices] = choice[k]
@@ -248,6 +248,12 @@ def _deal_once(
             choice[k] = int(np.argmax(np.where(shares > 0, missing[:, -1], -np.inf)))
         missing[choice[k]] -= content[k]
     return choice
+
+
+def _lacking(content: Floats, choice: NDArray[np.int64], shares: Floats) -> float:
+    """Classes that bins hold nothing of, each bin counting its share: a rare class is missed least where the part is small."""
+    empty = [(content[choice == k, :-1].sum(0) == 0).sum() for k in range(len(shares))]
+    return float(shares @ np.array(empty))
 
 
 def _unevenness(content: Floats, choice: NDArray[np.int64], shares: Floats) -> float:

@@ -232,13 +232,19 @@ def repeat(run: Run, name: str) -> None:
         raise RunError(
             f"{run.path}: {name} needs {missing[0]} first; run `resdx {missing[0]} {run.path}` or `resdx resume {run.path}`"
         )
-    finished = is_done(run, STAGES[at])
-    for stage in STAGES[at + (not finished) :]:
-        for file in stage.makes:
-            (run.path / file).unlink(missing_ok=True)
+    finished = is_done(run, STAGES[at]) and bool(STAGES[at].makes)
+    if STAGES[at].makes:
+        _remove(run, STAGES[at + (not finished) :])
     if finished and at <= NAMES.index("train"):
         run.log("afresh", forget=["epoch", "penalty"])
     _timed(run, STAGES[at])
+
+
+def _remove(run: Run, stages: Sequence[Stage]) -> None:
+    """Remove what stages made, last first: killed in between, nothing is left that rests on something gone."""
+    for stage in reversed(stages):
+        for file in reversed(stage.makes):
+            (run.path / file).unlink(missing_ok=True)
 
 
 def adopt(run: Run, other: Run) -> None:
@@ -257,7 +263,9 @@ def adopt(run: Run, other: Run) -> None:
 def resume(run: Run) -> None:
     """Run every stage from the first that is not finished; nothing where all are."""
     todo = [not is_done(run, stage) for stage in STAGES]
-    for stage in STAGES[todo.index(True) if any(todo) else len(STAGES) :]:
+    first = todo.index(True) if any(todo) else len(STAGES)
+    _remove(run, STAGES[first + 1 :])  # what was made from an older result of that stage
+    for stage in STAGES[first:]:
         _timed(Run.open(run.path, quiet=run.quiet), stage)  # a stage may settle recipe or settings
 
 
@@ -273,6 +281,14 @@ def result_of(run: Run, name: str) -> Any:
     if written and (run.path / written).exists():
         return run.read(written, name)
     return {"run": str(run.path), "made": [file for file in stage.makes if (run.path / file).exists()]}
+
+
+def changed_recipe(recipe: str | Recipe, changes: Iterable[tuple[str, str]]) -> Recipe:
+    """A recipe by name, path or value, with fields set."""
+    found = get_recipe(recipe) if isinstance(recipe, str) else recipe
+    for field, text in changes:
+        found = found.set(field, text)
+    return found
 
 
 def default_folder(data: str | Path, recipe: str | Recipe) -> Path:
@@ -296,9 +312,7 @@ def start(
     quiet: bool = False,
 ) -> Run:
     """Make the run directory for `data`; no stage is run yet. With `fold`, one of `folds` grouped folds is the test part."""
-    asked = get_recipe(recipe) if isinstance(recipe, str) else recipe
-    for field, text in changes:
-        asked = asked.set(field, text)
+    asked = changed_recipe(recipe, changes)
     folder = Path(out) if out else default_folder(data, asked)
     file = str(Path(weights).resolve()) if weights else ""
     settings = Settings(str(resolve_data(data)), seed, protocol, tuple(accept), fold, folds, file, __version__)

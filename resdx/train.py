@@ -27,12 +27,11 @@ from .data import Prepared
 from .engines.torch import DTYPES, device, infer, three_channels, to_tensor
 from .errors import RunError
 from .losses import Loss, class_weights, loss_function
-from .metrics import macro_auroc
 from .models.batchnorm import rebatchnorm
 from .models.freeze import freeze
 from .models.net import Network, build
 from .models.weights import save_state
-from .parts import Part
+from .parts import Part, tune_score
 from .recipe import Training
 from .records import write_bytes
 from .runs import Run
@@ -113,13 +112,6 @@ def fit(run: Run, prepared: Prepared, train: Part, tune: Part) -> Network:
                 f"{seconds:.0f} s, {len(train.ids) / seconds:.0f} images/s"
             )
     return bench.network
-
-
-def tune_score(run: Run, tune: Part, logits: NDArray[np.float32]) -> float:
-    """Macro AUROC on the tune part (STATISTICS: the choice of the checkpoint); minus the Brier score where it has no meaning."""
-    probability = run.recipe.task.probabilities(logits)
-    score = float(macro_auroc(tune.truth, probability))
-    return score if math.isfinite(score) else -float(np.nanmean((probability - tune.truth) ** 2))
 
 
 def steps_of(learn: Training, cases: int) -> int:

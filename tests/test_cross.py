@@ -13,6 +13,7 @@ from resdx.cross import cross_validate, mean_over_folds, table
 from resdx.errors import DataError, RunError
 from resdx.metrics import auroc
 from resdx.records import read_json
+from resdx.runs import Run
 
 FOLDS = 2
 
@@ -61,11 +62,19 @@ def test_decisions_are_pooled_over_the_folds(crossed, folds):
 
 def test_folds_are_kept_and_not_run_again(crossed, films):
     out, found = crossed
+    recipe = Run.open(out / "fold-0", quiet=True).recipe
     assert read_json(out / "folds.json") == found
     before = {path: path.stat().st_mtime_ns for path in out.glob("fold-*/*")}
-    assert cross_validate(films, out=out, folds=FOLDS, quiet=True) == found
+    assert cross_validate(films, recipe=recipe, out=out, folds=FOLDS, quiet=True) == found
     assert {path: path.stat().st_mtime_ns for path in out.glob("fold-*/*")} == before
     assert table(found).startswith("2 folds, 120 cases of 60 persons, each tested once\n  macro auroc: 0.")
+
+
+def test_folds_of_another_question_are_refused(crossed, films):
+    with pytest.raises(
+        RunError, match=r"fold-0 was made with another recipe or seed; ask the same again or choose another --out"
+    ):
+        cross_validate(films, recipe="plain", out=crossed[0], folds=FOLDS, quiet=True)
 
 
 def test_mean_over_folds_is_the_mean_with_an_interval_from_persons_of_each_fold():

@@ -15,7 +15,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from resdx.errors import RecipeError
-from resdx.features import fit_features, fit_linear
+from resdx.features import _fingerprint, fit_features, fit_linear
 from resdx.models.specs import Mlp
 from resdx.parts import part_of
 from resdx.predict import load_network
@@ -131,3 +131,10 @@ def test_head_with_a_hidden_layer_is_refused(twin):
     run = run.changed(recipe=replace(run.recipe, learn=LEARN, model=model))
     with pytest.raises(RecipeError, match=r"tiny: FeatureClassifier fits a Linear\(\) head, not Mlp\(hidden=8"):
         fitted(run)
+
+
+def test_kept_embeddings_belong_to_one_form_of_the_trunk(study):
+    finer = replace(study.run, recipe=study.run.recipe.set("model.trunk.last_stride", "1"))
+    network = load_network(study.run)
+    assert _fingerprint(study.run, network) == _fingerprint(study.run, network)
+    assert _fingerprint(study.run, network) != _fingerprint(finer, network)

@@ -290,3 +290,11 @@ def test_table_lists_every_case_with_part_and_person():
     assert rows[0] == ["id", "part", "person"] and rows[-1] == ["todo", "", "case todo"]
     assert rows[1] == ["0-0", result.parts["0-0"], "P0"]
     assert len(rows) == 42
+
+
+@pytest.mark.parametrize("diseased", [3, 5])
+def test_rare_class_reaches_train_calib_and_test(diseased):
+    cases = [Case(f"{i}", f"{i}.png", labels=("ill" if i < diseased else "well",)) for i in range(60)]
+    for seed in range(10):
+        parts = split(manifest(*cases), (), seed=seed).parts
+        assert {"train", "calib", "test"} <= {parts[f"{i}"] for i in range(diseased)}
