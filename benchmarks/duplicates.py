@@ -89,8 +89,9 @@ def measure(folder: Path, planted: int) -> list[str]:
         Image.fromarray(np.round(read(f"{folder}/{file}").mean(2) * 255).astype(np.uint8)) for file in list_images(folder)[0]
     ]
     own = np.stack([shrink(picture) for picture in pictures])
+    shapes = [picture.width / picture.height for picture in pictures]
     start = time.perf_counter()
-    before = pairs(find_duplicates(own))
+    before = pairs(find_duplicates(own, aspects=shapes))
     seconds = time.perf_counter() - start
     related: dict[int, set[int]] = {}
     for a, b in before:
@@ -100,8 +101,10 @@ def measure(folder: Path, planted: int) -> list[str]:
     picked = np.sort(np.random.default_rng(0).permutation(len(own))[:planted])
     for name, change in CHANGES.items():
         draw = np.random.default_rng(1)
-        copies = np.stack([shrink(change(pictures[i], draw)) for i in picked])
-        after = pairs(find_duplicates(np.concatenate([own, copies])))
+        changed = [change(pictures[i], draw) for i in picked]
+        copies = np.stack([shrink(picture) for picture in changed])
+        aspects = [*shapes, *(picture.width / picture.height for picture in changed)]
+        after = pairs(find_duplicates(np.concatenate([own, copies]), aspects=aspects))
         hit = sum((int(i), len(own) + k) in after for k, i in enumerate(picked))
         source = np.concatenate([np.arange(len(own)), picked])
         false = sum(int(source[b]) not in related.get(int(source[a]), {int(source[a])}) for a, b in after)

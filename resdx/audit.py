@@ -78,7 +78,8 @@ def audit(manifest: Manifest, read: Read, *, processes: int | None = None, progr
     hashes = portable_hash(seen.thumbnails)
     facts = tuple(replace(fact, hash=row.tobytes().hex()) for fact, row in zip(seen.facts, hashes, strict=True))
     exact = [members for members in _gather((fact.sha256, i) for i, fact in enumerate(facts)).values() if len(members) > 1]
-    found = find_duplicates(seen.thumbnails, known=exact)
+    aspects = [fact.width / fact.height for fact in facts]
+    found = find_duplicates(seen.thumbnails, aspects=aspects, known=exact)
     clusters = tuple(tuple(facts[i].case for i in cluster) for cluster in found)
     evidence = _Evidence(manifest, seen, clusters, tuple(tuple(facts[i].case for i in copies) for copies in exact))
     findings = [finding for question in QUESTIONS for finding in question(evidence)]

@@ -34,6 +34,7 @@ PART_RADIUS = 26  # bits of the 128 lowest frequencies that may differ between a
 MIDDLE = 0.8  # side of the middle that survives a turn by 15 degrees whatever fills the corners
 TURNS = (-15, -10, -5, 0, 5, 10, 15)  # degrees
 WINDOWS = ((0.9, 3), (0.83, 4), (0.76, 6))  # (side, positions along each axis)
+ASPECT = 0.1  # step of the logarithm of width over height to which turns are worked out
 EXACT = 20_000  # pictures up to which every hash is compared with every other
 WORD = 24  # bits of a hash that are looked up at once beyond that
 BATCH = 256  # pairs aligned at once
@@ -72,10 +73,13 @@ def portable_hash(thumbnails: Bytes) -> Bytes:
     return np.packbits(flat > np.median(flat[:, 1:], axis=1)[:, None], axis=1)
 
 
-def find_duplicates(thumbnails: Bytes, *, known: Sequence[Sequence[int]] = (), same: float = SAME) -> tuple[tuple[int, ...], ...]:
+def find_duplicates(
+    thumbnails: Bytes, *, aspects: Sequence[float] = (), known: Sequence[Sequence[int]] = (), same: float = SAME
+) -> tuple[tuple[int, ...], ...]:
     """Clusters (positions, at least two) of `thumbnails` (N, 64, 64) that show the same picture, transitively.
 
-    `known` are clusters that are already certain, such as byte-identical files. A flat picture matches nothing.
+    `aspects` are width over height of the pictures (1 where not given), and `known` clusters that are already certain,
+    such as byte-identical files. A flat picture matches nothing.
     """
     clusters = DisjointSet(range(len(thumbnails)))
     for cluster in known:
@@ -83,8 +87,9 @@ def find_duplicates(thumbnails: Bytes, *, known: Sequence[Sequence[int]] = (), s
             clusters.merge(cluster[0], one)
     if len(thumbnails) > 1:
         pictures = thumbnails.astype(np.float32)
+        shapes = np.array(aspects or np.ones(len(thumbnails)), np.float32)
         for search in (_whole_frame, _turned_middle, _windows):
-            _join(clusters, thumbnails, search(pictures), same)
+            _join(clusters, thumbnails, search(pictures, shapes), same)
     return tuple(sorted(tuple(sorted(c)) for c in clusters.subsets() if len(c) > 1))
 
 
@@ -125,48 +130,57 @@ def _middle(pictures: Floats, side: float) -> Floats:
     return _unit(_axis(side) @ pictures @ _axis(side).T)
 
 
-def _turned(pictures: Floats, degrees: float) -> Floats:
-    """Coefficients of the middle of `pictures` (N, 64, 64), turned."""
-    at = (_square(MIDDLE, degrees=degrees) @ _places(PATCH) + 1) * SIDE / 2 - 0.5
+def _turned(pictures: Floats, square: Floats) -> Floats:
+    """Coefficients of a turned `square` of `pictures` (N, 64, 64)."""
+    at = np.clip((square @ _places(PATCH) + 1) * SIDE / 2 - 0.5, 0, SIDE - 1.001)
     low = at.astype(int)
     part = (at - low).astype(np.float32)
-    rows, columns, weights = [], [], []
-    for dx, dy in ((0, 0), (0, 1), (1, 0), (1, 1)):
-        rows.append(np.arange(PATCH**2))
-        columns.append((low[1] + dy) * SIDE + low[0] + dx)
-        weights.append(np.abs(1 - dx - part[0]) * np.abs(1 - dy - part[1]))
     sampler = np.zeros((PATCH**2, SIDE * SIDE), np.float32)
-    np.add.at(sampler, (np.concatenate(rows), np.concatenate(columns)), np.concatenate(weights))
+    for dx, dy in ((0, 0), (0, 1), (1, 0), (1, 1)):
+        corner = (low[1] + dy) * SIDE + low[0] + dx
+        sampler[np.arange(PATCH**2), corner] += np.abs(1 - dx - part[0]) * np.abs(1 - dy - part[1])
     k = np.arange(FREQUENCIES)[:, None]
     cosines = np.cos(np.pi * (np.arange(PATCH) + 0.5) * k / PATCH).astype(np.float32)
     transform = np.kron(cosines, cosines) @ sampler  # (256, 4096)
     return _unit((pictures.reshape(len(pictures), -1) @ transform.T).reshape(-1, FREQUENCIES, FREQUENCIES))
 
 
-def _views(coefficients: Floats, motion: Floats, count: int) -> Iterator[tuple[Floats, Floats]]:
-    """The first `count` of the 8 flips and quarter turns of patches sampled by `motion`: their coefficients and motions."""
+def _views(coefficients: Floats, motions: Floats, count: int) -> Iterator[tuple[Floats, Floats]]:
+    """The first `count` of the 8 flips and quarter turns of patches sampled by `motions` (N, 2, 3): coefficients and motions."""
     for view in range(count):
-        out, moved = coefficients, motion.copy()
+        out, moved = coefficients, motions.copy()
         if view & 4:
-            out, moved[:, :2] = out.transpose(0, 2, 1), moved[:, :2] @ _SWAP
+            out, moved[:, :, :2] = out.transpose(0, 2, 1), moved[:, :, :2] @ _SWAP
         if view & 1:
-            out, moved[:, :2] = out * _SIGN, moved[:, :2] @ _FLIP_X
+            out, moved[:, :, :2] = out * _SIGN, moved[:, :, :2] @ _FLIP_X
         if view & 2:
-            out, moved[:, :2] = out * _SIGN[:, None], moved[:, :2] @ _FLIP_Y
+            out, moved[:, :, :2] = out * _SIGN[:, None], moved[:, :, :2] @ _FLIP_Y
         yield out, moved
 
 
-def _whole_frame(pictures: Floats) -> Candidates:
+def _whole_frame(pictures: Floats, _aspects: Floats) -> Candidates:
     base = _middle(pictures, 1)
     return _search(base, 1, [(base, _square(1))], 8, EVERY, WHOLE_RADIUS)
 
 
-def _turned_middle(pictures: Floats) -> Candidates:
-    queries = ((_turned(pictures, degrees), _square(MIDDLE, degrees=degrees)) for degrees in TURNS)
-    return _search(_middle(pictures, MIDDLE), MIDDLE, queries, 2, EVERY, MIDDLE_RADIUS)
+def _turned_middle(pictures: Floats, aspects: Floats) -> Candidates:
+    """Thumbnails are square whatever the picture was, so a turn of the picture is a turn between two stretches."""
+    rounded = np.round(np.log(aspects) / ASPECT) * ASPECT
+
+    def queries() -> Iterator[tuple[Floats, Floats]]:
+        for degrees in TURNS:
+            coefficients = np.empty((len(pictures), FREQUENCIES, FREQUENCIES), np.float32)
+            motions = np.empty((len(pictures), 2, 3), np.float32)
+            for value in np.unique(rounded):
+                rows, square = rounded == value, _square(MIDDLE, degrees=degrees)
+                square[0, 1], square[1, 0] = square[0, 1] / np.exp(value), square[1, 0] * np.exp(value)
+                coefficients[rows], motions[rows] = _turned(pictures[rows], square), square
+            yield coefficients, motions
+
+    return _search(_middle(pictures, MIDDLE), MIDDLE, queries(), 2, EVERY, MIDDLE_RADIUS)
 
 
-def _windows(pictures: Floats) -> Candidates:
+def _windows(pictures: Floats, _aspects: Floats) -> Candidates:
     def queries() -> Iterator[tuple[Floats, Floats]]:
         for side, positions in WINDOWS:
             stretches = np.linspace(side - 1, 1 - side, positions)
@@ -187,12 +201,14 @@ def _search(
     index = _index(_hash(base[place], median, bits))
     found = []
     for coefficients, square in queries:
-        for view, moved in _views(coefficients[place], square, views):
+        motions = np.broadcast_to(square, (len(base), 2, 3))[place]
+        for view, moved in _views(coefficients[place], motions, views):
             limits, distance, hits = index.range_search(_hash(view, median, bits), radius + 1)
             query = np.repeat(np.arange(len(place)), limits[1:].astype(np.int64) - limits[:-1].astype(np.int64))
             apart = hits != query
-            moved[:, :2] /= side
-            found.append((place[hits[apart]], place[query[apart]], distance[apart], np.repeat(moved[None], apart.sum(), 0)))
+            motion = moved[query[apart]]
+            motion[:, :, :2] /= side
+            found.append((place[hits[apart]], place[query[apart]], distance[apart], motion))
     first, second = (np.concatenate([part[k] for part in found]).astype(np.int64) for k in (0, 1))
     motion = np.concatenate([part[3] for part in found])
     distance = np.concatenate([part[2] for part in found])

@@ -71,6 +71,12 @@ def test_a_changed_copy_is_found_and_nothing_else(name, pictures, thumbnails):
     assert len(found) >= (4 if "crop" not in name else 3)  # a crop may fall between two windows
 
 
+def test_a_turn_of_wide_pictures_is_found_by_their_shape(pictures):
+    wide = [one.crop((0, 24, 192, 24 + 128)) for one in pictures]
+    together = np.stack([shrink(one) for one in [*wide, *(one.rotate(15) for one in wide[:4])]])
+    assert find_duplicates(together, aspects=[1.5] * len(together)) == tuple((i, COUNT + i) for i in range(4))
+
+
 def test_different_pictures_of_one_anatomy_stay_apart(thumbnails):
     assert find_duplicates(thumbnails) == ()
 
