@@ -7,6 +7,7 @@ from typing import Self, cast
 
 from torch import Tensor, nn
 
+from .convolution import Convolution
 from .freeze import freeze, hold_frozen
 from .specs import STAGES, ResNet
 from .weights import find_published, load_trunk
@@ -126,8 +127,8 @@ def build_trunk(spec: ResNet, *, weights: str) -> ResidualNetwork:
     return trunk
 
 
-def _conv(inputs: int, outputs: int, size: int, stride: int = 1) -> nn.Conv2d:
-    return nn.Conv2d(inputs, outputs, size, stride, padding=size // 2, bias=False)
+def _conv(inputs: int, outputs: int, size: int, stride: int = 1) -> Convolution:
+    return Convolution(inputs, outputs, size, stride, padding=size // 2, bias=False)
 
 
 def _layer(
