@@ -15,6 +15,17 @@ from markupsafe import Markup
 
 WIDTH, HEIGHT = 400, 330  # units of the drawing; the page scales it
 LEFT, RIGHT, TOP, BOTTOM = 52, 12, 12, 46  # margins for the axes
+SHAPES = (  # what to draw at a point: the first is a dot (a line without length has round ends)
+    "h0",
+    "m-3.4 2.6h6.8l-3.4-6z",
+    "m-2.7-2.7h5.4v5.4h-5.4z",
+    "m-3-3l6 6m0-6l-6 6",
+    "m0-4l3.4 4l-3.4 4l-3.4-4z",
+    "m-3.7 0h7.4m-3.7-3.7v7.4",
+    "m-3.4-2.6h6.8l-3.4 6z",
+    "m-3.6 0h7.2",
+)
+FOREST_ROW = 42  # units of the drawing that a row of a forest plot takes
 
 Limits = tuple[float, float]
 Values = Sequence[float | None]  # None breaks the line
@@ -41,8 +52,7 @@ def chart(
     parts = [Markup("<title>{}</title><desc>{}</desc>").format(title, text), _axes(frame, x, y)]
     parts += [_band(frame, line) for line in lines if line.low and line.high and not line.whiskers]
     parts += [_stroke(frame, line) for line in lines]
-    head = '<svg class="chart" viewBox="0 0 {} {}" role="img" aria-label="{}. {}">'
-    return Markup(head).format(WIDTH, HEIGHT, title, text) + Markup("").join(parts) + Markup("</svg>")
+    return _svg(parts, title, text, HEIGHT)
 
 
 def roc(curve: Mapping[str, Any], name: str) -> Markup:
@@ -113,6 +123,69 @@ def learning(epochs: Sequence[Mapping[str, Any]], key: str, name: str) -> Markup
     return chart([line], title=f"{name} by epoch", text=text, x="epoch", y=name, x_range=sides, y_range=limits)
 
 
+def forest(
+    rows: Sequence[tuple[str, Mapping[str, Any]]], *, title: str, text: str, x: str, reference: float | None = 0
+) -> Markup:
+    """Estimates one below the other, each named above its interval; `reference` (no difference) is dashed, None draws none."""
+    known = [one[key] for _, one in rows for key in ("low", "value", "high") if one[key] is not None]
+    known += [] if reference is None else [reference]
+    low, high = min(known, default=0.0), max(known, default=1.0)
+    room = max((high - low) * 0.06, 0.005)
+    frame = _Frame((low - room, high + room), (0, 1))
+    bottom = TOP + FOREST_ROW * len(rows)
+    parts = [Markup("<title>{}</title><desc>{}</desc>").format(title, text), _forest_axis(frame, bottom, x)]
+    if reference is not None:
+        parts.append(Markup('<path class="line guide" d="M{} {}V{}"/>').format(frame.x(reference), TOP, bottom))
+    parts += [_forest_row(frame, TOP + FOREST_ROW * k, name, one) for k, (name, one) in enumerate(rows)]
+    head = '<svg class="chart" viewBox="0 0 {} {}" role="img" aria-label="{}. {}">'
+    return Markup(head).format(WIDTH, bottom + BOTTOM, title, text) + Markup("").join(parts) + Markup("</svg>")
+
+
+def scatter(points: Sequence[tuple[float, float]], classes: Sequence[int], *, title: str, text: str) -> Markup:
+    """Points (N, 2) on a square without axes, a colour and a shape a class (`classes` (N,) from 0; from eight on they repeat).
+
+    One path a class keeps the page small.
+    """
+    if not points:
+        return Markup("")
+    side, room = WIDTH, 12
+    lows = [min(point[k] for point in points) for k in (0, 1)]
+    span = max(max(point[k] for point in points) - lows[k] for k in (0, 1)) or 1.0
+    scale = (side - 2 * room) / span
+    parts = [Markup("<title>{}</title><desc>{}</desc>").format(title, text)]
+    for wanted in sorted(set(classes)):
+        shape = SHAPES[wanted % len(SHAPES)]
+        moves = [
+            f"M{room + scale * (x - lows[0]):.0f} {room + scale * (y - lows[1]):.0f}{shape}"
+            for (x, y), name in zip(points, classes, strict=True)
+            if name == wanted
+        ]
+        parts.append(Markup('<path class="mark c{}" d="{}"/>').format(wanted % len(SHAPES), "".join(moves)))
+    return _svg(parts, title, text, side)
+
+
+def mark(number: int) -> Markup:
+    """The sign of a class in `scatter`, alone, for its legend."""
+    shape = SHAPES[number % len(SHAPES)]
+    sign = '<svg class="sign" viewBox="0 0 14 14" aria-hidden="true"><path class="mark c{}" d="M7 7{}"/></svg>'
+    return Markup(sign).format(number % len(SHAPES), shape)
+
+
+def growth(points: Sequence[Mapping[str, Any]]) -> Markup:
+    """AUROC against the number of persons learnt from, a dot with a whisker each."""
+    figures = [point["auroc"] for point in points]
+    known = [one[key] for one in figures for key in ("value", "low", "high") if one[key] is not None] or [0.5, 1.0]
+    x = [float(point["persons"]) for point in points]
+    value, low, high = ([one[key] for one in figures] for key in ("value", "low", "high"))
+    room = max((max(known) - min(known)) * 0.1, 0.01)
+    limits = (min(known) - room, min(1.0, max(known) + room) if max(known) < 1 else 1.0 + room / 4)
+    lines = [Line(x, value, look="guide"), Line(x, value, low, high, dots=True, whiskers=True)]
+    text = f"AUROC on the test part after learning from {', '.join(f'{one:,.0f}' for one in x)} persons."
+    return chart(
+        lines, title="Learning curve", text=text, x="persons learnt from", y="AUROC", x_range=(0, max(x) * 1.05), y_range=limits
+    )
+
+
 def ticks(low: float, high: float, wanted: int = 5) -> list[float]:
     """Round numbers from `low` to `high`, about `wanted` of them."""
     rough = (high - low) / wanted
@@ -141,6 +214,11 @@ class _Frame:
         return "M" + "L".join(f"{self.x(one)} {self.y(other)}" for one, other in zip(x, y, strict=True))
 
 
+def _svg(parts: Sequence[Markup], title: str, text: str, height: float) -> Markup:
+    head = '<svg class="chart" viewBox="0 0 {} {}" role="img" aria-label="{}. {}">'
+    return Markup(head).format(WIDTH, height, title, text) + Markup("").join(parts) + Markup("</svg>")
+
+
 def _axes(frame: _Frame, x: str, y: str) -> Markup:
     bottom, right, middle = HEIGHT - BOTTOM, WIDTH - RIGHT, (HEIGHT - BOTTOM + TOP) / 2
     parts = []
@@ -148,10 +226,10 @@ def _axes(frame: _Frame, x: str, y: str) -> Markup:
         at = frame.y(value)
         grid = '<path class="grid" d="M{} {}H{}"/><text x="{}" y="{}" text-anchor="end">{}</text>'
         parts.append(Markup(grid).format(LEFT, at, right, LEFT - 7, at + 4, f"{value:g}"))
-    whole = frame.x_range[1] > 1  # epochs: no half ones
+    whole = frame.x_range[1] > 1.5  # epochs and persons: no half ones
     for value in (one for one in ticks(*frame.x_range) if not whole or one == int(one)):
         tick = '<path class="axis" d="M{} {}v4"/><text x="{}" y="{}" text-anchor="middle">{}</text>'
-        parts.append(Markup(tick).format(frame.x(value), bottom, frame.x(value), bottom + 18, f"{value:g}"))
+        parts.append(Markup(tick).format(frame.x(value), bottom, frame.x(value), bottom + 18, f"{value:,g}"))
     names = (
         '<path class="axis" d="M{} {}H{}"/><text class="name" x="{}" y="{}" text-anchor="middle">{}</text>'
         '<text class="name" transform="translate(13 {}) rotate(-90)" text-anchor="middle">{}</text>'
@@ -196,3 +274,26 @@ def _above(values: Values | None, bottom: float, *, clip: bool = False) -> Value
     if values is None:
         return None
     return [None if one is None or (one < bottom and not clip) else max(one, bottom) for one in values]
+
+
+def _forest_axis(frame: _Frame, bottom: float, x: str) -> Markup:
+    tick = '<path class="grid" d="M{} {}V{}"/><text x="{}" y="{}" text-anchor="middle">{}</text>'
+    marks = [
+        Markup(tick).format(frame.x(value), TOP, bottom + 4, frame.x(value), bottom + 18, f"{value:g}")
+        for value in ticks(*frame.x_range)
+    ]
+    name = '<path class="axis" d="M{} {}H{}"/><text class="name" x="{}" y="{}" text-anchor="middle">{}</text>'
+    middle = (LEFT + WIDTH - RIGHT) / 2
+    return Markup("").join(marks) + Markup(name).format(LEFT, bottom, WIDTH - RIGHT, middle, bottom + BOTTOM - 8, x)
+
+
+def _forest_row(frame: _Frame, top: float, name: str, one: Mapping[str, Any]) -> Markup:
+    label = '<text class="name" x="0" y="{}">{}</text><text x="{}" y="{}" text-anchor="end">{}</text>'
+    shown = "not estimable" if one["value"] is None else f"{one['value']:.3f}"
+    out = [Markup(label).format(top + 14, name, WIDTH, top + 14, shown)]
+    if one["low"] is not None and one["high"] is not None:
+        bar = '<path class="whisker" d="M{} {}H{}"/>'
+        out.append(Markup(bar).format(frame.x(one["low"]), top + 28, frame.x(one["high"])))
+    if one["value"] is not None:
+        out.append(Markup('<circle class="dot" cx="{}" cy="{}" r="4.5"/>').format(frame.x(one["value"]), top + 28))
+    return Markup("").join(out)
