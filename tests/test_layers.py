@@ -28,10 +28,11 @@ data
 parts engines
 features predict
 train
-charts evaluate
-report
+charts evaluate differences
+report pages
+compare
 stages
-cross
+external cross
 phantoms
 cli
 """
