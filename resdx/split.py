@@ -22,6 +22,7 @@ from .recipe import PublishedSplit, RandomImages, ShippedParts
 
 PARTS = ("train", "tune", "calib", "test")
 SHARES = (0.60, 0.10, 0.12, 0.18)  # of the persons; of what is left where the data set ships its test part
+FEW_CALIB = 100  # persons in calib, below which out-of-fold scores of all of train say more than a part of its own
 TRIES = 32  # deals of which the most even one is kept
 MOST_DEALT = 40_000  # persons in all deals together: a second or two
 FEW_PERSONS = 3  # a class with fewer persons cannot be in train, calib and test
@@ -33,7 +34,8 @@ Floats = NDArray[np.float64]
 class Split:
     """Which case is in which part ("" = left out), by what rule, and what was removed or leaks.
 
-    `persons` is the group of each case as intervals count it: its own, else its duplicate cluster, else the case alone.
+    `persons` is who each case shows, as intervals count it: its group, else its duplicate cluster, else the case alone;
+    groups that near-duplicates join are one person.
     """
 
     parts: Mapping[str, str]
@@ -79,9 +81,20 @@ def units(cases: Sequence[Case], clusters: Collection[Collection[str]]) -> list[
 
 
 def persons(cases: Sequence[Case], clusters: Collection[Collection[str]]) -> dict[str, str]:
-    """Who each case shows: its group, else the first case of its duplicate cluster, else the case itself."""
-    first = {case: f"like {next(iter(cluster))}" for cluster in clusters for case in cluster}
-    return {case.id: case.group or first.get(case.id, f"case {case.id}") for case in cases}
+    """Who each case shows, one name a unit: its group, "P1 (and 2 more)" where near-duplicates join groups, else its first case."""
+    unit = units(cases, clusters)
+    members: dict[int, list[Case]] = defaultdict(list)
+    for case, number in zip(cases, unit, strict=True):
+        members[number].append(case)
+    name = {number: _who(those) for number, those in members.items()}
+    return {case.id: name[number] for case, number in zip(cases, unit, strict=True)}
+
+
+def _who(cases: Sequence[Case]) -> str:
+    groups = tuple(dict.fromkeys(case.group for case in cases if case.group))
+    if groups:
+        return groups[0] if len(groups) == 1 else f"{groups[0]} (and {len(groups) - 1} more)"
+    return f"case {cases[0].id}" if len(cases) == 1 else f"like {cases[0].id}"
 
 
 def split(
@@ -94,6 +107,7 @@ def split(
     seed: int = 0,
     fold: int | None = None,
     folds: int = 5,
+    cross_fit: bool = False,
 ) -> Split:
     """Divide the assessed cases of a manifest.
 
@@ -102,6 +116,7 @@ def split(
         exclude: ids that cannot be used (unreadable)
         protocol: honest (by person, duplicates together), published (the paper's own) or assumed (images at random)
         fold: test on this fold of `folds` grouped folds instead of one part
+        cross_fit: out-of-fold scores are cheap: an honest split whose calib would hold fewer than 100 persons has train and test alone
 
     Raises:
         DataError: too few persons in a class, fewer persons than folds, or no shipped test part where the paper used one.
@@ -114,7 +129,7 @@ def split(
     unit_of = dict(zip((case.id for case in manifest.cases), units(manifest.cases, clusters), strict=True))
     unit = [unit_of[case.id] for case in usable]
     if protocol == "honest":
-        parts, rule, findings = _honest(usable, unit, seed, fold, folds)
+        parts, rule, findings = _honest(usable, unit, seed, fold, folds, cross_fit)
     elif isinstance(published, ShippedParts):
         shipped = {case.id: "test" if case.part == "test" else "" for case in usable}
         if not any(shipped.values()):
@@ -129,7 +144,8 @@ def split(
     if protocol == "honest" and (leaks := _leaks(usable, unit, parts)):
         raise AssertionError(f"an honest split leaks: {leaks[0].text}")  # cannot happen: units are whole
     everyone = {case.id: parts.get(case.id, "") for case in manifest.cases}
-    return Split(everyone, persons(manifest.cases, clusters), rule, seed, fold, findings)
+    who = persons(manifest.cases, clusters)
+    return Split(everyone, who, rule, seed, fold, (*findings, *_joined(usable, who)))
 
 
 def grouped_folds(cases: Sequence[Case], unit: Sequence[int], folds: int, seed: int) -> NDArray[np.int64]:
@@ -150,7 +166,7 @@ def part_hash(ids: Collection[str], content: Mapping[str, str]) -> str:
 
 
 def _honest(
-    cases: list[Case], unit: list[int], seed: int, fold: int | None, folds: int
+    cases: list[Case], unit: list[int], seed: int, fold: int | None, folds: int, cross_fit: bool
 ) -> tuple[dict[str, str], str, tuple[Finding, ...]]:
     findings: list[Finding] = []
     shares, parts = np.array(SHARES), {}
@@ -183,6 +199,13 @@ def _honest(
     left = [cases[i] for i in rest]
     _enough(left, [unit[i] for i in rest])
     dealt = _deal(left, [unit[i] for i in rest], shares / shares.sum(), seed)
+    few = len({unit[i] for i, k in zip(rest, dealt, strict=True) if PARTS[k] == "calib"})
+    if cross_fit and few < FEW_CALIB:  # the test part is the one that four parts would have had
+        dealt = np.where(dealt == PARTS.index("test"), dealt, PARTS.index("train"))
+        rule = (
+            f"{rule.replace('train, tune and calib', 'train')}; no tune and calib, which would hold {few} persons: "
+            "cross-fitted out-of-fold scores of train take their place"
+        )
     parts |= {case.id: PARTS[k] for case, k in zip(left, dealt, strict=True)}
     return parts, rule, tuple(findings)
 
@@ -275,6 +298,20 @@ def _at_random(cases: Sequence[Case], fixed: Mapping[str, str], test: float, see
     for k, part in enumerate(PARTS[:3]):
         parts |= dict.fromkeys(rest[edges[k] : edges[k + 1]], part)
     return {case.id: parts[case.id] for case in cases}
+
+
+def _joined(cases: Sequence[Case], who: Mapping[str, str]) -> tuple[Finding, ...]:
+    """A note on groups that count as one person because near-duplicates join them."""
+    groups: dict[str, set[str]] = defaultdict(set)
+    for case in cases:
+        if case.group:
+            groups[who[case.id]].add(case.group)
+    several = {person: names for person, names in groups.items() if len(names) > 1}
+    if not several:
+        return ()
+    count = sum(map(len, several.values()))
+    text = f"{count} persons joined by near-duplicates of their pictures count as {len(several)}, in the parts and in every interval."
+    return (Finding("persons-joined", "note", text, tuple(case.id for case in cases if who[case.id] in several)),)
 
 
 def _leaks(cases: Sequence[Case], unit: Sequence[int], parts: Mapping[str, str]) -> tuple[Finding, ...]:

@@ -49,6 +49,17 @@ def test_persons_and_clusters_join_transitively():
 def test_person_is_the_group_else_the_cluster_else_the_case():
     cases = [Case("a", "x", group="P1"), Case("b", "x"), Case("c", "x"), Case("d", "x")]
     assert persons(cases, [("b", "c")]) == {"a": "P1", "b": "like b", "c": "like b", "d": "case d"}
+    assert persons(cases, [("d", "a")]) == {"a": "P1", "b": "case b", "c": "case c", "d": "P1"}
+
+
+def test_persons_joined_by_near_duplicates_count_as_one_and_a_finding_says_how_many():
+    cases = some_persons(60, 2)
+    result = split(manifest(*cases), [("0-0", "1-0"), ("1-1", "2-0"), ("7-0", "7-1")])
+    joined = {result.persons[case.id] for case in cases if case.group in ("P0", "P1", "P2")}
+    assert joined == {"P0 (and 2 more)"} and len(set(result.persons.values())) == 58
+    (finding,) = result.findings
+    assert (finding.code, finding.grade, len(finding.cases)) == ("persons-joined", "note", 6)
+    assert finding.text.startswith("3 persons joined by near-duplicates of their pictures count as 1")
 
 
 # Honest splits
@@ -112,7 +123,8 @@ def test_shipped_test_part_is_not_altered_and_what_touches_it_is_removed():
     assert set(result.ids("test")) == {case.id for case in test}
     cluster = {case.id for case in train if case.group == train[7].group}
     assert {case for case, part in result.parts.items() if not part} == {"again", *cluster}
-    (finding,) = result.findings
+    finding, joined = result.findings
+    assert joined.code == "persons-joined" and joined.text.startswith("2 persons joined")
     assert (finding.code, set(finding.cases)) == ("removed-from-training", {"again", *cluster})
     assert finding.text.startswith(f"{1 + len(cluster)} cases outside the shipped test part")
     share = len(result.ids("train")) / (len(train) - len(cluster))
@@ -138,6 +150,26 @@ def test_too_few_persons_of_a_class_name_the_class():
 def test_nothing_to_learn_from_is_an_error():
     with pytest.raises(DataError, match="no case outside the test part has a label"):
         split(manifest(*some_persons(20, part="test")), ())
+
+
+# Train and test alone, where out-of-fold scores are cheap
+
+
+@pytest.mark.parametrize("kind", ["dealt", "shipped", "fold"])
+def test_small_split_for_cross_fitting_has_train_and_the_same_test_part(kind):
+    cases = some_persons(200)
+    if kind == "shipped":
+        cases = [replace(case, part="test" if k < 90 else "") for k, case in enumerate(cases)]
+    four, two = (split(manifest(*cases), (), fold=1 if kind == "fold" else None, cross_fit=fit) for fit in (False, True))
+    calib = len({four.persons[case] for case in four.ids("calib")})
+    assert 15 < calib < 100 and two.ids("test") == four.ids("test")
+    assert set(two.ids("train")) == {*four.ids("train"), *four.ids("tune"), *four.ids("calib")}
+    assert f"no tune and calib, which would hold {calib} persons: cross-fitted out-of-fold scores of train" in two.rule
+
+
+def test_calib_of_a_hundred_persons_stays_a_part_of_its_own():
+    cases = some_persons(860, 1)
+    assert split(manifest(*cases), (), cross_fit=True) == split(manifest(*cases), ())
 
 
 # Folds
@@ -252,7 +284,7 @@ def test_invariants_hold_for_any_manifest(block):
         shipped = {case.id for case in cases if case.part == "test" and case.labels is not None}
         if shipped:
             assert set(result.ids("test")) == shipped
-        removed = {case for finding in result.findings for case in finding.cases}
+        removed = {case for finding in result.findings if finding.code == "removed-from-training" for case in finding.cases}
         left_out = {case.id for case in cases if case.labels is not None and not result.parts[case.id]}
         assert removed == left_out
         assert all(result.ids(part) for part in PARTS)
