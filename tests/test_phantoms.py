@@ -1,13 +1,19 @@
 """Phantoms: bit-equal in the seed, the truth is where it is said to be, and what is planted is there."""
 
 import hashlib
+from collections import Counter, defaultdict
 
 import numpy as np
 import pytest
 from PIL import Image
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import cross_val_predict
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from resdx.cases import Manifest
 from resdx.errors import DataError
+from resdx.metrics import auroc
 from resdx.phantoms import draw_phantoms
 
 
@@ -84,6 +90,92 @@ def test_shortcut_of_one_gives_each_class_its_hospital(tmp_path):
     assert {(case.label, case.source) for case in truth.manifest.cases} == {("normal", "hospital 1"), ("opacity", "hospital 2")}
 
 
+def ring(folder, truth, cut):
+    """What `cut` leaves of each film, and the class."""
+    rows = np.stack([pixels(folder / case.path)[cut] for case in truth.manifest.cases])
+    return rows, np.array([case.label == "opacity" for case in truth.manifest.cases])
+
+
+EDGE = np.ones((32, 32), bool)
+EDGE[2:-2, 2:-2] = False
+CORNER = np.zeros((32, 32), bool)
+CORNER[-8:, :7] = True
+
+
+@pytest.mark.parametrize(("cue", "cut"), [("corner", CORNER), ("border", EDGE)])
+@pytest.mark.parametrize("strength", [0, 1])
+def test_a_mark_tells_the_class_at_strength_one_and_nothing_at_zero(tmp_path, cue, cut, strength):
+    truth = draw_phantoms(tmp_path / "films", persons=120, images=1, size=32, sources=1, cue=cue, shortcut=strength)
+    seen, ill = ring(tmp_path / "films", truth, cut)
+    model = make_pipeline(StandardScaler(), LogisticRegression(C=0.001))
+    area = auroc(ill.astype(int), cross_val_predict(model, seen, ill, cv=5, method="decision_function"))
+    assert area > 0.99 if strength else abs(area - 0.5) < 0.15  # 2.8 standard errors of 48 and 72
+    marked = np.array([case.id in truth.marked for case in truth.manifest.cases])
+    assert (marked == ill).all() if strength else abs(np.corrcoef(marked, ill)[0, 1]) < 0.25
+
+
+def test_a_mark_of_middle_strength_follows_that_share_of_the_class(tmp_path):
+    truth = draw_phantoms(tmp_path / "films", persons=100, images=1, size=32, cue="corner", shortcut=0.6, prevalence=0.5)
+    agree = np.mean([(case.id in truth.marked) == (case.label == "opacity") for case in truth.manifest.cases])
+    assert abs(agree - (0.6 + 0.4 / 2)) < 0.08
+
+
+def test_marks_change_nothing_but_their_place(tmp_path):
+    plain = draw_phantoms(tmp_path / "plain", persons=6, images=1, size=32)
+    draw_phantoms(tmp_path / "corner", persons=6, images=1, size=32, cue="corner", shortcut=1)
+    draw_phantoms(tmp_path / "border", persons=6, images=1, size=32, cue="border", shortcut=1)
+    for case in plain.manifest.cases:
+        film = pixels(tmp_path / "plain" / case.path)
+        assert (pixels(tmp_path / "corner" / case.path) == film)[~CORNER].all()
+        assert (pixels(tmp_path / "border" / case.path) == film)[~EDGE].all()
+
+
+def test_a_twin_without_lungs_keeps_the_marks_and_nothing_of_the_opacity(tmp_path):
+    kinds = {"dense": {"contrast": 2.0}, "hidden": {"contrast": 0.0}}
+    for name, opacity in kinds.items():
+        truth = draw_phantoms(tmp_path / name, persons=4, size=48, prevalence=1, organ=False, **opacity)
+    assert digest(tmp_path / "dense") == digest(tmp_path / "hidden") and not truth.boxes
+    whole = draw_phantoms(tmp_path / "whole", persons=4, size=48, prevalence=1)
+    for case in whole.manifest.cases:
+        film, twin = pixels(tmp_path / "whole" / case.path), pixels(tmp_path / "dense" / case.path)
+        assert film[16:26, 8:16].mean() < twin[16:26, 8:16].mean() - 0.1  # the right lung is solid
+        letter = np.isclose(film[:10], 0.97, atol=0.002)
+        assert letter.sum() >= 8 and np.isclose(twin[:10][letter], 0.97, atol=0.002).all()
+
+
+def test_size_and_contrast_of_opacities_are_what_was_asked(tmp_path):
+    def excess(name, **opacity):
+        truth = draw_phantoms(tmp_path / name, persons=12, images=1, size=64, prevalence=1, **opacity)
+        draw_phantoms(tmp_path / f"{name}-none", persons=12, images=1, size=64, prevalence=1, **{**opacity, "contrast": 0})
+        more = [pixels(tmp_path / name / path) - pixels(tmp_path / f"{name}-none" / path) for path in truth.boxes]
+        return np.mean([np.abs(film).max() for film in more]), [box.x2 - box.x1 for box in truth.boxes.values()]
+
+    usual, wide = excess("usual")
+    faint, _ = excess("faint", contrast=0.3)
+    _, narrow = excess("small", radius=(0.02, 0.03))
+    assert usual > 2 * faint > 0.02
+    assert all(0.9 * 0.11 * 64 < width < 1.1 * 0.20 * 64 for width in wide) and max(narrow) < 1.1 * 0.03 * 64
+
+
+def test_shipped_parts_hold_whole_persons_but_those_that_were_torn(tmp_path):
+    truth = draw_phantoms(tmp_path / "films", persons=20, size=32, test_share=0.25, across=3, copies=2, near=1, leak=1)
+    parts = defaultdict(set)
+    for case in truth.manifest.cases:
+        assert case.path.split("/")[0] == case.part and (tmp_path / "films" / case.path).is_file()
+        if int(case.path.split("/")[2][1:4]) < 20:
+            parts[case.group].add(case.part)
+    assert {person for person, seen in parts.items() if len(seen) == 2} == set(truth.across) and len(truth.across) == 3
+    assert sum(seen == {"test"} for seen in parts.values()) in range(2, 6)
+    by_id = truth.manifest.by_id
+    assert all(by_id[one].part != by_id[two].part for one, two in truth.copies + truth.near + truth.leaks)
+
+
+def test_a_misfiled_film_lies_beside_a_rightly_filed_one_of_its_person(tmp_path):
+    truth = draw_phantoms(tmp_path / "films", persons=20, size=32, misfiled=4, label_noise=0.1)
+    wrong = Counter(case.group for case in truth.manifest.cases if case.id in truth.mislabelled)
+    assert sorted(wrong.values()) == [1, 1, 1, 1, 2, 2]
+
+
 def test_truth_table_beside_the_folder_is_a_manifest(tmp_path):
     truth = draw_phantoms(tmp_path / "films", persons=4, size=32)
     table = Manifest.read(tmp_path / "films-truth.csv")
@@ -91,7 +183,17 @@ def test_truth_table_beside_the_folder_is_a_manifest(tmp_path):
     assert all((table.root / case.path).is_file() for case in table.cases)
 
 
-@pytest.mark.parametrize(("wrong", "says"), [({"size": 8}, "32 pixels"), ({"shortcut": 2}, "between 0 and 1")])
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"size": 8}, "32 pixels"),
+        ({"shortcut": 2}, "between 0 and 1"),
+        ({"radius": (0.3, 0.1)}, "a range"),
+        ({"contrast": -1}, "0 or more"),
+        ({"across": 1}, "test_share between"),
+        ({"cue": "watermark"}, "hospital, corner or border"),
+    ],
+)
 def test_senseless_numbers_are_refused(tmp_path, wrong, says):
     with pytest.raises(DataError, match=says):
         draw_phantoms(tmp_path / "films", **wrong)

@@ -9,7 +9,7 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from PIL import Image
@@ -22,7 +22,7 @@ from .film import NORMAL, OPACITY, RADIUS, Person, draw_film, draw_person
 Cue = Literal["hospital", "corner", "border"]
 Pairs = tuple[tuple[str, str], ...]
 
-DARK, LIGHT = 0.10, 0.24  # the two greys of a border that may follow the class
+DARK, BETWEEN, LIGHT = 0.10, 0.17, 0.24  # the two greys of a border that may follow the class, and what parts them
 OTHER = {"": "", "train": "test", "test": "train", NORMAL: OPACITY, OPACITY: NORMAL}
 
 
@@ -146,6 +146,8 @@ def draw_phantoms(
     """
     _check(folder, counts=(persons, images, sources), size=size, shares=(prevalence, shortcut, label_noise, test_share))
     _check_opacity(radius, contrast)
+    if cue not in get_args(Cue):
+        raise DataError(f"the cue is hospital, corner or border, not {cue!r}")
     if across and (images < 2 or not 0 < test_share < 1):
         raise DataError(
             "persons lie across two shipped parts only where there are two images each and a test_share between 0 and 1"
@@ -159,15 +161,7 @@ def draw_phantoms(
         for k in range(images)
     ]
     pairs = _plant(room, everyone, cases, ("leak",) * leak + ("copy",) * copies + ("near",) * near, seed)
-    truth = Truth(
-        Manifest(folder, tuple(cases), licence="synthetic: no rights"),
-        leaks=tuple(pairs["leak"]),
-        copies=tuple(pairs["copy"]),
-        near=tuple(pairs["near"]),
-        across=tuple(f"p{i:03d}" for i in sorted(everyone.across)),
-        mislabelled=tuple(case.id for case in cases if case.id.split("/")[-2] != case.label),
-        marked=tuple(case.id for case in cases if _is_marked(people[int(case.group[1:])])),
-    )
+    truth = _truth(room, everyone, cases, pairs)
     write_text(folder.with_name(f"{folder.name}-truth.csv"), _beside(truth.manifest).to_csv())
     return truth
 
@@ -254,8 +248,17 @@ def _plant(
     return pairs
 
 
-def _is_marked(person: Person) -> bool:
-    return person.token or (person.frame is not None and person.frame > (DARK + LIGHT) / 2)
+def _truth(room: _Room, everyone: _Persons, cases: list[Case], pairs: dict[str, list[tuple[str, str]]]) -> Truth:
+    marked = {f"p{i:03d}" for i, person in enumerate(everyone.people) if person.token or (person.frame or 0) > BETWEEN}
+    return Truth(
+        Manifest(room.folder, tuple(cases), licence="synthetic: no rights"),
+        leaks=tuple(pairs["leak"]),
+        copies=tuple(pairs["copy"]),
+        near=tuple(pairs["near"]),
+        across=tuple(f"p{i:03d}" for i in sorted(everyone.across)),
+        mislabelled=tuple(case.id for case in cases if case.id.split("/")[-2] != case.label),
+        marked=tuple(case.id for case in cases if case.group in marked),
+    )
 
 
 def _encoded(image: Image.Image, kind: str) -> bytes:
