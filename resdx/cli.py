@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
 
 from . import __version__
-from .errors import ResdxError
+from .errors import ResdxError, count
 
 STAGES = {
     "audit": "Look for what would make the result wrong; status 1 while a finding of grade stop is open.",
@@ -72,6 +73,22 @@ def _asking(command: Callable[..., None]) -> Callable[..., None]:
     return click.argument("data")(command)
 
 
+def _on_run(command: Callable[..., None]) -> Callable[..., None]:
+    """The argument and options of the commands that go on with a run."""
+    options = (
+        click.option("--accept", multiple=True, metavar="CODE", help="An audit finding that shall not stop the run."),
+        click.option("--json", "as_json", is_flag=True, help="Print what was found as JSON."),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return _opening(command)
+
+
+def _opening(command: Callable[..., None]) -> Callable[..., None]:
+    own = click.option("--recipe", default="", metavar="FILE.py", help="Your recipe file, where RUN uses steps that it defines.")
+    return click.argument("run")(own(command))
+
+
 def _options(size: int | None, changes: list[tuple[str, str]], **asked: Any) -> dict[str, Any]:
     return {**asked, "changes": [*changes, *([("size", str(size))] if size else [])]}
 
@@ -79,7 +96,7 @@ def _options(size: int | None, changes: list[tuple[str, str]], **asked: Any) -> 
 def _tell_failures(run: Any) -> None:
     """One sentence and status 1 where the work went on without some files."""
     if failures := run.failures:
-        click.echo(f"resdx: {len(failures)} files could not be used and were left out; see {run.path / 'failures.csv'}", err=True)
+        click.echo(f"resdx: {count(len(failures), 'file')} left out as unusable; see {run.path / 'failures.csv'}", err=True)
         sys.exit(1)
 
 
@@ -98,9 +115,13 @@ def run_command(as_json: bool, folds: int | None, **asked: Any) -> None:
 
     if folds:
         from .cross import cross_validate, table
+        from .runs import Run
+        from .stages import default_folder
 
+        asked["out"] = asked["out"] or default_folder(asked["data"], asked["recipe"])
         found = cross_validate(folds=folds, **_options(**asked), quiet=as_json)
         click.echo(json.dumps(found) if as_json else table(found))
+        _tell_failures(Run.open(Path(asked["out"]) / "fold-0"))  # every fold has the same files
         return
 
     run = _started(as_json=as_json, **asked)
@@ -123,14 +144,12 @@ def scan_command(as_json: bool, **asked: Any) -> None:
 
 
 def _stage_command(name: str, text: str) -> None:
-    @click.argument("run")
-    @click.option("--accept", multiple=True, metavar="CODE", help="An audit finding that shall not stop the run.")
-    @click.option("--json", "as_json", is_flag=True, help="Print what the stage wrote as JSON.")
-    def command(run: str, accept: tuple[str, ...], as_json: bool) -> None:
+    @_on_run
+    def command(run: str, recipe: str, accept: tuple[str, ...], as_json: bool) -> None:
         from .runs import Run
         from .stages import accepting, repeat, result_of
 
-        opened = accepting(Run.open(run, quiet=as_json), accept)
+        opened = accepting(Run.open(run, recipe=recipe, quiet=as_json), accept)
         try:
             repeat(opened, name)
         finally:
@@ -147,15 +166,13 @@ for _name, _text in STAGES.items():
 
 
 @cli.command("resume")
-@click.argument("run")
-@click.option("--accept", multiple=True, metavar="CODE", help="An audit finding that shall not stop the run.")
-@click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
-def resume_command(run: str, accept: tuple[str, ...], as_json: bool) -> None:
+@_on_run
+def resume_command(run: str, recipe: str, accept: tuple[str, ...], as_json: bool) -> None:
     """Go on with RUN where it stopped or was killed."""
     from .runs import Run
     from .stages import accepting, resume
 
-    opened = accepting(Run.open(run, quiet=as_json), accept)
+    opened = accepting(Run.open(run, recipe=recipe, quiet=as_json), accept)
     resume(opened)
     if as_json:
         click.echo(json.dumps(opened.metrics))
@@ -163,16 +180,16 @@ def resume_command(run: str, accept: tuple[str, ...], as_json: bool) -> None:
 
 
 @cli.command("predict")
-@click.argument("run")
+@_opening
 @click.argument("files", nargs=-1, required=True)
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def predict_command(run: str, files: tuple[str, ...], as_csv: bool, as_json: bool) -> None:
+def predict_command(run: str, recipe: str, files: tuple[str, ...], as_csv: bool, as_json: bool) -> None:
     """Answer for FILES (images, or folders of images) with the finished RUN; status 1 when a file could not be read."""
     from .predict import predict_files, to_csv, to_json, to_table
     from .runs import Run
 
-    answers, failures = predict_files(Run.open(run, quiet=as_csv or as_json), files)
+    answers, failures = predict_files(Run.open(run, recipe=recipe, quiet=as_csv or as_json), files)
     click.echo((to_csv if as_csv else to_json if as_json else to_table)(answers), nl=False)
     for _, reason in failures:
         click.echo(f"resdx: {reason}", err=True)

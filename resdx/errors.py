@@ -11,6 +11,11 @@ ResdxError
 from __future__ import annotations
 
 
+def count(number: int, noun: str, plural: str = "") -> str:
+    """ "1 person", "2 persons", "1,200 images", "2 classes": a number and its noun, for a sentence."""
+    return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
+
+
 class ResdxError(Exception):
     """The root: catching it catches everything resdx raises on purpose."""
 

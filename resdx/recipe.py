@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from .errors import RecipeError
 from .models.specs import Net, Pretrained, ResNet
-from .records import record, set_field, to_record
+from .records import not_finite, record, set_field, to_record
 from .sources import Source
 from .steps import image, random, read
 from .tasks import Classify, MultiLabel, Task
@@ -49,10 +50,15 @@ class Training:
             raise RecipeError(
                 f"Training needs epochs of at least 1 and head_epochs from 0 to epochs, not {self.epochs} and {self.head_epochs}"
             )
-        if self.batch < 2 or self.lr <= 0:
+        if not self.batch >= 2 or not 0 < self.lr < math.inf:
             raise RecipeError(f"Training needs a batch of at least 2 and lr above 0, not {self.batch} and {self.lr}")
         if not 0 <= self.ema < 1 or not 0 <= self.label_smoothing < 1 or not 0 <= self.warmup < 1:
             raise RecipeError("Training ema, label_smoothing and warmup are shares from 0 to below 1")
+        if not 0 < self.lr_decay <= 1:
+            raise RecipeError(f"Training lr_decay is a share above 0 and up to 1, not {self.lr_decay}")
+        for name in ("weight_decay", "mixup", "patience", "start_size"):
+            if not 0 <= (value := getattr(self, name)) < math.inf:
+                raise RecipeError(f"Training {name} must be 0 or more, not {value}")
 
     @property
     def rebalances(self) -> bool:
@@ -72,6 +78,12 @@ class FeatureClassifier:
     penalties: tuple[float, ...] = (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1)
     views: int = 1
     class_weights: Literal["none", "balanced"] = "none"
+
+    def __post_init__(self) -> None:
+        if not self.penalties or not all(0 < penalty < math.inf for penalty in self.penalties):
+            raise RecipeError(f"FeatureClassifier penalties must be numbers above 0, not {self.penalties}")
+        if self.views < 1:
+            raise RecipeError(f"FeatureClassifier needs at least 1 view of a case, not {self.views}")
 
     @property
     def rebalances(self) -> bool:
@@ -99,6 +111,12 @@ class RandomImages:
 
     test: float = 0.2
     seed: int = 42
+
+    def __post_init__(self) -> None:
+        if not 0 < self.test < 1 or self.seed < 0:
+            raise RecipeError(
+                f"RandomImages needs a share for test between 0 and 1 and a seed of 0 or more, not {self.test} and {self.seed}"
+            )
 
 
 @record
@@ -156,6 +174,8 @@ class Recipe:
             raise RecipeError(f"{self.name}: views must be 1, 2 (mirrored) or 8 (dihedral), not {self.views}")
         if isinstance(self.task, Classify) and self.task.positive and self.classes and self.task.positive not in self.classes:
             raise RecipeError(f"{self.name}: the positive class {self.task.positive!r} is not among {', '.join(self.classes)}")
+        if odd := not_finite(to_record(self)):
+            raise RecipeError(f"{self.name}: {odd} is no finite number; give one")
         if len(self.classes) == 1 and not isinstance(self.task, MultiLabel):
             raise RecipeError(f"{self.name}: one class only ({self.classes[0]}); a classifier needs at least two")
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import json
+import math
 import os
 import types
 import typing
@@ -55,6 +56,14 @@ def to_record(value: Any) -> Any:
     raise RecipeError(f"a {type(value).__name__} cannot be stored in a run: {value!r}")
 
 
+def not_finite(data: Any, at: str = "") -> str:
+    """The dotted place of the first number in a record that is NaN or infinite; empty where all are finite."""
+    if isinstance(data, float):
+        return "" if math.isfinite(data) else at
+    parts = data.items() if isinstance(data, Mapping) else enumerate(data) if isinstance(data, list) else ()
+    return next(filter(None, (not_finite(item, f"{at}.{key}" if at else str(key)) for key, item in parts)), "")
+
+
 def from_record(data: Any) -> Any:
     """Rebuild what `to_record` wrote; lists come back as tuples. Raises RunError for an unknown class, field or version."""
     if isinstance(data, Mapping):
@@ -64,7 +73,8 @@ def from_record(data: Any) -> Any:
         cls = _KNOWN.get(name)
         if cls is None:
             raise RunError(
-                f"the run uses {name!r}, which this version of resdx does not know; open it with the version that wrote it, or from Python after `get_recipe` of your file that defines it"
+                f"the run uses {name!r}, which this version of resdx does not know; if your own recipe file defines it, name the file: "
+                "--recipe FILE.py, or Run.open(path, recipe=FILE) from Python; else open the run with the version that wrote it"
             )
         version = getattr(cls, "version", None)
         if data.get("version") != version:

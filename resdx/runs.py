@@ -14,6 +14,8 @@ import dataclasses
 import datetime as dt
 import io
 import json
+import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -25,10 +27,15 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+if sys.platform == "win32":
+    import msvcrt
+else:
+    import fcntl
+
 from .cases import Case, Manifest
 from .errors import DataError, RecipeError, RunError
 from .recipe import Recipe
-from .recipes import know_steps_of
+from .recipes import get_recipe, know_steps_of
 from .records import append_text, from_record, read_json, read_log, to_record, write_bytes, write_json, write_text
 
 FORMAT = 1  # of the run directory; raised when an older resdx could not read it
@@ -37,9 +44,11 @@ Protocol = Literal["honest", "published", "assumed"]
 
 @dataclass(frozen=True)
 class Settings:
-    """What was asked, beside the recipe: stored in run.json and never changed by a stage, except `choices`.
+    """What was asked, beside the recipe: stored in run.json and not changed by a stage, except for what it settles.
 
-    `choices` are measured once (number format, threads) and kept, so that a resumed run computes the same.
+    The scan settles `data`, the folder that paths are below, and keeps what was asked for in `asked`; where the recipe names no
+    classes, `found` are those of the data. `choices` are measured once (number format, threads) and kept, so that a
+    resumed run computes the same.
     """
 
     data: str
@@ -51,6 +60,8 @@ class Settings:
     weights: str = ""
     version: str = ""
     created: str = ""
+    asked: str = ""
+    found: tuple[str, ...] = ()
     choices: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -87,9 +98,18 @@ class Run:
         return run
 
     @classmethod
-    def open(cls, path: str | Path, *, quiet: bool = False) -> Run:
-        """Open a directory that `create` made. Raises RunError when it is none, or of another format or unknown parts."""
+    def open(cls, path: str | Path, *, recipe: str | Path = "", quiet: bool = False) -> Run:
+        """Open a directory that `create` made; `recipe` is your own .py file where it defines steps that the run uses.
+
+        A run never names code to be run: without `recipe` no file of a user is executed.
+
+        Raises:
+            RunError: it is no run, or of another format, or uses parts that are not known.
+            RecipeError: the recipe file cannot be used.
+        """
         path = Path(path)
+        if recipe:
+            get_recipe(str(recipe))
         if not (path / "run.json").is_file():
             raise RunError(f"{path} is no run directory (it has no run.json); make one with `resdx run DATA --out {path}`")
         data = read_json(path / "run.json")
@@ -98,14 +118,15 @@ class Run:
                 f"{path} has run format {data.get('format')}, this resdx reads {FORMAT}; open it with the version that wrote it"
             )
         try:
-            settings = Settings(**{**data["settings"], "accepted": tuple(data["settings"]["accepted"])})
+            asked = data["settings"].items()
+            settings = Settings(**{key: tuple(value) if isinstance(value, list) else value for key, value in asked})
             know_steps_of(data["recipe"]["name"])
-            recipe = from_record(data["recipe"])
+            known = from_record(data["recipe"])
         except (KeyError, TypeError, RecipeError) as error:
             raise RunError(
                 f"{path / 'run.json'} does not fit this version of resdx ({error}); open it with the one that wrote it"
             ) from error
-        return cls(path, recipe, settings, quiet)
+        return cls(path, known, settings, quiet)
 
     def write(self) -> None:
         """Store recipe and settings as they are now."""
@@ -177,10 +198,53 @@ class Run:
         with path.open(newline="", encoding="utf-8") as file:
             return [(case, reason) for case, reason in list(csv.reader(file))[1:]]
 
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Hold the run, so that no other process works on it; the system lets go of it when this one ends, however it ends.
+
+        Raises:
+            RunError: another process works on it.
+        """
+        try:
+            file = (self.path / "lock").open("ab")
+        except OSError as error:
+            raise RunError(f"{self.path} cannot be written ({error.strerror or error}); give yourself the right to") from error
+        with file:
+            try:
+                _lock(file.fileno())
+            except (BlockingIOError, PermissionError) as error:
+                raise RunError(f"{self.path} is being worked on by another process; wait until it ends, or stop it") from error
+            except OSError:
+                pass  # a file system without locks
+            yield
+
     def log(self, event: str, **values: Any) -> None:
-        """Append one line to log.jsonl."""
-        now = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
-        append_text(self.path / "log.jsonl", json.dumps({"time": now, "event": event, **values}) + "\n")
+        """Append one line to log.jsonl; `core` are the seconds of processor that the process has taken so far."""
+        now = dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds")
+        line = {"time": now, "event": event, **values, "core": round(time.process_time(), 3)}
+        append_text(self.path / "log.jsonl", json.dumps(line) + "\n")
+
+    def spent(self, stage: str) -> tuple[float, float]:
+        """Seconds, and seconds of processor, of the sessions in which `stage` was stopped since it began afresh.
+
+        A session that was killed counts from its line `begin` to its last line.
+        """
+        sessions: list[list[dict[str, Any]]] = []
+        inside = False
+        for entry in read_log(self.path / "log.jsonl"):
+            if entry["event"] == "afresh" or (entry["event"] == "stage" and entry["stage"] == stage):
+                sessions = [] if stage in (entry.get("stage"), *entry.get("stages", ())) else sessions
+                inside = False
+            elif entry["event"] == "begin":
+                inside = entry["stage"] == stage
+                sessions += [[]] if inside else []
+            if inside:
+                sessions[-1].append(entry)
+        whole = [
+            (dt.datetime.fromisoformat(lines[-1]["time"]) - dt.datetime.fromisoformat(lines[0]["time"])).total_seconds()
+            for lines in sessions
+        ]
+        return sum(whole), sum(lines[-1]["core"] - lines[0]["core"] for lines in sessions)
 
     def events(self, event: str) -> list[dict[str, Any]]:
         """Lines of log.jsonl about `event`, oldest first; those of before training began afresh are passed over."""
@@ -205,6 +269,14 @@ class Run:
 
     def _console(self) -> Console:
         return Console(stderr=True, quiet=self.quiet)
+
+
+def _lock(descriptor: int) -> None:
+    """Lock an open file for this process alone. Raises OSError at once when another one has it."""
+    if sys.platform == "win32":
+        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+    else:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def resolve_data(data: str | Path) -> Path:

@@ -49,9 +49,12 @@ RUNS = Path("runs")  # where a run without --out goes
 
 def scan(run: Run) -> None:
     """List the cases of the data and settle the recipe's classes; writes manifest.csv and scan.json."""
-    data = Path(run.settings.data)
-    manifest = (run.recipe.source or detect(data)).scan(data)
-    run = run.changed(recipe=run.recipe.with_classes(manifest.classes), data=str(manifest.root))
+    asked = run.settings.asked or run.settings.data
+    manifest = (run.recipe.source or detect(Path(asked))).scan(Path(asked))
+    # Classes of an earlier scan say nothing about what lies there now; those of the recipe hold.
+    recipe = replace(run.recipe, classes=()) if run.settings.found else run.recipe
+    found = () if recipe.classes else manifest.classes
+    run = run.changed(recipe=recipe.with_classes(manifest.classes), data=str(manifest.root), asked=asked, found=found)
     write_json(
         run.path / "scan.json", {"findings": [finding.to_json() for finding in manifest.findings], "licence": manifest.licence}
     )
@@ -233,11 +236,10 @@ def repeat(run: Run, name: str) -> None:
             f"{run.path}: {name} needs {missing[0]} first; run `resdx {missing[0]} {run.path}` or `resdx resume {run.path}`"
         )
     finished = is_done(run, STAGES[at]) and bool(STAGES[at].makes)
-    if STAGES[at].makes:
-        _remove(run, STAGES[at + (not finished) :])
-    if finished and at <= NAMES.index("train"):
-        run.log("afresh", forget=["epoch", "penalty"])
-    _timed(run, STAGES[at])
+    with run.alone():
+        if STAGES[at].makes:
+            _remove(run, STAGES[at + (not finished) :])
+        _timed(run, STAGES[at])
 
 
 def _remove(run: Run, stages: Sequence[Stage]) -> None:
@@ -245,6 +247,9 @@ def _remove(run: Run, stages: Sequence[Stage]) -> None:
     for stage in reversed(stages):
         for file in reversed(stage.makes):
             (run.path / file).unlink(missing_ok=True)
+    names = [stage.name for stage in stages]
+    if (run.path / "log.jsonl").exists():
+        run.log("afresh", stages=names, forget=["epoch", "penalty"] if "train" in names else [])
 
 
 def adopt(run: Run, other: Run) -> None:
@@ -262,11 +267,13 @@ def adopt(run: Run, other: Run) -> None:
 
 def resume(run: Run) -> None:
     """Run every stage from the first that is not finished; nothing where all are."""
-    todo = [not is_done(run, stage) for stage in STAGES]
-    first = todo.index(True) if any(todo) else len(STAGES)
-    _remove(run, STAGES[first + 1 :])  # what was made from an older result of that stage
-    for stage in STAGES[first:]:
-        _timed(Run.open(run.path, quiet=run.quiet), stage)  # a stage may settle recipe or settings
+    if all(is_done(run, stage) for stage in STAGES):
+        return
+    with run.alone():
+        first = [is_done(run, stage) for stage in STAGES].index(False)
+        _remove(run, STAGES[first + 1 :])  # what was made from an older result of that stage
+        for stage in STAGES[first:]:
+            _timed(Run.open(run.path, quiet=run.quiet), stage)  # a stage may settle recipe or settings
 
 
 def accepting(run: Run, codes: Sequence[str]) -> Run:
@@ -377,9 +384,9 @@ def run(
     return Study(Run.open(started.path, quiet=quiet))
 
 
-def open_study(path: str | Path, *, quiet: bool = False) -> Study:
-    """A run directory that was finished before."""
-    return Study(Run.open(path, quiet=quiet))
+def open_study(path: str | Path, *, recipe: str | Path = "", quiet: bool = False) -> Study:
+    """A run directory that was finished before; `recipe` as for `Run.open`."""
+    return Study(Run.open(path, recipe=recipe, quiet=quiet))
 
 
 def headline(result: dict[str, Any]) -> list[str]:
@@ -400,10 +407,21 @@ def _shown(figure: dict[str, Any]) -> str:
 
 
 def _timed(run: Run, stage: Stage) -> None:
-    started, busy = time.perf_counter(), time.process_time()
-    stage.work(run)
-    seconds, core_seconds = time.perf_counter() - started, time.process_time() - busy
-    run.log("stage", stage=stage.name, seconds=round(seconds, 1), core_seconds=round(core_seconds, 1), peak_gb=_peak_gb())
+    """Run a stage and log what it took, with the sessions in which it was stopped before."""
+    seconds, core = run.spent(stage.name)
+    seconds, core = seconds - time.perf_counter(), core - time.process_time()
+    run.log("begin", stage=stage.name)
+    stop = None
+    try:
+        stage.work(run)
+    except AuditStop as error:
+        if not is_done(run, stage):
+            raise
+        stop = error  # the audit is finished, although a person has to decide before the run goes on
+    seconds, core = seconds + time.perf_counter(), core + time.process_time()
+    run.log("stage", stage=stage.name, seconds=round(seconds, 1), core_seconds=round(core, 1), peak_gb=_peak_gb())
+    if stop:
+        raise stop
 
 
 def _peak_gb() -> float | None:

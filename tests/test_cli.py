@@ -77,6 +77,31 @@ def broken_files(folder):
     return list(content)
 
 
+TINY_RECIPE = r"""
+from resdx.models import Net, ResNet
+from resdx.recipe import Recipe, Training
+from resdx.sources import FolderPerClass
+from resdx.steps.image import Resize
+RECIPE = Recipe(
+    name="tiny", title="Tiny films", source=FolderPerClass(group=r"^(p\d+)"), prepare=(Resize(32),), model=Net(ResNet(18)),
+    learn=Training(epochs=1, head_epochs=1, batch=16, ema=0.9),
+)
+"""
+DIM = """
+from dataclasses import dataclass
+from pathlib import Path
+from resdx.records import record
+Path(__file__).with_name("opened").touch()
+@record
+@dataclass(frozen=True)
+class Dim:
+    takes = gives = "image"
+    by: float = 0.5
+    def __call__(self, image):
+        return image * self.by
+"""
+
+
 # --- data that cannot be used
 
 
@@ -147,13 +172,13 @@ def test_batch_goes_on_without_files_that_cannot_be_read(tmp_path):
     assert resdx("scan", data, "--out", tmp_path / "store" / "other", "--json").exit_code == 0
     run = Run.open(tmp_path / "store" / "other")
     said = resdx("audit", run.path, "--json")
-    assert sentence(said) == f"6 files could not be used and were left out; see {run.path / 'failures.csv'}"
+    assert sentence(said) == f"6 files left out as unusable; see {run.path / 'failures.csv'}"
     assert [f["code"] for f in json.loads(said.stdout)["findings"]].count("unreadable") == 1
     reasons = dict(run.failures)
     assert sorted(reasons) == sorted(f"ill/{name}" for name in names)
     assert all(str(data / case) in reason and len(reason.splitlines()) == 1 for case, reason in reasons.items())
     assert resdx("split", run.path, "--json").exit_code == 0
-    assert "6 files could not be used" in sentence(resdx("prepare", run.path, "--json"))
+    assert "6 files left out" in sentence(resdx("prepare", run.path, "--json"))
     parts = {case.id for part in ("train", "tune", "calib", "test") for case in run.cases(part)}
     assert len(parts) == 40 and not parts & set(reasons)
 
@@ -194,6 +219,17 @@ def test_file_without_an_answer_is_named_while_the_others_are_answered(study, fi
 
 def test_folder_without_images_has_no_answer(study, tmp_path):
     assert "holds no images" in refusal("predict", study.run.path, tmp_path, "--json")
+
+
+def test_cross_validation_that_left_files_out_has_status_1(films, study, tmp_path):
+    data = tmp_path / "data"
+    shutil.copytree(films, data)
+    (data / "normal" / "p000-broken.png").write_bytes(b"no picture")
+    recipe = tmp_path / "tiny.py"
+    recipe.write_text(TINY_RECIPE)
+    said = resdx("run", data, "--recipe", recipe, "--folds", 2, "--out", tmp_path / "all", "--json")
+    assert sentence(said) == f"1 file left out as unusable; see {tmp_path / 'all' / 'fold-0' / 'failures.csv'}"
+    assert json.loads(said.stdout)["folds"] == 2
 
 
 # --- places that cannot be written
@@ -318,6 +354,26 @@ def test_published_weights_with_another_hash_are_refused(twin, tmp_path, monkeyp
     run.changed(recipe=run.recipe.set("model.trunk.weights", "imagenet"))
     assert "is not the published resnet18-f37072fd.pth: its sha256 is" in refusal("train", run.path)
     assert not (cache_folder() / "sha256.json").exists()
+
+
+def test_run_with_a_step_of_ones_own_is_opened_by_naming_the_file(films, tmp_path):
+    recipe = tmp_path / "dim.py"
+    recipe.write_text(DIM + TINY_RECIPE.replace("prepare=(", "prepare=(Dim(), "))
+    run = tmp_path / "store" / "run"
+    said = subprocess.run([sys.executable, "-m", "resdx", "scan", films, "--recipe", recipe, "--out", run], check=False)
+    assert said.returncode == 0
+    (tmp_path / "opened").unlink()
+    for command, named in (("audit", ()), ("resume", ("--recipe", recipe))):
+        args = [sys.executable, "-m", "resdx", command, run, "--json", *named]
+        said = subprocess.run(args, capture_output=True, text=True, check=False)
+        if named:
+            assert said.returncode == 0, said.stderr
+        else:
+            (line,) = said.stderr.splitlines()
+            assert line.startswith("resdx: the run uses 'Dim', which this version of resdx does not know")
+            assert "name the file: --recipe FILE.py, or Run.open(path, recipe=FILE) from Python" in line
+            assert said.returncode == 1 and not (tmp_path / "opened").exists()
+    assert (tmp_path / "opened").exists()
 
 
 # --- what is printed

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -13,10 +14,11 @@ from write_files import labels, pictures
 
 from resdx.cases import count_persons
 from resdx.errors import RecipeError
-from resdx.recipe import FeatureClassifier, Published, Recipe, Training
+from resdx.recipe import FeatureClassifier, Published, RandomImages, Recipe, Training
 from resdx.recipes import get_recipe, recipe_names, recipe_titles
 from resdx.records import from_record, to_record
 from resdx.steps.image import Grey, Resize
+from resdx.steps.random import Affine, Flip
 from resdx.steps.read import ReadImage
 from resdx.tasks import Classify
 
@@ -101,6 +103,22 @@ def test_user_recipe_is_found_by_path(tmp_path):
         get_recipe(f"{tmp_path}/gone.py")
 
 
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("x = 1\nRECIPE = Recipe(\n", r"own\.py, line 2: SyntaxError: '\(' was never closed; correct the recipe file"),
+        ("x = 1\n\nimport nowhere_at_all\n", r"own\.py, line 3: ModuleNotFoundError: No module named 'nowhere_at_all'; correct"),
+        ("from resdx.recipe import Training\nTraining(\n  epochs='x')\n", r"own\.py, line 2: TypeError: '<' not supported"),
+        ("from resdx.recipe import Training\nTraining(epochs=0)\n", r"own\.py, line 2: Training needs epochs of at least 1"),
+    ],
+)
+def test_recipe_file_with_an_error_is_one_sentence_with_file_and_line(tmp_path, text, what):
+    (tmp_path / "own.py").write_text(text)
+    with pytest.raises(RecipeError, match=what) as caught:
+        get_recipe(f"{tmp_path}/own.py")
+    assert "\n" not in str(caught.value)
+
+
 def test_wrong_name_suggests_the_right_one():
     with pytest.raises(RecipeError, match="no recipe 'malria'; did you mean malaria"):
         get_recipe("malria")
@@ -138,11 +156,41 @@ def test_recipe_checks_itself(fields, what):
         ({"batch": 1}, "batch of at least 2"),
         ({"lr": 0.0}, "lr above 0"),
         ({"ema": 1.0}, "shares from 0 to below 1"),
+        ({"ema": math.nan}, "shares from 0 to below 1"),
+        ({"lr": math.nan}, "lr above 0, not 32 and nan"),
+        ({"lr": math.inf}, "lr above 0, not 32 and inf"),
+        ({"lr_decay": math.nan}, "lr_decay is a share above 0 and up to 1, not nan"),
+        ({"weight_decay": -0.1}, "weight_decay must be 0 or more, not -0.1"),
+        ({"weight_decay": math.nan}, "weight_decay must be 0 or more, not nan"),
+        ({"mixup": math.inf}, "mixup must be 0 or more, not inf"),
+        ({"patience": -1}, "patience must be 0 or more, not -1"),
+        ({"start_size": -16}, "start_size must be 0 or more, not -16"),
     ],
 )
 def test_training_checks_itself(fields, what):
     with pytest.raises(RecipeError, match=what):
         Training(**fields)
+
+
+@pytest.mark.parametrize("fields", [{"penalties": ()}, {"penalties": (0.1, math.nan)}, {"penalties": (-1.0,)}, {"views": 0}])
+def test_feature_classifier_checks_itself(fields):
+    with pytest.raises(RecipeError, match="FeatureClassifier"):
+        FeatureClassifier(**fields)
+
+
+@pytest.mark.parametrize("test", [0.0, 1.0, math.nan])
+def test_random_share_for_test_checks_itself(test):
+    with pytest.raises(RecipeError, match="a share for test between 0 and 1"):
+        RandomImages(test)
+
+
+def test_number_that_is_not_finite_is_refused_wherever_it_stands():
+    with pytest.raises(RecipeError, match=r"own: augment\.1\.degrees is no finite number; give one"):
+        Recipe(name="own", title="", augment=(Flip(), Affine(degrees=math.nan)))
+    with pytest.raises(RecipeError, match=r"own: published\.0\.value is no finite number"):
+        Recipe(name="own", title="", published=(Published("accuracy", math.inf),))
+    with pytest.raises(RecipeError, match="Linear dropout must be at least 0 and below 1, not nan"):
+        get_recipe("malaria").set("model.head.dropout", "nan")
 
 
 def test_classes_as_found_fill_only_an_empty_list():

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -175,3 +177,45 @@ def test_events_of_a_training_that_began_afresh_are_passed_over(tmp_path):
     run.log("epoch", epoch=2)
     assert [event["epoch"] for event in run.events("epoch")] == [2]
     assert len(run.events("stage")) == 1
+
+
+HOLD = """
+import sys, time
+from resdx.runs import Run
+with Run.open(sys.argv[1], quiet=True).alone():
+    print("held", flush=True)
+    time.sleep(600)
+"""
+
+
+def test_run_is_held_by_one_process_until_it_ends_even_if_killed(tmp_path):
+    run = make(tmp_path)
+    process = subprocess.Popen([sys.executable, "-c", HOLD, run.path], stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "held\n"
+    with pytest.raises(RunError, match=r"one is being worked on by another process; wait until it ends, or stop it"), run.alone():
+        pass
+    process.kill()
+    process.wait()
+    with run.alone():
+        pass
+
+
+def test_sessions_of_a_stage_are_added_until_it_begins_afresh(tmp_path):
+    run = make(tmp_path)
+    lines = (
+        (0, 1.0, "begin", {"stage": "train"}),
+        (10, 9.0, "epoch", {}),  # killed after that
+        (100, 0.5, "afresh", {"stages": ["report"], "forget": []}),
+        (101, 0.5, "begin", {"stage": "train"}),
+        (121, 20.5, "epoch", {}),
+        (200, 0.0, "begin", {"stage": "audit"}),
+        (300, 99.0, "stage", {"stage": "audit"}),
+    )
+    with (run.path / "log.jsonl").open("w") as file:
+        for second, core, event, more in lines:
+            time = f"2026-01-01T00:{second // 60:02}:{second % 60:02}+00:00"
+            file.write(json.dumps({"time": time, "event": event, **more, "core": core}) + "\n")
+    assert run.spent("train") == (30, 28)
+    assert run.spent("audit") == (0, 0)  # finished: what comes after begins afresh
+    run.log("afresh", stages=["train"], forget=["epoch"])
+    assert run.spent("train") == (0, 0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import time
 from dataclasses import replace
 
 import pytest
@@ -125,3 +127,78 @@ def test_result_of_a_stage_is_its_json_or_the_files_it_made(study):
 def test_existing_run_is_not_started_again(study, films):
     with pytest.raises(RunError, match=r"holds a run already; go on with `resdx resume .*` or choose another --out"):
         start(films, out=study.run.path)
+
+
+def test_run_that_is_being_worked_on_is_left_alone(twin):
+    run = twin("train")
+    before = sorted(path.name for path in run.path.iterdir())
+    with run.alone():
+        for work in (resume, lambda run: repeat(run, "calibrate")):
+            with pytest.raises(RunError, match="is being worked on by another process"):
+                work(run)
+    assert sorted(path.name for path in run.path.iterdir() if path.name != "lock") == before
+    repeat(run, "calibrate")
+
+
+def test_seconds_of_a_stage_that_stopped_are_those_of_all_its_sessions(twin):
+    run = twin("train")
+    run.log("begin", stage="calibrate")
+    time.sleep(0.3)
+    run.log("note")  # the last line before it was killed
+    repeat(run, "calibrate")
+    assert run.events("stage")[-1]["seconds"] >= 0.3
+    repeat(run, "calibrate")  # afresh
+    assert run.spent("calibrate") == (0, 0)
+
+
+def test_audit_that_stops_is_timed_all_the_same(films, study, tmp_path):
+    table = tmp_path / "two.csv"
+    shown = sorted(films.glob("*/*.png"))[::30]
+    table.write_text("path,labels,group\n" + "".join(f"{path},{path.parent.name},{path.name[:4]}\n" for path in shown))
+    run = start(table, recipe=replace(study.run.recipe, source=None), out=tmp_path / "run", quiet=True)
+    with pytest.raises(AuditStop):
+        resume(run)
+    assert [event["stage"] for event in run.events("stage")] == ["scan", "audit"]
+
+
+def killed(run, *names):
+    """The run as if it was killed before these files were written."""
+    for name in names:
+        (run.path / name).unlink()
+    return Run.open(run.path, quiet=True)
+
+
+@pytest.mark.parametrize("lost", [("manifest.csv",), ("manifest.csv", "scan.json")])
+def test_scan_of_a_table_that_was_killed_goes_on(films, study, tmp_path, lost):
+    table = films.parent / "cases.csv"
+    table.write_text(
+        "path,labels\n" + "".join(f"films/{path.parent.name}/{path.name},{path.parent.name}\n" for path in films.glob("*/*.png"))
+    )
+    run = start(table, recipe=replace(study.run.recipe, source=None), out=tmp_path / "run", quiet=True)
+    repeat(run, "scan")
+    manifest = Run.open(run.path).manifest
+    run = killed(run, *lost)
+    repeat(run, "scan")
+    assert Run.open(run.path).manifest == manifest and manifest.root == films.parent
+
+
+def test_class_folder_that_is_new_is_found_when_scanning_afresh(films, study, tmp_path):
+    data = tmp_path / "data"
+    shutil.copytree(films, data)
+    run = start(data, recipe=study.run.recipe.set("classes", ""), out=tmp_path / "run", quiet=True)
+    repeat(run, "scan")
+    (data / "unclear").mkdir()
+    for path in sorted((data / "normal").iterdir())[:4]:
+        path.rename(data / "unclear" / path.name)
+    repeat(Run.open(run.path, quiet=True), "scan")
+    assert Run.open(run.path).recipe.classes == ("normal", "opacity", "unclear")
+
+
+def test_class_folder_that_the_recipe_does_not_name_stays_an_error(films, study, tmp_path):
+    data = tmp_path / "data"
+    shutil.copytree(films, data)
+    run = start(data, recipe=replace(study.run.recipe, classes=("normal", "opacity")), out=tmp_path / "run", quiet=True)
+    repeat(run, "scan")
+    (data / "opacity").rename(data / "shadow")
+    with pytest.raises(RecipeError, match="the data has the label 'shadow', the recipe knows normal, opacity"):
+        repeat(Run.open(run.path, quiet=True), "scan")

@@ -7,6 +7,7 @@ import importlib
 import importlib.util
 import pkgutil
 import sys
+import traceback
 from pathlib import Path
 
 import cloudpickle
@@ -24,7 +25,7 @@ def get_recipe(name: str) -> Recipe:
     """The recipe `name`, a variant as `name:variant`, or a user's own file as a path that ends in `.py`.
 
     Raises:
-        RecipeError: no such recipe or variant (the nearest name is suggested), or the file holds no RECIPE.
+        RecipeError: no such recipe or variant (the nearest name is suggested), or a file that raises an error or holds no RECIPE.
     """
     base, _, variant = name.partition(":")
     if base.endswith(".py"):
@@ -72,6 +73,20 @@ def _from_file(path: Path) -> object:
         raise RecipeError(f"{path} cannot be imported as Python")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # dataclasses look their module up by name
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:  # whatever a user's file may raise
+        del sys.modules[name]
+        reason = error.msg if isinstance(error, SyntaxError) else " ".join(str(error).split())
+        kind = "" if isinstance(error, RecipeError) else f"{type(error).__name__}: "
+        raise RecipeError(f"{path}, line {_line(error, path)}: {kind}{reason}; correct the recipe file") from error
     cloudpickle.register_pickle_by_value(module)  # workers cannot import a file they do not know
     return module
+
+
+def _line(error: Exception, path: Path) -> int:
+    """The line of the recipe file that an error comes from."""
+    if isinstance(error, SyntaxError):
+        return error.lineno or 1
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename) == path.resolve()]
+    return (lines and lines[-1]) or 1
