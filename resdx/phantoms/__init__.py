@@ -2,5 +2,6 @@
 
 from .collection import Cue, Truth, draw_phantoms
 from .film import NORMAL, OPACITY
+from .layouts import LAYOUTS, draw_layout
 
-__all__ = ["NORMAL", "OPACITY", "Cue", "Truth", "draw_phantoms"]
+__all__ = ["LAYOUTS", "NORMAL", "OPACITY", "Cue", "Truth", "draw_layout", "draw_phantoms"]
