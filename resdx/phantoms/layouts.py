@@ -13,9 +13,11 @@ import io
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pydicom
+from numpy.typing import NDArray
 from PIL import Image
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 from scipy.io import savemat
@@ -44,7 +46,7 @@ class _Sheet:
     def picture(self, path: str, number: int, ill: bool, k: int = 0, *, tint: str = "") -> str:
         """Write a film as a picture, in colour where a tint is named; gives back the path."""
         pixels, _ = self.film(number, ill, k)
-        whole = np.uint8(pixels[..., None] * np.array(TINTS[tint])) if tint else pixels
+        whole = (pixels[..., None] * np.array(TINTS[tint])).astype(np.uint8) if tint else pixels
         return self.save(path, whole)
 
     def save(self, path: str, pixels: Pixels) -> str:
@@ -96,7 +98,7 @@ def hash_of(*key: int) -> int:
 
 def shenzhen(sheet: _Sheet) -> list[Case]:
     """Shenzhen tuberculosis: one film a person, the class is the last digit, age and sex stand in a text."""
-    cases = []
+    cases: list[Case] = []
     for i, ill in sorted(sheet.turn(2), key=lambda pair: pair[1]):  # normal films come first
         name, age, sex = f"CHNCXR_{len(cases) + 1:04d}_{ill}", 20 + i, ("male", "female")[i // 2 % 2]
         path = sheet.picture(f"ChinaSet_AllFiles/CXR_png/{name}.png", i, bool(ill))
@@ -157,14 +159,16 @@ def breakhis(sheet: _Sheet) -> list[Case]:
 
 def cheng(sheet: _Sheet) -> list[Case]:
     """Cheng's brain tumours: a struct `cjdata` a file (label 1 meningioma, 2 glioma, 3 pituitary), and the paper's five folds."""
-    cases, parts = [], "brainTumorDataPublic_1766"
+    cases: list[Case] = []
+    parts = "brainTumorDataPublic_1766"
     for i, kind in sheet.turn(3):
         for k in range(2):
             pixels, box = sheet.film(i, True, k)
             outline, mask = _outline(box)
+            person = str(100360 + i)
             cjdata = {
                 "label": float(kind + 1),
-                "PID": str(100360 + i),
+                "PID": person,
                 "image": pixels.astype(np.int16) * 8,
                 "tumorBorder": outline,
                 "tumorMask": mask,
@@ -172,19 +176,19 @@ def cheng(sheet: _Sheet) -> list[Case]:
             path = f"{parts}/{len(cases) + 1}.mat"
             (sheet.folder / parts).mkdir(exist_ok=True)
             savemat(sheet.folder / path, {"cjdata": cjdata}, do_compression=True)
-            cases.append(Case(path, path, cjdata["PID"], (str(kind + 1),)))
+            cases.append(Case(path, path, person, (str(kind + 1),)))
     savemat(sheet.folder / "cvind.mat", {"cvind": np.array([[1 + (int(case.group) - 100360) % 5] for case in cases], float)})
     return cases
 
 
-def _outline(box: Box | None) -> tuple[np.ndarray, np.ndarray]:
+def _outline(box: Box | None) -> tuple[NDArray[np.float64], Pixels]:
     """The border of the round opacity in `box` as (1, 2n) x and y in turn, and its mask (64, 64)."""
     assert box  # every film here has an opacity
     angle = np.linspace(0, 2 * np.pi, 24, endpoint=False)
     x, y, r = (box.x1 + box.x2) / 2, (box.y1 + box.y2) / 2, (box.x2 - box.x1) / 2
     rows, columns = np.mgrid[:SIZE, :SIZE] + 0.5
     border = np.column_stack([x + r * np.cos(angle), y + r * np.sin(angle)]).reshape(1, -1)
-    return border, np.uint8(np.hypot(columns - x, rows - y) <= r)
+    return border, (np.hypot(columns - x, rows - y) <= r).astype(np.uint8)
 
 
 CT_FOLDERS = (("Covid-19 Cases", "P"), ("Cap Cases", "cap"), ("Normal Cases", "normal"))
@@ -274,7 +278,8 @@ ENTRY = (
 
 def chestxray14(sheet: _Sheet) -> list[Case]:
     """ChestX-ray14: folders images_001 ..., several labels a film, two lists of the official parts by person, boxes of a few."""
-    cases, parts = [], {"train_val": [], "test": []}  # type: tuple[list[Case], dict[str, list[str]]]
+    cases: list[Case] = []
+    parts: dict[str, list[str]] = {"train_val": [], "test": []}
     rows: list[tuple[object, ...]] = [ENTRY]
     boxes: list[tuple[object, ...]] = [("Image Index", "Finding Label", "Bbox [x", "y", "w", "h]", "", "", "")]
     for i, kind in sheet.turn(len(FINDINGS)):
@@ -300,7 +305,8 @@ def parkinson_speech(sheet: _Sheet) -> list[Case]:
     groups = [(group, name) for group, names in speech_features().items() for name in names]
     first = [group if not k or groups[k - 1][0] != group else "" for k, (group, _) in enumerate(groups)]
     rows: list[Sequence[object]] = [("", "", *first, ""), ("id", "gender", *(name for _, name in groups), "class")]
-    rng, cases = np.random.default_rng((sheet.seed, 470)), []
+    cases: list[Case] = []
+    rng = np.random.default_rng((sheet.seed, 470))
     shift = 0.8 * (rng.permutation(len(groups)) < 60)  # a few features tell the class
     for i, ill in sheet.turn(2):
         voice = rng.normal(size=len(groups))
@@ -317,8 +323,8 @@ def speech_features() -> dict[str, list[str]]:
     """Group -> names of the UCI 470 features; the names of the vocal fold and wavelet features are numbers here."""
     bands = ("", "delta_", "delta_delta_")
     orders = ("0th", "1st", "2nd", "3rd", *(f"{k}th" for k in range(4, 13)))
-    shapes = ("energy", "entropy_shannon", "entropy_log", "TKEO_mean", "TKEO_std", "medianValue", "meanValue", "stdValue")
-    shapes += ("minValue", "maxValue", "skewnessValue", "kurtosisValue")
+    shapes = "energy entropy_shannon entropy_log TKEO_mean TKEO_std medianValue meanValue stdValue minValue maxValue"
+    shapes += " skewnessValue kurtosisValue"
     jitter = "PPE DFA RPDE numPulses numPeriodsPulses meanPeriodPulses stdDevPeriodPulses locPctJitter locAbsJitter rapJitter"
     jitter += " ppq5Jitter ddpJitter locShimmer locDbShimmer apq3Shimmer apq5Shimmer apq11Shimmer ddaShimmer"
     jitter += " meanAutoCorrHarmonicity meanNoiseToHarmHarmonicity meanHarmToNoiseHarmonicity"
@@ -335,7 +341,7 @@ def speech_features() -> dict[str, list[str]]:
         "Vocal Fold": [f"vocal_fold_{k}" for k in range(1, 23)],
         "MFCC": cepstrum,
         "Wavelet Features": [f"wavelet_{k}" for k in range(1, 183)],
-        "TQWT Features": [f"tqwt_{shape}_dec_{k}" for shape in shapes for k in range(1, 37)],
+        "TQWT Features": [f"tqwt_{shape}_dec_{k}" for shape in shapes.split() for k in range(1, 37)],
     }
 
 
@@ -345,7 +351,8 @@ def medmnist(sheet: _Sheet) -> list[Case]:
     for i, ill in sheet.turn(2):
         part = ("train", "train", "val", "test")[i // 2 % 4]
         drawn[part] += [(sheet.film(i, bool(ill), k)[0], ill) for k in range(2)]
-    name, arrays = "pneumoniamnist_64.npz", {}
+    name = "pneumoniamnist_64.npz"
+    arrays: dict[str, Any] = {}
     for part, films in drawn.items():
         arrays[f"{part}_images"] = np.array([film for film, _ in films], np.uint8).reshape(-1, SIZE, SIZE)
         arrays[f"{part}_labels"] = np.array([[ill] for _, ill in films], np.uint8).reshape(-1, 1)
