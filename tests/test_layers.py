@@ -15,7 +15,7 @@ errors
 records
 cases metrics
 intervals priors steps models
-paired
+paired drift
 listing
 tables tasks
 sources
@@ -25,10 +25,10 @@ runs split duplicates
 facts shortcuts
 audit
 data
-parts engines
-features predict
+parts engines sharing
+features predict sanity
 train
-charts evaluate differences
+charts evaluate explain differences
 report pages
 compare
 stages
