@@ -54,6 +54,7 @@ def fit_calibration(
     balanced_training: bool,
     level: float = 0.90,
     distance: ArrayLike | None = None,
+    cross_fitted: bool = False,
 ) -> Calibration:
     """Fit calibrator, operating points and limits on the calib part.
 
@@ -66,6 +67,7 @@ def fit_calibration(
         balanced_training: the loss or the sampling gave rare classes more weight than they have in the data.
         level: share of cases of each class whose conformal set keeps that class.
         distance: (N,) of `Familiarity` on the same cases, for the threshold of "unlike-training".
+        cross_fitted: the cases are no part of their own: each was answered by a fit that had seen nothing of its person.
 
     Raises:
         DataError: the arrays do not fit each other, a value is not finite, or calib holds fewer than two classes.
@@ -101,7 +103,7 @@ def fit_calibration(
         points=_points(task, classes, p, y, person),
         unlike_above=unlike_above,
         figures=_cross_fitted(task, method, z, y, person),
-        notes=_notes(task, classes, level, len(np.unique(person)), having, lacking),
+        notes=_notes(task, classes, level, len(np.unique(person)), having, lacking, cross_fitted),
     )
 
 
@@ -127,13 +129,20 @@ def conformal_limit(scores: ArrayLike, weights: ArrayLike, level: float = 0.90) 
     return float(score[order][reached.argmax()]) if reached.any() else None
 
 
-def few_persons_note(persons: int) -> str | None:
-    """The sentence a report needs where calibration rests on few persons; None where they are enough."""
+def basis_note(persons: int, *, cross_fitted: bool = False) -> str | None:
+    """The sentence a report needs on what calibration rests on; None for a calib part of enough persons."""
+    few = "expect them to be rough on new persons"
+    if cross_fitted:
+        return (
+            f"calibration, thresholds and sets rest on cross-fitted out-of-fold scores of {_count(persons)}: each case was answered "
+            "by a fit that had seen nothing of its person" + ("" if persons >= FEW_PERSONS else f"; they are few, {few}")
+        )
     if persons >= FEW_PERSONS:
         return None
     return (
-        f"calibration, thresholds and sets rest on {_count(persons)} (fewer than {FEW_PERSONS}): expect them to be rough on new "
-        "persons; the calibration figures are cross-fitted, each person judged by a calibrator that has not seen it"
+        f"calibration, thresholds and sets rest on {_count(persons)} (fewer than {FEW_PERSONS}): {few}, or run with --folds for "
+        "cross-fitted scores of every person; the calibration figures are cross-fitted, each person judged by a calibrator that "
+        "has not seen it"
     )
 
 
@@ -273,18 +282,25 @@ def _unlike_above(distance: Floats, person: Persons) -> float:
 
 
 def _notes(
-    task: Task, classes: Sequence[str], level: float, persons: int, having: Sequence[int], lacking: Sequence[int]
+    task: Task,
+    classes: Sequence[str],
+    level: float,
+    persons: int,
+    having: Sequence[int],
+    lacking: Sequence[int],
+    cross_fitted: bool,
 ) -> tuple[str, ...]:
     needed = math.ceil(level / (1 - level) - EPSILON)
-    notes = [few_persons_note(persons)]
+    notes = [basis_note(persons, cross_fitted=cross_fitted)]
+    where = "among the cross-fitted cases" if cross_fitted else "in the calib part"
     for name, present, absent in zip(classes, having, lacking, strict=True):
         if present < needed:
             notes.append(
-                f"class {name} has {_count(present)} in the calib part: it always stays in the {level:.0%} set, which takes {needed}"
+                f"class {name} has {_count(present)} {where}: it always stays in the {level:.0%} set, which takes {needed}"
             )
         if isinstance(task, MultiLabel) and absent < needed:
             notes.append(
-                f"class {name} is known to be absent in {_count(absent)} of the calib part: it is never surely present, which takes {needed}"
+                f"class {name} is known to be absent in {_count(absent)} {where}: it is never surely present, which takes {needed}"
             )
     return tuple(note for note in notes if note)
 

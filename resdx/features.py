@@ -8,8 +8,10 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import math
 import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 from typing import cast
 
@@ -21,19 +23,23 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
 from . import __version__
+from .cases import Case, count_persons
 from .data import Prepared
 from .engines.torch import device, infer, three_channels, to_tensor
-from .errors import RecipeError
+from .errors import DataError, RecipeError
+from .familiarity import fit_familiarity
 from .models.net import Network, build
 from .models.specs import Linear
 from .models.weights import save_state
 from .parts import Part, tune_score
 from .recipe import FeatureClassifier
 from .records import to_record, write_bytes
-from .runs import Run
+from .runs import Run, Scores
+from .split import grouped_folds
 from .steps.random import apply
 from .tasks import Classify
 
+FOLDS = 5  # of the persons of train, for out-of-fold scores; fewer where there are fewer persons
 PATIENCE = 2  # weaker penalties that did no better, after which still weaker ones, slow to fit, are not tried
 
 Floats = NDArray[np.float64]
@@ -41,33 +47,159 @@ Floats32 = NDArray[np.float32]
 
 
 def fit_features(run: Run, prepared: Prepared, train: Part, tune: Part) -> Network:
-    """Fit the head on frozen features, with the penalty that does best on the tune part, and keep the network.
+    """Fit the head on frozen features of train, with the penalty that does best on the tune part, and keep the network.
 
     Raises:
         RecipeError: the head is not linear, or nothing gives the trunk its weights.
     """
-    recipe, learn = run.recipe, cast(FeatureClassifier, run.recipe.learn)
+    learn, network = cast(FeatureClassifier, run.recipe.learn), _start(run, train)
+    features = training_features(run, network, prepared, train, learn.views)
+    targets = np.tile(train.targets, (learn.views, 1))
+    _, tuning = answers(run, network, prepared, tune.rows)
+    fits: list[tuple[Floats, Floats]] = []
+    scores: list[float] = []
+    for penalty in sorted(learn.penalties):  # the stronger penalty (smaller C) wins a draw
+        weight, bias = fit_linear(features, targets, penalty, learn, run.recipe.task)
+        fits.append((weight, bias))
+        scores.append(tune_score(run, tune, (tuning @ weight.T + bias).astype(np.float32)))
+        _tell(run, penalty, scores[-1], "tune")
+        if _choice(scores)[1]:
+            break
+    return _keep(run, network, *fits[_choice(scores)[0]])
+
+
+def is_cross_fitted(run: Run) -> bool:
+    """True where the split has train and test alone: out-of-fold scores of train take the place of tune and calib."""
+    return not run.cases("tune") and not run.cases("calib")
+
+
+def cross_fit(run: Run, prepared: Prepared, train: Part) -> Scores:
+    """Out-of-fold answers to all of train; the network that is kept is fitted on all of it, with the penalty best over the folds.
+
+    Raises:
+        RecipeError: as for `fit_features`.
+        DataError: fewer than three persons.
+    """
+    learn, network = cast(FeatureClassifier, run.recipe.learn), _start(run, train)
+    features = training_features(run, network, prepared, train, learn.views)
+    _, plain = answers(run, network, prepared, train.rows)
+    by_id = {case.id: case for case in run.cases("train")}
+    cases = [by_id[case] for case in train.ids]
+    fold = train_folds(run, cases)
+
+    def score(rows: NDArray[np.bool_], logits: Floats) -> float:
+        return tune_score(run, replace(train, truth=train.truth[rows]), logits.astype(np.float32))
+
+    logits, chosen, means = out_of_fold(
+        features, plain.astype(np.float64), train.targets, fold, score=score, learn=learn, task=run.recipe.task
+    )
+    for penalty, mean in means.items():
+        _tell(run, penalty, mean, "out-of-fold")
+    run.log("cross-fitting", persons=count_persons(cases), folds=len(chosen) - 1, penalties=chosen)
+    run.say(f"train: cross-fitted out-of-fold scores of {count_persons(cases)} persons, {len(chosen) - 1} folds")
+    targets = np.tile(train.targets, (learn.views, 1))
+    _keep(run, network, *fit_linear(features, targets, chosen[-1], learn, run.recipe.task))
+    return Scores(train.ids, logits.astype(np.float32), plain)
+
+
+def train_folds(run: Run, cases: Sequence[Case]) -> NDArray[np.int64]:
+    """The fold of each case of train, persons whole; the same whenever a run is asked. Raises DataError for two persons."""
+    unit = np.unique([case.group for case in cases], return_inverse=True)[1].tolist()
+    if (count := len(set(unit))) < 3:
+        raise DataError(f"{count} persons in train cannot be cross-fitted, which takes 3; use more data")
+    return grouped_folds(cases, unit, min(FOLDS, count), run.settings.seed)
+
+
+def out_of_fold(
+    features: Floats,
+    plain: Floats,
+    targets: Floats32,
+    fold: NDArray[np.int64],
+    *,
+    score: Callable[[NDArray[np.bool_], Floats], float],
+    learn: FeatureClassifier,
+    task: object,
+) -> tuple[Floats, list[float], dict[float, float]]:
+    """Logits (N, outputs) of each case by a fit, its penalty included, that saw nothing of the case's fold.
+
+    The penalty for a fold is the one that answers the other folds best, each of them left out as well; a fit without two
+    folds serves the choice of both, so that nesting costs 10 fits a penalty with 5 folds, not 20.
+
+    Args:
+        features: (V * N, E) learnt from, every case plain and then varied; `plain` (N, E) those that are answered.
+        score: what a mask (N,) of cases and their logits are worth; higher is better.
+
+    Returns:
+        The logits; the penalty for each fold, then the one for a fit on all; and the mean score of each penalty tried.
+    """
+    numbers = np.unique(fold)
+    views = len(features) // len(fold)
+    every, wanted = np.tile(fold, views), np.tile(targets, (views, 1))
+
+    def answer(penalty: float, *without: int) -> Floats:
+        seen = ~np.isin(every, without)
+        weight, bias = fit_linear(features[seen], wanted[seen], penalty, learn, task)
+        return plain @ weight.T + bias
+
+    choosers: list[list[float]] = [[] for _ in range(len(numbers) + 1)]  # mean scores by penalty: of each fold, then of all
+    found: list[Floats] = []
+    for penalty in (penalties := sorted(learn.penalties)):
+        inner, outer = np.zeros((len(numbers), len(numbers))), np.zeros((len(plain), targets.shape[1]))
+        for i, j in combinations(range(len(numbers)), 2):
+            both = answer(penalty, numbers[i], numbers[j])
+            for chooses, judged in ((i, j), (j, i)):
+                rows = fold == numbers[judged]
+                inner[chooses, judged] = score(rows, both[rows])
+        for i, number in enumerate(numbers):
+            rows = fold == number
+            outer[rows] = answer(penalty, number)[rows]
+            inner[i, i] = score(rows, outer[rows])
+        found.append(outer)
+        for i, chooser in enumerate(choosers[:-1]):
+            chooser.append(float(np.delete(inner[i], i).mean()))
+        choosers[-1].append(float(inner.diagonal().mean()))
+        if all(_choice(chooser)[1] for chooser in choosers):
+            break
+    places = [_choice(chooser)[0] for chooser in choosers]
+    logits = np.stack([found[places[i]][k] for k, i in enumerate(np.searchsorted(numbers, fold))])
+    return logits, [penalties[k] for k in places], dict(zip(penalties, choosers[-1], strict=False))
+
+
+def out_of_fold_distance(embeddings: Floats32, fold: NDArray[np.int64]) -> Floats:
+    """(N,) how unlike the cases of the other folds each case is: what `Familiarity.distance` says of new cases."""
+    out = np.zeros(len(fold))
+    for number in np.unique(fold):
+        out[fold == number] = fit_familiarity(embeddings[fold != number]).distance(embeddings[fold == number])
+    return out
+
+
+def _start(run: Run, train: Part) -> Network:
+    """The network with the trunk's weights. Raises RecipeError when its features cannot be learnt from."""
+    recipe = run.recipe
     if not isinstance(recipe.model.head, Linear):
         raise RecipeError(f"{recipe.name}: FeatureClassifier fits a Linear() head, not {recipe.model.head}")
     if not (recipe.model.trunk.weights or run.settings.weights):
         raise RecipeError(f"{recipe.name}: features of an untrained trunk say nothing; set model.trunk.weights or use Training()")
     weights = Path(run.settings.weights) if run.settings.weights else None
-    network = build(recipe.model, train.targets.shape[1], weights=weights).to(device())
-    features = training_features(run, network, prepared, train, learn.views)
-    targets = np.tile(train.targets, (learn.views, 1))
-    _, tuning = answers(run, network, prepared, tune.rows)
-    best, chosen, worse = -math.inf, learn.penalties[0], 0
-    for penalty in sorted(learn.penalties):  # the stronger penalty (smaller C) wins a draw
-        weight, bias = fit_linear(features, targets, penalty, learn, recipe.task)
-        score = tune_score(run, tune, (tuning @ weight.T + bias).astype(np.float32))
-        run.log("penalty", penalty=penalty, tune_score=score)
-        run.say(f"penalty C={penalty:g}: tune AUROC {score:.3f}")
-        best, chosen, worse = (score, penalty, 0) if score > best else (best, chosen, worse + 1)
-        if worse == PATIENCE:
-            break
-    # The tune part has made its choice: the final fit may learn from it too, since calib and test stay untouched.
-    everything = np.concatenate([features, tuning.astype(np.float64)])
-    weight, bias = fit_linear(everything, np.concatenate([targets, tune.targets]), chosen, learn, recipe.task)
+    return build(recipe.model, train.targets.shape[1], weights=weights).to(device())
+
+
+def _choice(scores: Sequence[float]) -> tuple[int, bool]:
+    """The place of the best score, of equal ones the first; and whether PATIENCE later ones did no better, after which none counts."""
+    best = 0
+    for k, score in enumerate(scores):
+        best = k if score > scores[best] else best
+        if k - best == PATIENCE:
+            return best, True
+    return best, False
+
+
+def _tell(run: Run, penalty: float, score: float, where: str) -> None:
+    run.log("penalty", penalty=penalty, tune_score=score)
+    run.say(f"penalty C={penalty:g}: {where} AUROC {score:.3f}")
+
+
+def _keep(run: Run, network: Network, weight: Floats, bias: Floats) -> Network:
     with torch.no_grad():
         network.head.linear.weight.copy_(torch.from_numpy(weight))
         network.head.linear.bias.copy_(torch.from_numpy(bias))
@@ -147,6 +279,10 @@ def _fit_standard(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # a weak penalty is judged on tune like any other
         if isinstance(task, Classify):
+            if len(there := np.unique(targets.argmax(1))) == 1:  # of few persons all may be of one class: its base rate, no slope
+                bias = np.full(targets.shape[1], np.log(0.5 / len(features)))
+                bias[there] = 0
+                return np.zeros((targets.shape[1], features.shape[1])), bias
             model.fit(features, targets.argmax(1))
             weight, bias = np.asarray(model.coef_), np.asarray(model.intercept_)
             if len(weight) == 1:  # two classes: two logits whose difference is the one of scikit-learn

@@ -30,7 +30,7 @@ from .data import Prepared, content_hashes, prepare
 from .errors import AuditStop, DataError, RunError
 from .evaluate import evaluate
 from .familiarity import fit_familiarity
-from .features import answers, fit_features
+from .features import answers, cross_fit, fit_features, is_cross_fitted, out_of_fold_distance, train_folds
 from .metrics import Estimate
 from .parts import part_of
 from .predict import Predictor, load_familiarity, load_network
@@ -106,6 +106,7 @@ def split(run: Run) -> None:
         seed=settings.seed,
         fold=settings.fold,
         folds=settings.folds,
+        cross_fit=isinstance(run.recipe.learn, FeatureClassifier),
     )
     write_text(run.path / "split.csv", divided.to_csv())
     counts = {part: _counts(run.cases(part)) for part in splits.PARTS}
@@ -148,26 +149,34 @@ def prepare_stage(run: Run) -> None:
 
 
 def train(run: Run) -> None:
-    """Train, then write the answers to tune and calib and what training cases look like to the network."""
+    """Train, then write the answers to tune and calib (or the out-of-fold ones to train) and what training cases look like."""
     settle(run)
-    prepared = prepared_of(run)
-    parts = {name: part_of(run, prepared, name) for name in ("train", "tune", "calib")}
-    work = fit_features if isinstance(run.recipe.learn, FeatureClassifier) else fit
+    prepared, judged = prepared_of(run), () if is_cross_fitted(run) else ("tune", "calib")
+    parts = {name: part_of(run, prepared, name) for name in ("train", *judged)}
     if not (run.path / "scores-calib.npz").exists():
-        work(run, prepared, parts["train"], parts["tune"])
+        if judged:
+            work = fit_features if isinstance(run.recipe.learn, FeatureClassifier) else fit
+            work(run, prepared, parts["train"], parts["tune"])
+        else:
+            run.write_scores("calib", cross_fit(run, prepared, parts["train"]))
     some = np.sort(np.random.default_rng(run.settings.seed).permutation(len(parts["train"].ids))[:FAMILIAR])
     network = load_network(run)
     _, embeddings = answers(run, network, prepared, parts["train"].rows[some])
-    for name in ("tune", "calib"):
+    for name in judged:
         run.write_scores(name, Scores(parts[name].ids, *answers(run, network, prepared, parts[name].rows)))
     write_bytes(run.path / "familiarity.safetensors", save(fit_familiarity(embeddings).to_arrays()))
 
 
 def calibrate(run: Run) -> None:
     """Fit calibrator, operating points, conformal limits and the familiarity threshold on calib; writes calibration.json."""
-    scores = run.scores("calib")
-    cases = {case.id: case for case in run.cases("calib")}
+    scores, crossed = run.scores("calib"), is_cross_fitted(run)
+    cases = {case.id: case for case in run.cases("train" if crossed else "calib")}
     chosen = [cases[case] for case in scores.ids]
+    distance = (
+        out_of_fold_distance(scores.embeddings, train_folds(run, chosen))
+        if crossed
+        else load_familiarity(run).distance(scores.embeddings)
+    )
     calibration = fit_calibration(
         run.recipe.task,
         run.recipe.classes,
@@ -175,7 +184,8 @@ def calibrate(run: Run) -> None:
         truth(run.recipe.task, run.recipe.classes, chosen),
         [case.group for case in chosen],
         balanced_training=run.recipe.learn.rebalances,
-        distance=load_familiarity(run).distance(scores.embeddings),
+        distance=distance,
+        cross_fitted=crossed,
     )
     write_json(run.path / "calibration.json", to_record(calibration))
     for note in calibration.notes:

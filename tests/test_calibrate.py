@@ -13,7 +13,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_curve
 
 from resdx import calibrate
-from resdx.calibrate import MOST_SCALE, conformal_limit, few_persons_note, fit_calibration, person_weights
+from resdx.calibrate import MOST_SCALE, basis_note, conformal_limit, fit_calibration, person_weights
 from resdx.calibration import NONE_FITS, UNLIKE, UNSURE, Calibration
 from resdx.errors import DataError
 from resdx.records import from_record, read_json, to_record, write_json
@@ -365,7 +365,7 @@ def test_few_persons_and_rare_classes_are_said():
     found = fit_calibration(Classify(), TWO, logits, truth, groups, balanced_training=True)
     assert found.present[1] is None and found.class_persons == (33, 7)
     assert any("class ill has 7 persons" in note for note in found.notes) and any("40 persons" in note for note in found.notes)
-    assert few_persons_note(100) is None
+    assert basis_note(100) is None and "or run with --folds for cross-fitted scores" in basis_note(99)
     assert fit_two().notes == ()
 
 

@@ -15,7 +15,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from resdx.errors import RecipeError
-from resdx.features import _fingerprint, fit_features, fit_linear
+from resdx.features import PATIENCE, _choice, _fingerprint, fit_features, fit_linear, out_of_fold
 from resdx.models.specs import Mlp
 from resdx.parts import part_of
 from resdx.predict import load_network
@@ -116,6 +116,63 @@ def test_fit_chooses_the_penalty_on_tune_and_keeps_the_trunk(study, twin):
     assert all(torch.equal(after[key].cpu(), value) for key, value in before.items() if key.startswith("trunk."))
     assert not torch.equal(after["head.linear.weight"].cpu(), before["head.linear.weight"])
     assert all(torch.equal(after[key], value) for key, value in network.state_dict().items())
+
+
+def test_head_learns_from_train_alone(study, twin):
+    run = twin("prepare")
+    run = run.changed(
+        recipe=replace(run.recipe, learn=FeatureClassifier(penalties=(0.01,))), weights=str(study.run.path / "best.safetensors")
+    )
+    prepared = prepared_of(run)
+    train, tune = (part_of(run, prepared, name) for name in ("train", "tune"))
+    before = fit_features(run, prepared, train, tune).state_dict()["head.linear.weight"].clone()
+    turned = replace(tune, truth=1 - tune.truth, targets=1 - tune.targets)
+    assert torch.equal(fit_features(run, prepared, train, turned).state_dict()["head.linear.weight"], before)
+
+
+def test_train_of_one_class_is_answered_with_it():
+    weight, bias = fit_linear(features(), one_hot(np.ones(200, int), 3), 0.1, LEARN, Classify())
+    assert (weight == 0).all() and softmax(bias).argmax() == 1 and softmax(bias)[1] > 0.99
+
+
+def test_best_penalty_is_the_first_of_equals_and_stands_when_later_ones_do_no_better():
+    assert _choice([0.5]) == (0, False) and _choice([0.5, 0.7, 0.7]) == (1, False)
+    assert _choice([0.5, 0.7, 0.7, 0.6, 0.9]) == (1, True) and PATIENCE == 2
+
+
+def nested(x, y, fold, learn):
+    """The slow way: for each fold, its penalty by fits on the others of which one more is left out."""
+
+    def score(rows, z):
+        return (z.argmax(1) == y[rows]).mean()
+
+    def answer(seen, rows, penalty):
+        weight, bias = fit_linear(x[seen], one_hot(y, 3)[seen], penalty, learn, Classify())
+        return x[rows] @ weight.T + bias
+
+    def best(within):
+        folds = [k for k in range(4) if k in within]
+        means = [
+            np.mean([score(fold == k, answer(np.isin(fold, within) & (fold != k), fold == k, penalty)) for k in folds])
+            for penalty in learn.penalties
+        ]
+        return learn.penalties[_choice(means)[0]]
+
+    chosen = [best([k for k in range(4) if k != out]) for out in range(4)]
+    logits = np.zeros((len(x), 3))
+    for k, penalty in enumerate(chosen):
+        logits[fold == k] = answer(fold != k, fold == k, penalty)
+    return logits, [*chosen, best(range(4))], score
+
+
+def test_out_of_fold_answers_are_those_of_nested_cross_validation():
+    x, fold = features(160), np.arange(160) % 4
+    y = labelled(x, 3)
+    learn = FeatureClassifier(penalties=(0.0001, 0.01, 1.0))
+    expected, chosen, score = nested(x, y, fold, learn)
+    logits, found, means = out_of_fold(x, x, one_hot(y, 3), fold, score=score, learn=learn, task=Classify())
+    assert_allclose(logits, expected, atol=1e-6)
+    assert found == chosen and list(means) == list(learn.penalties)[: len(means)]
 
 
 def test_untrained_trunk_is_refused(twin):

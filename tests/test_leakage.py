@@ -9,12 +9,17 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from sklearn.metrics import roc_auc_score
 
 from resdx.cases import Case, Manifest
 from resdx.data import prepare
+from resdx.features import cross_fit, out_of_fold, out_of_fold_distance, train_folds
 from resdx.losses import class_weights
+from resdx.models.net import build
+from resdx.models.specs import Net, ResNet
+from resdx.models.weights import save_state
 from resdx.parts import part_of
-from resdx.recipe import Recipe
+from resdx.recipe import FeatureClassifier, Recipe
 from resdx.runs import Run, Settings
 from resdx.split import PARTS, split
 from resdx.steps.image import Rescale, Resize
@@ -122,3 +127,88 @@ def test_unreadable_case_is_in_no_part(made, tmp_path):
     parts = [part_of(twin, prepared, name).ids for name in PARTS]
     assert "7" not in {case for ids in parts for case in ids}
     assert sum(map(len, parts)) == 119
+
+
+# Out-of-fold scores
+
+
+def answered(x, y, fold, person=None, turn=False):
+    """Out-of-fold logits of cases, after the labels of one person were exchanged."""
+    y = np.where(person, 1 - y, y) if turn else y
+    logits, penalties, _ = out_of_fold(
+        x,
+        x[: len(y)],
+        np.eye(2, dtype=np.float32)[y],
+        fold,
+        score=lambda rows, z: roc_auc_score(y[rows], z[:, 1]),
+        learn=FeatureClassifier(penalties=(0.001, 0.01, 0.1, 1.0)),
+        task=RECIPE.task,
+    )
+    return logits, penalties
+
+
+@pytest.fixture(scope="module")
+def people():
+    """Noisy features of two varied views, labels, folds and persons; persons whole in their fold."""
+    rng = np.random.default_rng(0)
+    person = np.arange(120) // 3
+    y = person % 2
+    x = rng.normal(size=(240, 30)) + 0.4 * np.tile(y, 2)[:, None]
+    return x, y, person // 2 % 5, person
+
+
+@pytest.mark.parametrize("who", [0, 7, 23])
+def test_out_of_fold_answer_knows_nothing_of_the_labels_of_its_person(people, who):
+    x, y, fold, person = people
+    (before, penalties), (after, others) = (answered(x, y, fold, person == who, turn) for turn in (False, True))
+    own = fold[person == who][0]
+    assert (before[fold == own] == after[fold == own]).all() and penalties[own] == others[own]
+    assert (before[fold != own] != after[fold != own]).any()  # the others have learnt from that person
+
+
+def test_out_of_fold_answer_knows_nothing_of_other_pictures_of_its_person(people):
+    x, y, fold, person = people
+    other = x.copy()
+    mine = np.flatnonzero(person == 5)
+    other[np.concatenate([mine[1:], mine + len(y)])] += 100  # all but the one picture that is answered
+    assert (answered(x, y, fold)[0][mine[0]] == answered(other, y, fold)[0][mine[0]]).all()
+
+
+def test_labels_that_mean_nothing_are_not_told_out_of_fold():
+    rng = np.random.default_rng(1)
+    areas = []
+    for _ in range(6):
+        x, y = rng.normal(size=(100, 200)), rng.permutation(100) % 2
+        areas.append(roc_auc_score(y, answered(x, y, np.arange(100) % 5)[0][:, 1]))
+    assert abs(np.mean(areas) - 0.5) < 0.08  # a fit that saw them would reach 1
+
+
+def test_distance_out_of_fold_sees_the_other_folds_alone(people):
+    x, y, fold, _ = people
+    moved = x[: len(y)].copy()
+    moved[1] += 50
+    before, after = (out_of_fold_distance(some.astype(np.float32), fold) for some in (x[: len(y)], moved))
+    alike = before == after
+    assert alike[fold == fold[1]].sum() == (fold == fold[1]).sum() - 1 and not alike[1]
+    assert not alike[fold != fold[1]].any()
+
+
+def test_run_with_train_and_test_alone_answers_each_person_out_of_fold(tmp_path):
+    cases = draw(tmp_path / "data", 120, 0)
+    manifest = Manifest(tmp_path / "data", cases)
+    run, prepared = fill(tmp_path / "store", manifest, split(manifest, [("0", "4")], cross_fit=True))
+    assert run.cases("tune") == run.cases("calib") == ()
+    trunk = Net(ResNet(18))
+    torch.manual_seed(0)
+    save_state(build(trunk, 2), tmp_path / "start.safetensors")
+    learn = FeatureClassifier(penalties=(0.01, 0.1))
+    run = run.changed(recipe=replace(RECIPE, model=trunk, learn=learn), weights=str(tmp_path / "start.safetensors"))
+    train = part_of(run, prepared, "train")
+    scores = cross_fit(run, prepared, train)
+    fold = train_folds(run, run.cases("train"))
+    assert scores.ids == train.ids and len(set(fold)) == 5
+    together = {person: {f for f, group in zip(fold, train.groups, strict=True) if group == person} for person in train.groups}
+    assert all(len(folds) == 1 for folds in together.values())
+    assert len({who for case, who in zip(train.ids, train.groups, strict=True) if case in "0145"}) <= 1  # joined by the cluster
+    (event,) = run.events("cross-fitting")
+    assert event["folds"] == 5 and event["persons"] == len(set(train.groups)) and len(event["penalties"]) == 6
