@@ -25,7 +25,7 @@ runs split duplicates
 facts shortcuts
 audit
 data
-parts engines sharing
+parts engines maps sharing
 features predict sanity
 train
 charts evaluate explain differences
@@ -34,7 +34,7 @@ compare
 stages
 external cross
 phantoms
-cli
+cli demo
 """
 ROW = {room: number for number, row in enumerate(ROWS.split("\n")) for room in row.split()}
 EMPTY_NAMES = {"base", "common", "core", "handler", "helper", "helpers", "manager", "misc", "util", "utils"}

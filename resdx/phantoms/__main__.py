@@ -1,0 +1,38 @@
+"""`python -m resdx.phantoms FOLDER`: the pictures of phantoms that the documentation shows."""
+
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from . import draw_phantoms
+
+STRIPS: dict[str, tuple[dict[str, Any], ...]] = {  # picture -> one row of films a collection
+    "phantoms": ({},),
+    "phantoms-planted": ({"cue": "corner", "shortcut": 1.0}, {"cue": "border", "shortcut": 1.0}),
+    "phantoms-twins": ({"organ": False}, {"radius": (0.03, 0.05), "contrast": 0.5}),
+}
+FILMS, SIZE = 5, 144  # of a row; pixels of a film
+
+
+def main(folder: Path) -> None:
+    """Write each strip as WebP into the folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, rows in STRIPS.items():
+        with tempfile.TemporaryDirectory() as place:
+            strip = np.vstack([row(Path(place) / str(number), options) for number, options in enumerate(rows)])
+        Image.fromarray(strip).save(folder / f"{name}.webp", quality=70, method=6)
+
+
+def row(folder: Path, options: dict[str, Any]) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """The same persons, two of them without an opacity, under the options of one collection: (SIZE + 4, FILMS x (SIZE + 4))."""
+    truth = draw_phantoms(folder, persons=FILMS, images=1, size=SIZE, prevalence=0.6, seed=5, **options)
+    cases = sorted(truth.manifest.cases, key=lambda case: case.label)
+    return np.hstack([np.pad(np.asarray(Image.open(folder / case.path)), 2, constant_values=255) for case in cases])
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
