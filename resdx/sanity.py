@@ -70,8 +70,8 @@ def curves(answer: Callable[[Tensor], Tensor], images: Tensor, maps: Tensor) -> 
     come first out of the blur. A good map has a small first area and a large second one.
     """
     blurred = absent(images)
-    order = enlarge(maps, images.shape[-1]).flatten(1).argsort(1, descending=True, stable=True)
-    place = order.argsort(1).view(len(images), 1, *images.shape[2:])
+    order = enlarge(maps, images.shape[-1]).flatten(1).argsort(dim=1, descending=True, stable=True)
+    place = order.argsort(dim=1).view(len(images), 1, *images.shape[2:])
     whole, nothing = answer(images), answer(blurred)
     deleted, inserted = [whole], [nothing]
     for share in SHARES[1:-1]:
