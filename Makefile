@@ -8,7 +8,7 @@ TESTS ?= -n 2
 .PHONY: help demo test check lint wheel bench results clean
 
 help:
-	@echo 'make demo     install, draw films, run everything from scan to report'
+	@echo 'make demo     install, plant faults in films, find them, train, and write the report'
 	@echo 'make test     run the tests'
 	@echo 'make check    format, lint, types and tests'
 	@echo 'make wheel    build the wheel and try it in an empty environment'
@@ -35,10 +35,7 @@ $(VENV)/.dev: $(VENV)/.core
 
 demo: $(VENV)/.core
 	rm -rf $(DEMO)
-	$(VENV)/bin/python -c 'from pathlib import Path; from resdx import draw_phantoms; draw_phantoms(Path("$(DEMO)/data"), persons=240)'
-	$(VENV)/bin/resdx run $(DEMO)/data-truth.csv --out $(DEMO)/run \
-	  --set model.trunk.depth=18 --set size=64 --set learn.start_size=0 --set learn.epochs=18 --set learn.batch=16
-	@echo 'The report is $(CURDIR)/$(DEMO)/run/report.html'
+	$(VENV)/bin/python -m resdx.demo $(DEMO)
 
 test: $(VENV)/.dev
 	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -q $(TESTS)
