@@ -185,11 +185,10 @@ def resume_command(run: str, recipe: str, accept: tuple[str, ...], as_json: bool
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def predict_command(run: str, recipe: str, files: tuple[str, ...], as_csv: bool, as_json: bool) -> None:
-    """Answer for FILES (images, or folders of images) with the finished RUN; status 1 when a file could not be read."""
+    """Answer for FILES (images, or folders of images) with the finished RUN, or with all folds of one; status 1 when a file could not be read."""
     from .predict import predict_files, to_csv, to_json, to_table
-    from .runs import Run
 
-    answers, failures = predict_files(Run.open(run, recipe=recipe, quiet=as_csv or as_json), files)
+    answers, failures = predict_files(run, files, recipe=recipe, quiet=as_csv or as_json)
     click.echo((to_csv if as_csv else to_json if as_json else to_table)(answers), nl=False)
     for _, reason in failures:
         click.echo(f"resdx: {reason}", err=True)

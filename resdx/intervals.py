@@ -182,22 +182,39 @@ def auroc_by_person(truth: Values, score: Values, codes: Values) -> tuple[float,
     return area, moves, np.bincount(codes[~positive], losing - area, persons) / len(theirs)
 
 
-def variance_between(truth: Values, codes: Values, positive_moves: Array, negative_moves: Array) -> tuple[float, float]:
-    """Variance of an AUROC (or of a difference of two) from `auroc_by_person`, and its degrees of freedom (Satterthwaite)."""
+def variance_between(
+    truth: Values, codes: Values, positive_moves: Array, negative_moves: Array, *, folds: int = 1
+) -> tuple[float, float]:
+    """Variance of an AUROC (or of a difference of two) from `auroc_by_person`, and its degrees of freedom (Satterthwaite).
+
+    Of the mean of several AUROC, where every fold has persons of its own: moves divided by `folds`, each of which costs a
+    degree of freedom, since its moves are taken from its own mean.
+    """
     persons, ours, theirs = (len(np.unique(part)) for part in (codes, codes[truth == 1], codes[truth != 1]))
     parts = [(ours, float((positive_moves**2).sum())), (theirs, float((negative_moves**2).sum()))]
-    first, second = (count / (count - 1) * total for count, total in parts)
-    shared = 2 * persons / (persons - 1) * float((positive_moves * negative_moves).sum())
-    spread = first**2 / (ours - 1) + second**2 / (theirs - 1)
-    freedom = (first + second) ** 2 / spread if spread > 0 else persons - 1
-    return max(first + second + shared, 0.0), min(freedom, persons - 1)
+    first, second = (count / (count - folds) * total for count, total in parts)
+    shared = 2 * persons / (persons - folds) * float((positive_moves * negative_moves).sum())
+    spread = first**2 / (ours - folds) + second**2 / (theirs - folds)
+    freedom = (first + second) ** 2 / spread if spread > 0 else persons - folds
+    return max(first + second + shared, 0.0), min(freedom, persons - folds)
+
+
+def student(value: float, error: float, freedom: float, persons: int, limits: tuple[float, float], note: str) -> Estimate:
+    """t interval on the logit scale between `limits`; `error` is the standard error of `value`."""
+    if not error > 0:
+        return Estimate(value, None, None, persons, "no interval: the persons do not differ")
+    lowest, width = limits[0], limits[1] - limits[0]
+    share = (value - lowest) / width
+    reach = float(stdtrit(freedom, (1 + LEVEL) / 2)) * error / width / (share * (1 - share))
+    low, high = (lowest + width * float(expit(logit(share) + side * reach)) for side in (-1, 1))
+    return Estimate(value, low, high, persons, note)
 
 
 def _area(truth: Values, answer: Values, codes: Values) -> Estimate:
     area, ours, theirs = auroc_by_person(truth, answer, codes)
     variance, freedom = variance_between(truth, codes, ours, theirs)
     note = f"t interval on the logit scale, variance between persons, {freedom:.0f} degrees of freedom"
-    return _student(area, variance**0.5, freedom, int(codes.max()) + 1, (0.0, 1.0), note)
+    return student(area, variance**0.5, freedom, int(codes.max()) + 1, (0.0, 1.0), note)
 
 
 def _bootstrap(
@@ -220,7 +237,7 @@ def _from_draws(metric: Metric, value: float, sample: Array, truth: Values, code
     if few < FEW or metric in _BIASED or len(kept) < len(sample) / 2:
         error = float(kept.std()) * (few / (few - 1)) ** 0.5 if len(kept) else 0.0
         note = f"t interval, error from {len(sample)} draws of persons, {few - 1} degrees of freedom{lost}"
-        return _student(value, error, few - 1, persons, _range(metric), note)
+        return student(value, error, few - 1, persons, _range(metric), note)
     low, high = np.quantile(kept, _tails(few))
     if low == high:
         return Estimate(value, None, None, persons, "no interval: every draw of persons gives the same value")
@@ -247,17 +264,6 @@ def _exact(value: float, few: int, persons: int, lowest: float) -> Estimate:
     reach = (1 - lowest) * (1 - bound)
     note = f"all {'right' if value == 1 else 'wrong or zero'}: exact bound on {few} persons"
     return Estimate(value, value - reach if value == 1 else value, value if value == 1 else value + reach, persons, note)
-
-
-def _student(value: float, error: float, freedom: float, persons: int, limits: tuple[float, float], note: str) -> Estimate:
-    """t interval on the logit scale between `limits`."""
-    if not error > 0:
-        return Estimate(value, None, None, persons, "no interval: the persons do not differ")
-    lowest, width = limits[0], limits[1] - limits[0]
-    share = (value - lowest) / width
-    reach = float(stdtrit(freedom, (1 + LEVEL) / 2)) * error / width / (share * (1 - share))
-    low, high = (lowest + width * float(expit(logit(share) + side * reach)) for side in (-1, 1))
-    return Estimate(value, low, high, persons, note)
 
 
 def _wilson(share: float, n: float, quantile: float) -> tuple[float, float]:

@@ -6,7 +6,7 @@ import csv
 import io
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Self
 
@@ -36,24 +36,60 @@ CHUNK = 64  # files read ahead at a time: memory stays the same for any number o
 
 @dataclass(frozen=True)
 class Predictor:
-    """A trained and calibrated run, ready to answer."""
+    """A trained and calibrated run, ready to answer; or the runs of all folds, which answer together.
+
+    Folds: the mean of their logits, then the calibration of their parent, which was fitted on what single networks said to
+    persons they had not seen. The mean of several is, if anything, better than one: its probabilities are, if anything, too
+    near to each other. How unlike training a case is: the mean of the distances from each network's own training cases.
+    """
 
     run: Run
-    network: Network
+    networks: tuple[Network, ...]
     calibration: Calibration
-    familiarity: Familiarity
+    familiarities: tuple[Familiarity, ...]
 
     @classmethod
-    def open(cls, run: Run) -> Self:
-        """Load weights and calibration. Raises RunError when the run is not trained or calibrated yet."""
-        calibration = from_record(read_json(run.need("calibration.json", "calibrate")))
-        return cls(run, load_network(run), calibration, load_familiarity(run))
+    def open(cls, run: Run | str | Path, *, recipe: str | Path = "", quiet: bool = False) -> Self:
+        """Load weights and calibration of a run, its directory, or the directory that `resdx run --folds` left.
+
+        Raises:
+            RunError: the run is not trained or calibrated yet, or a fold is missing.
+        """
+        if not isinstance(run, Run) and (Path(run) / "folds.json").exists():
+            return cls._open_folds(Path(run), recipe, quiet)
+        one = run if isinstance(run, Run) else Run.open(run, recipe=recipe, quiet=quiet)
+        calibration = from_record(read_json(one.need("calibration.json", "calibrate")))
+        return cls(one, (load_network(one),), calibration, (load_familiarity(one),))
+
+    @classmethod
+    def _open_folds(cls, parent: Path, recipe: str | Path, quiet: bool) -> Self:
+        if not (parent / "calibration.json").exists():
+            raise RunError(
+                f"{parent} has no calibration.json; repeat `resdx run DATA --folds N --out {parent}`, which keeps its runs"
+            )
+        count = read_json(parent / "folds.json")["folds"]
+        runs = [Run.open(parent / f"fold-{k}", recipe=recipe, quiet=quiet) for k in range(count)]
+        networks, familiarities = tuple(map(load_network, runs)), tuple(map(load_familiarity, runs))
+        return cls(replace(runs[0], path=parent), networks, from_record(read_json(parent / "calibration.json")), familiarities)
+
+    @property
+    def network(self) -> Network:
+        """The network of a single run; of folds the first."""
+        return self.networks[0]
+
+    @property
+    def familiarity(self) -> Familiarity:
+        """What is familiar to the network of a single run; of folds to the first."""
+        return self.familiarities[0]
 
     def answer(self, scores: Scores) -> list[Prediction]:
-        """Calibrated answers from raw ones."""
-        probabilities = self.calibration.probabilities(scores.logits)
+        """Calibrated answers from raw ones of a single run."""
+        return self._answer(scores.ids, scores.logits, self.familiarity.distance(scores.embeddings))
+
+    def _answer(self, ids: Sequence[str], logits: NDArray[np.float32], distance: NDArray[np.float64]) -> list[Prediction]:
+        probabilities = self.calibration.probabilities(logits)
         sets = self.calibration.sets(probabilities)
-        decisions = self.calibration.decide(probabilities, self.familiarity.distance(scores.embeddings))
+        decisions = self.calibration.decide(probabilities, distance)
         return [
             Prediction(
                 case,
@@ -63,7 +99,7 @@ class Predictor:
                 flags,
                 run=self.run.path.name,
             )
-            for case, row, kept, (label, flags) in zip(scores.ids, probabilities, sets, decisions, strict=True)
+            for case, row, kept, (label, flags) in zip(ids, probabilities, sets, decisions, strict=True)
         ]
 
     def predict(
@@ -89,8 +125,10 @@ class Predictor:
             return []
         # Grey and colour files may stand side by side: three channels hold both.
         images = np.stack([np.broadcast_to(image, (*image.shape[:2], 3)) for _, image in good])
-        logits, embeddings = infer(self.network, images, np.arange(len(good)), views=self.run.recipe.views)
-        return self.answer(Scores(tuple(path for path, _ in good), logits, embeddings))
+        said = [infer(network, images, np.arange(len(good)), views=self.run.recipe.views) for network in self.networks]
+        distances = [known.distance(seen) for known, (_, seen) in zip(self.familiarities, said, strict=True)]
+        logits = np.mean([logits for logits, _ in said], axis=0)
+        return self._answer([path for path, _ in good], logits, np.mean(distances, axis=0))
 
 
 def load_network(run: Run) -> Network:
@@ -110,15 +148,19 @@ def load_familiarity(run: Run) -> Familiarity:
         raise RunError(f"{path} cannot be loaded ({error}); repeat `resdx train {run.path}`") from error
 
 
-def predict_files(run: Run, files: Sequence[str | Path]) -> tuple[list[Prediction], list[tuple[str, str]]]:
+def predict_files(
+    run: Run | str | Path, files: Sequence[str | Path], *, recipe: str | Path = "", quiet: bool = False
+) -> tuple[list[Prediction], list[tuple[str, str]]]:
     """Answers for image files and for all images of folders, with a progress bar; failures as (file, reason).
+
+    `run`, `recipe` and `quiet` are those of `Predictor.open`.
 
     Raises:
         DataError: a folder holds no images.
     """
     paths = [path for file in files for path in _below(Path(file))]
-    predictor = Predictor.open(run)
-    with run.progress("predict", len(paths)) as bar:
+    predictor = Predictor.open(run, recipe=recipe, quiet=quiet)
+    with predictor.run.progress("predict", len(paths)) as bar:
         return predictor.predict(paths, progress=lambda done: bar.update(bar.task_ids[0], completed=done))
 
 

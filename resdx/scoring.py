@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
 
@@ -175,14 +175,31 @@ def overall(question: Question, answers: Answers) -> dict[str, Estimate]:
     ask = partial(estimates, draws=question.draws, seed=question.seed)
     if question.several:
         ranked = ask({"macro_auroc": metrics.macro_auroc}, answers.truth, answers.probability, answers.person)
-        return ranked | ask({"macro_f1": metrics.label_f1}, answers.truth, answers.decided, answers.person)
+        ranked |= ask({"macro_f1": metrics.label_f1}, answers.truth, answers.decided, answers.person)
+        return _saying_what_is_left_out(question, answers, ranked)
     true, said = answers.truth.argmax(1), answers.decided.argmax(1)
     kappa: dict[str, Metric] = {"quadratic_kappa": metrics.quadratic_kappa} if isinstance(question.task, Ordinal) else {}
     named = ask({**NAMED, **kappa}, true, said, answers.person)
     if len(question.shown) == 1:  # of two classes each is the other's mirror
         true, probability, _, person = _column(question, answers, question.shown[0])
         return named | ask({**PROMISED, "macro_auroc": metrics.auroc}, true, probability, person)
-    return named | ask(PROMISED, true, answers.probability, answers.person)
+    return _saying_what_is_left_out(question, answers, named | ask(PROMISED, true, answers.probability, answers.person))
+
+
+def left_out(classes: Sequence[str], truth: Array) -> tuple[str, ...]:
+    """Classes that a mean over classes cannot count, since truth (N, K) has no case with them or none without them."""
+    there = ((truth == 1).any(0) & (truth == 0).any(0)).tolist()
+    return tuple(name for name, is_there in zip(classes, there, strict=True) if not is_there)
+
+
+def _saying_what_is_left_out(question: Question, answers: Answers, found: dict[str, Estimate]) -> dict[str, Estimate]:
+    if not (absent := left_out(question.classes, answers.truth)):
+        return found
+    note = f"mean without {', '.join(absent)}, which the part does not hold"
+    means = (
+        ("macro_auroc", "macro_f1") if question.several else ("macro_auroc",)
+    )  # macro F1 of one class a case counts those that occur
+    return found | {name: replace(found[name], note="; ".join(filter(None, (found[name].note, note)))) for name in means}
 
 
 def one_class(question: Question, answers: Answers, name: str) -> Json:
@@ -383,7 +400,13 @@ def _notes(question: Question, answers: Answers, mixed: int, pool: Pool) -> list
     elif not question.several and len(question.shown) > 1:
         rule = "they are left out of the person level"
     how = "mean" if pool == "mean" else "highest"
+    absent = left_out(question.classes, answers.truth) if len(question.shown) > 1 or question.several else ()
     return [
+        *(
+            [f"Means over classes leave out {', '.join(absent)}: no case of the part is with it, or none without it."]
+            if absent
+            else []
+        ),
         f"Person level: the {how} probability of a person's cases.",
         *([f"{mixed} persons have cases of several labels; {rule}."] if mixed else []),
         *(

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import csv
+import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from sklearn.metrics import accuracy_score, roc_auc_score
 
-from resdx.cross import cross_validate, mean_over_folds, table
+from resdx.cli import cli
+from resdx.cross import DRAWS, cross_validate, mean_over_folds, table
 from resdx.errors import DataError, RunError
-from resdx.metrics import auroc
-from resdx.records import read_json
+from resdx.intervals import estimate
+from resdx.metrics import auroc, brier
+from resdx.predict import Predictor
+from resdx.recipe import FeatureClassifier
+from resdx.records import from_record, read_json
 from resdx.runs import Run
 
 FOLDS = 2
@@ -105,3 +111,95 @@ def test_folds_of_another_number_or_protocol_are_refused(crossed, films):
 def test_fewer_persons_than_folds_is_an_error(films, study, tmp_path):
     with pytest.raises(DataError, match="60 persons cannot make 61 folds; use --folds 60 or fewer, or more data"):
         cross_validate(films, recipe=study.run.recipe, out=tmp_path / "all", folds=61, quiet=True)
+
+
+def drawn(persons, seed, images=2):
+    """Truth, scores and persons of a fold; each person is ill or well."""
+    rng = np.random.default_rng(seed)
+    person = np.repeat(np.arange(persons), images)
+    true = (person % 2).astype(float)
+    return true, true + rng.normal(size=persons)[person] + rng.normal(size=len(person)), [f"{seed}-{who}" for who in person]
+
+
+def test_one_fold_has_the_interval_of_any_test_part():
+    true, said, person = drawn(60, 0)
+    one, plain = mean_over_folds(auroc, [true], [said], [person]), estimate(auroc, true, said, person)
+    assert (one.value, one.low, one.high, one.n) == pytest.approx((plain.value, plain.low, plain.high, plain.n))
+
+
+def test_few_persons_have_a_t_interval_that_narrows_as_folds_are_added():
+    folds = [drawn(40, seed) for seed in range(8)]
+    some, all_ = (mean_over_folds(auroc, *zip(*folds[:k], strict=True)) for k in (2, 8))
+    assert "t interval on the logit scale, variance between persons" in some.note and "mean over 8 folds" in all_.note
+    assert (some.high - some.low) / (all_.high - all_.low) == pytest.approx(2, rel=0.35)  # four times the persons
+
+
+def test_few_persons_of_any_metric_have_a_t_interval_from_draws():
+    folds = [drawn(7, seed) for seed in range(5)]
+    folds = [(true, np.clip(said / 4 + 0.5, 0, 1), person) for true, said, person in folds]
+    found = mean_over_folds(brier, *zip(*folds, strict=True))
+    assert f"t interval, error from {DRAWS} draws of persons within each fold, 30 degrees of freedom" in found.note
+    assert found.low < found.value < found.high and found.n == 35
+
+
+def test_more_folds_than_persons_of_a_class_have_no_interval():
+    folds = [(np.array([0.0, 0.0, 1.0]), np.array([0.1, 0.9, 0.5 + k / 100]), list("abc")) for k in range(12)]
+    found = mean_over_folds(auroc, *zip(*folds, strict=True))
+    assert found.low is None and found.note == "no interval: 12 persons in the smallest class of 12 folds"
+
+
+# The parent answers
+
+
+def test_parent_is_calibrated_on_every_person_once(crossed):
+    calibration = from_record(read_json(crossed[0] / "calibration.json"))
+    assert calibration.persons == 60 and calibration.cases == 120
+    assert "rest on cross-fitted out-of-fold scores of 60 persons" in calibration.notes[0]
+
+
+def test_parent_answers_with_the_mean_of_its_networks(crossed, films):
+    files = [str(path) for path in sorted(films.glob("*/*.png"))[:5]]
+    together = Predictor.open(crossed[0], quiet=True)
+    found, failures = together.predict(files)
+    assert failures == [] and [one.case for one in found] == files and found[0].run == "all"
+    alone = [Predictor.open(crossed[0] / f"fold-{k}", quiet=True) for k in range(FOLDS)]
+    bare = [replace(one, calibration=replace(one.calibration, scale=(1.0, 1.0), bias=(0.0, 0.0))) for one in alone]
+    logits = np.mean([[np.log(list(p.probabilities.values())) for p in one.predict(files)[0]] for one in bare], axis=0)
+    expected = together.calibration.probabilities(logits)
+    np.testing.assert_allclose([list(one.probabilities.values()) for one in found], expected, atol=1e-4)
+
+
+def test_command_line_answers_with_a_parent(crossed, films):
+    files = [str(path) for path in sorted(films.glob("*/*.png"))[:3]]
+    said = CliRunner().invoke(cli, ["predict", str(crossed[0]), *files, "--json"])
+    assert said.exit_code == 0
+    expected = Predictor.open(crossed[0], quiet=True).predict(files)[0]
+    for given, one in zip(json.loads(said.stdout), expected, strict=True):
+        assert given["probabilities"] == pytest.approx(dict(one.probabilities), abs=1e-6) and given["label"] == one.label
+
+
+def test_parent_without_calibration_says_what_to_do(tmp_path):
+    (tmp_path / "folds.json").write_text('{"folds": 2}')
+    with pytest.raises(RunError, match=r"has no calibration\.json; repeat `resdx run DATA --folds N --out"):
+        Predictor.open(tmp_path)
+
+
+# Frozen features in folds
+
+
+def test_folds_of_frozen_features_are_cross_fitted_within(films, study, tmp_path):
+    recipe = replace(study.run.recipe, learn=FeatureClassifier(penalties=(0.01, 0.1)))
+    weights = study.run.path / "best.safetensors"
+    found = cross_validate(films, recipe=recipe, out=tmp_path / "all", folds=FOLDS, quiet=True, weights=weights)
+    assert found["persons"] == 60
+    for k in range(FOLDS):
+        run = Run.open(tmp_path / "all" / f"fold-{k}", quiet=True)
+        assert run.cases("tune") == run.cases("calib") == () and not (run.path / "scores-tune.npz").exists()
+        train, test = ({case.group for case in run.cases(part)} for part in ("train", "test"))
+        assert len(train) == len(test) == 30 and not train & test
+        assert run.scores("calib").ids == tuple(case.id for case in run.cases("train"))
+        calibration = from_record(read_json(run.path / "calibration.json"))
+        assert calibration.persons == 30 and "cross-fitted out-of-fold scores of 30 persons" in calibration.notes[0]
+        assert "cross-fitted out-of-fold scores of 30 persons" in (run.path / "log.txt").read_text()
+        assert "cross-fitted out-of-fold scores" in (run.path / "report.html").read_text()
+    assert len(Predictor.open(tmp_path / "all", quiet=True).predict(sorted(films.glob("*/*.png"))[:2])[0]) == 2
