@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import importlib
 import json
 import math
 import re
@@ -64,6 +65,12 @@ def test_unknown_field_suggests_the_right_one(name):
 def test_recipe_is_named_like_its_file_and_documented(name):
     assert get_recipe(name).name == name
     assert re.search(rf"^\| `{name}` \| \S", PAGE.read_text(), re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_recipe_names_the_licence_of_its_data(name):
+    said = importlib.import_module(f"resdx.recipes.{name}").__doc__
+    assert "licence: " in " ".join(said.split()) or "the licence is that of the images you bring" in said
 
 
 @pytest.mark.parametrize("name", recipe_names())

@@ -1,10 +1,10 @@
 """S27: brain tumours in T1-weighted magnetic resonance slices, ResNet-50.
 
-Paper: D. S., Padma Suresh and John 2020; it was not read. Data of the paper: Cheng (figshare 1512427), 3,064 slices of
-233 persons with glioma, meningioma or pituitary tumour, as .mat files. Published: accuracy 0.987 as reported by a review,
-called the maximum. To doubt: about 13 slices a person and probably split by slice; no usual share of 3,064 slices gives
-the figure. Here: the four folders of Bhuvaji et al. 2020, whose files name no person; its Testing part repeats
-slices of its Training part, and its gliomas there look unlike the others.
+Paper: D. S., Padma Suresh and John 2020; it was not read. Data of the paper: Cheng (figshare 1512427), 3,064 slices
+of 233 persons with glioma, meningioma or pituitary tumour, as .mat files. Published: accuracy 0.987 as reported by a
+review, called the maximum. To doubt: about 13 slices a person and probably split by slice; no usual share of 3,064
+slices gives the figure. Here: the four folders of Bhuvaji et al. 2020 (licence: MIT, from memory), whose files name
+no person; its Testing part repeats slices of its Training part, and its gliomas there look unlike the others.
 """
 
 from ..models.specs import Linear, Net, ResNet

@@ -1,10 +1,12 @@
 """S07: COVID-19 in chest radiographs, ResNet-50.
 
-Paper: Karhan and Akal 2020; it was not read. Its data, sizes, split and training are unknown here, and so is its score.
-Data: the COVID-19 image collection of Cohen et al. 2020 (licence an image, in its table). To doubt: most films come from
-publications and web pages, a hospital often shows one finding only, and films without COVID-19 show other lung diseases
-of few persons: no one here is healthy. The variant `talo` reads the three folders of Ozturk et al. 2020, where each
-class comes from its own source, so that size and colour tell the class: its score says nothing about the disease.
+Paper: Karhan and Akal 2020; it was not read. Its data, sizes, split and training are unknown here, and so is its
+score. Data: the COVID-19 image collection of Cohen et al. 2020 (licence: one for each image, in its table; CC BY, CC
+BY-NC-SA and others). To doubt: most films come from publications and web pages, a hospital often shows one finding
+only, and films without COVID-19 show other lung diseases of few persons: no one here is healthy. The variant `talo`
+reads the three folders of Ozturk et al. 2020 (licence: terms of the NIH, and one for each image of COVID-19; from
+memory), where each class comes from its own source, so that size and colour tell the class: its score says nothing
+about the disease.
 """
 
 from dataclasses import replace

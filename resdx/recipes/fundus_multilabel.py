@@ -1,8 +1,9 @@
 """Eye diseases in fundus photographs, several labels an eye, ResNet-50.
 
-No paper stands behind this recipe. Data: ODIR 2019 (research use), both eyes of each person with the doctors' keywords.
-To doubt: the set's own label columns are given a person, not an eye, and contradict the eye's keywords in one photograph
-of eight; so labels are read from the keywords. Photographs of low quality count as not assessed, a speck on the lens as normal.
+No paper stands behind this recipe. Data: ODIR 2019 (licence: research use, from memory), both eyes of each person
+with the doctors' keywords. To doubt: the set's own label columns are given a person, not an eye, and contradict the
+eye's keywords in one photograph of eight; so labels are read from the keywords. Photographs of low quality count as
+not assessed, a speck on the lens as normal.
 """
 
 from ..models.specs import Linear, Net, ResNet

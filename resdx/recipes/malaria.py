@@ -1,8 +1,9 @@
 """S12: malaria parasites in single cells of thin blood smears, ResNet-50 among other networks.
 
-Paper: Nayak, Kumar and Jangid 2019; it was not read. Data: NIH cell images, 27,558 cells of 201 slides or persons.
-Published: accuracy 0.975504 as reported by a review. To doubt: cells of one slide share stain and camera, and a random
-split lets a network know them; a slide's cells are often of one class. Files are named by slide (C39P4thin..., C201Thin...).
+Paper: Nayak, Kumar and Jangid 2019; it was not read. Data: NIH cell images, 27,558 cells of 201 slides or persons
+(licence: public domain, from memory). Published: accuracy 0.975504 as reported by a review. To doubt: cells of one
+slide share stain and camera, and a random split lets a network know them; a slide's cells are often of one class.
+Files are named by slide (C39P4thin..., C201Thin...).
 """
 
 from ..models.specs import Net, ResNet

@@ -1,6 +1,7 @@
 """S03, the reference recipe: any folder, table or DICOM export of images, one class a case, ResNet-50.
 
 Paper: Kirandeep, Ramanpreet Kaur and Vijay Dhir 2023, image recognition with ResNet-50; it names no data and no figure was seen.
+It comes with no data set: the licence is that of the images you bring.
 """
 
 from ..models.specs import Net, ResNet

@@ -1,8 +1,9 @@
 """S28: pneumonia in children's chest radiographs, ResNet-50 with augmentation and two-stage fine-tuning.
 
-Paper: Chhabra and Kumar 2022. Data: Kermany et al. 2018, chest X-rays of children (CC BY 4.0), with the test part it ships.
-Published: accuracy 0.966 as reported by a review; the paper itself was not read. To doubt: the data set names persons only in its file
-names, and its test part has another class balance than the rest.
+Paper: Chhabra and Kumar 2022. Data: Kermany et al. 2018, chest X-rays of children, with the test part it ships
+(licence: CC BY 4.0, from memory). Published: accuracy 0.966 as reported by a review; the paper itself was not read.
+To doubt: the data set names persons only in its file names, and its test part has another class balance than the
+rest.
 """
 
 from ..models.specs import Linear, Net, ResNet
