@@ -2,6 +2,7 @@
 
 import hashlib
 from collections import Counter, defaultdict
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from resdx.cases import Manifest
 from resdx.errors import DataError
 from resdx.metrics import auroc
 from resdx.phantoms import draw_phantoms
+from resdx.phantoms.__main__ import STRIPS, main
 
 
 def pixels(path):
@@ -203,3 +205,10 @@ def test_a_folder_in_use_is_left_alone(tmp_path):
     (tmp_path / "mine.txt").write_text("keep")
     with pytest.raises(DataError, match="not empty"):
         draw_phantoms(tmp_path)
+
+
+def test_pictures_of_the_documentation_are_those_the_command_draws(tmp_path):
+    main(tmp_path)
+    for name in STRIPS:
+        kept = Path(__file__).parent.parent / "docs" / "pictures" / f"{name}.webp"
+        assert np.abs(pixels(kept) - pixels(tmp_path / f"{name}.webp")).mean() < 0.01
