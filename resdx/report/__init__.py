@@ -1,0 +1,7 @@
+"""A run as one page for a sceptical clinician (report.html), as data (report.json), and on paper (report.pdf)."""
+
+from .page import facts, render, report, report_folds
+from .pdf import to_pdf
+from .words import count, figure, interval
+
+__all__ = ["count", "facts", "figure", "interval", "render", "report", "report_folds", "to_pdf"]

@@ -1,0 +1,102 @@
+"""The page itself: facts gathered from all sections, rendered as one HTML file that loads nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from .. import charts
+from ..errors import RunError
+from ..records import write_json, write_text
+from ..runs import Run
+from ..split import PARTS
+from . import checklists, evidence
+from . import facts as own
+from .card import card
+from .judgement import doubts, limits, verdict
+from .words import Json, code, count, figure, interval, listed, method, named
+
+SHOWN_IDS = 8  # of the cases a finding concerns
+STAGES: dict[str, Callable[[Run], Json]] = {
+    "asked": own.asked,
+    "flow": own.flow,
+    "audit": own.audit,
+    "training": own.training,
+    "test": own.test,
+    "folds": own.folds,
+    "calibration": own.calibration,
+    "points": own.points,
+    "answers": own.answers,
+    "controls": evidence.controls,
+    "leak": evidence.leak,
+    "maps": evidence.maps,
+    "embedding": evidence.embedding,
+    "suspects": evidence.suspects,
+    "growth": evidence.growth,
+}
+
+
+def report(run: Run, *, picture: evidence.Picture | None = None) -> Path:
+    """Write report.html and report.json from what the run holds so far, and give back the path of the page.
+
+    Args:
+        picture: the prepared picture of a training case, where it is at hand; by default its file is read and prepared again.
+
+    Raises:
+        RunError: the pages cannot be written.
+    """
+    found = facts(run)
+    write_json(run.path / "report.json", found)
+    path = run.path / "report.html"
+    shown = own.section(lambda: evidence.samples(run, picture or evidence.from_file(run)))
+    write_text(path, render(found, shown, evidence.stored_pictures(run, found)))
+    return path
+
+
+def facts(run: Run) -> Json:
+    """All that the page says, as plain data; a section without its files is `{"missing": why}`."""
+    found: Json = {name: own.section(partial(read, run)) for name, read in STAGES.items()}
+    found |= {"recipe": own.recipe(run), "settings": own.settings(run), "made_with": own.made_with(run)}
+    found |= {"verdict": verdict(found), "doubts": doubts(found), "limits": limits(found)}
+    return found | {"card": card(found), "checklists": checklists.filled(found)}
+
+
+def render(found: Mapping[str, Any], samples: Mapping[str, Any], files: Mapping[str, str] | None = None) -> str:
+    """The page: one HTML file that loads nothing; every text of the user is escaped. `files` are data URLs by picture name."""
+    page = _environment().get_template("report.html")
+    return page.render(found, pictures=samples, files=files or {}, charts=charts, parts=PARTS, shown_ids=SHOWN_IDS)
+
+
+def report_folds(parent: Path) -> Path:
+    """Write report.html of a cross-validated parent: the figures over its folds, and a link to the page of each.
+
+    Raises:
+        RunError: the directory holds no folds.
+    """
+    runs = sorted(parent.glob("fold-*/run.json"))
+    if not runs:
+        raise RunError(f"{parent} holds no folds; make them with `resdx run DATA --folds 5 --out {parent}`")
+    first = Run.open(runs[0].parent, quiet=True)
+    found = own.section(lambda: own.folds(first))
+    pages = [{"name": path.parent.name, "page": (path.parent / "report.html").exists()} for path in runs]
+    page = _environment().get_template("folds.html")
+    text = page.render(recipe=own.recipe(first), settings=own.settings(first), folds=found, runs=pages, charts=charts)
+    write_text(parent / "report.html", text)
+    return parent / "report.html"
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("resdx"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= {"figure": figure, "interval": interval, "named": named, "count": count, "listed": listed}
+    environment.filters |= {
+        "code": code,
+        "method": method,
+        "rows": lambda members: [(one["name"], one["auroc"]) for one in members],
+    }
+    return environment
