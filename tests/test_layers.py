@@ -29,6 +29,8 @@ parts engines maps sharing
 features predict sanity
 train
 charts evaluate explain differences
+probe
+controls leak
 report pages
 compare
 stages

@@ -1,0 +1,222 @@
+"""What a leak is worth: the matched-leak experiment.
+
+The same test images are judged after two trainings on the same number of images of the same number of persons. One has seen no
+person of the test images; in the other, some of the training persons were exchanged for the test persons, by other images of
+theirs (or near-duplicates). The difference of the AUROC is what a split by image would have given away (STATISTICS section 2).
+The run's test part takes no part in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.progress import TaskID
+from scipy.special import stdtrit
+
+from .cases import Case
+from .data import Prepared
+from .engines.torch import device
+from .errors import RunError
+from .features import fit_linear, frozen_embeddings, training_features
+from .intervals import FEWEST, LEVEL, estimate, persons_behind, resample, too_few
+from .metrics import Array, Estimate, Values, macro_auroc
+from .models.net import build
+from .parts import Part
+from .probe import STEPS, Asked, ask, by_fold, cases_of, classes_asked, part_of_cases, persons_of, settle_dtype, shrink, subset
+from .recipe import FeatureClassifier
+from .records import write_json
+from .runs import Run
+from .split import grouped_folds
+
+FOLDS = 3  # of the persons with several images: those tested, those they are exchanged for, and the rest
+DRAWS = 2000
+EVERY = 10**9  # cases: frozen features are cheap, so all take part
+
+Places = NDArray[np.intp]
+Learner = Callable[[Part, NDArray[np.int64], int], NDArray[np.float32]]  # (learn from, rows to judge, seed) -> (N, K)
+
+
+@dataclass(frozen=True)
+class Round:
+    """Positions of the cases that are judged, and of the two training sets of one seed."""
+
+    judged: Places
+    clean: Places
+    leaky: Places
+    exchanged: int
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Cases judged in all rounds: truth (N, K), probabilities (N, K) after either training, persons and rounds (N,)."""
+
+    truth: NDArray[np.float32]
+    clean: NDArray[np.float32]
+    leaky: NDArray[np.float32]
+    person: Places
+    turn: Places
+
+
+def leak_worth(run: Run, prepared: Prepared, *, seeds: int = 3, steps: int = STEPS) -> None:
+    """Do the matched-leak experiment and write leak-worth.json.
+
+    Args:
+        seeds: rounds, each with test persons and a training seed of its own
+        steps: of one training, where the recipe trains a network
+
+    Raises:
+        RunError: the run has not been trained yet, or has no case outside the test part.
+    """
+    features = isinstance(run.recipe.learn, FeatureClassifier)
+    cases = cases_of(run, prepared, most=EVERY) if features else cases_of(run, prepared)
+    person = persons_of(cases)
+    several = np.bincount(person)[person] > 1
+    pictures = prepared if features else shrink(prepared, cases)
+    part = part_of_cases(run, pictures, cases)
+    asked = classes_asked(run, part.truth[several], person[several])
+    if isinstance(asked, str):
+        _missing(run, f"{asked}, among those with several images or near-duplicates")
+        return
+    if features:
+        learner, how = by_features(run, pictures), "frozen features and a logistic regression, as in the run"
+    else:
+        run = settle_dtype(run, pictures, part)
+        learner, how = by_probe(run, pictures, steps), "the small probe of the controls (ResNet-18, 64 px), not the run's network"
+    rounds = [draw_round(cases, person, part.truth, seed=run.settings.seed, turn=turn) for turn in range(seeds)]
+    answers = judge(run, part, person, rounds, learner)
+    write_json(run.path / "leak-worth.json", summary(answers, asked, rounds, how))
+    run.say(f"leak-worth: {Estimate.from_json(run.read('leak-worth.json', 'leak-worth')['worth'])} of AUROC, by {how}")
+
+
+def draw_round(cases: Sequence[Case], person: Places, truth: NDArray[np.float32], *, seed: int, turn: int) -> Round:
+    """Deal the persons with several images into three: tested, exchanged and others; only halves of the first two may train.
+
+    Both training sets hold everything of the others. One adds halves of the exchanged persons, the other the halves of the tested
+    persons that are not judged: as many images of each label, so that nothing but the persons differs.
+    """
+    rng = np.random.default_rng([seed, turn, 3])
+    several = np.flatnonzero(np.bincount(person)[person] > 1)
+    fold = np.full(len(cases), -1)
+    fold[several] = grouped_folds([cases[i] for i in several], person[several].tolist(), FOLDS, seed + turn // FOLDS)
+    tested, exchanged = turn % FOLDS, (turn + 1) % FOLDS
+    judged, ours = _halves(np.flatnonzero(fold == tested), person, rng)
+    _, theirs = _halves(np.flatnonzero(fold == exchanged), person, rng)
+    ours, theirs = _alike(rng.permutation(ours), rng.permutation(theirs), truth)
+    base = np.flatnonzero((fold != tested) & (fold != exchanged))
+    return Round(judged, np.sort(np.append(base, theirs)), np.sort(np.append(base, ours)), len(ours))
+
+
+def judge(run: Run, part: Part, person: Places, rounds: Sequence[Round], learner: Learner) -> Answers:
+    """Train twice a round and answer its test images."""
+    judged = np.concatenate([one.judged for one in rounds])
+    turn = np.repeat(np.arange(len(rounds)), [len(one.judged) for one in rounds])
+    sides: dict[str, list[NDArray[np.float32]]] = {"clean": [], "leaky": []}
+    with run.progress("leak-worth", 2 * len(rounds)) as bar:
+        for number, one in enumerate(rounds):
+            for side, learnt in (("clean", one.clean), ("leaky", one.leaky)):
+                sides[side].append(learner(subset(part, learnt), part.rows[one.judged], run.settings.seed + number))
+                bar.advance(TaskID(0))
+    return Answers(part.truth[judged], np.concatenate(sides["clean"]), np.concatenate(sides["leaky"]), person[judged], turn)
+
+
+def summary(answers: Answers, asked: Asked, rounds: Sequence[Round], how: str) -> dict[str, object]:
+    """What leak-worth.json holds."""
+    person = np.unique(answers.person, return_inverse=True)[1]
+    truth = answers.truth[:, asked.columns]
+    clean, leaky = (side[:, asked.columns] for side in (answers.clean, answers.leaky))
+    worth = difference(truth, clean, leaky, person, answers.turn)
+    metric = by_fold(answers.turn)
+    return {
+        "worth": worth.to_json(),
+        "with_leak": estimate(metric, truth, leaky, person, draws=DRAWS).to_json(),
+        "without": estimate(metric, truth, clean, person, draws=DRAWS).to_json(),
+        "class": asked.name,
+        "exchanged": sum(one.exchanged for one in rounds),
+        "training": [len(one.clean) for one in rounds],
+        "test_persons": int(person.max()) + 1,
+        "test_cases": len(person),
+        "seeds": len(rounds),
+        "note": f"{how}; the test persons come from outside the run's test part",
+    }
+
+
+def difference(truth: Values, clean: Values, leaky: Values, person: Places, turn: Places) -> Estimate:
+    """AUROC with the leak less that without, mean over rounds; draws of persons, and of rounds within each draw.
+
+    Drawing rounds too puts into the interval what another training would have given.
+    """
+    turns = [turn == one for one in np.unique(turn)]
+    metric = lambda weights: np.stack([_gap(truth[m], clean[m], leaky[m], np.compress(m, weights, axis=-1)) for m in turns])  # noqa: E731
+    persons, few = int(person.max()) + 1, persons_behind(macro_auroc, truth, person)
+    value = float(np.mean(metric(np.ones(len(turn)))))
+    if few < FEWEST:
+        return Estimate(value, None, None, persons, too_few(few))
+    gaps = np.concatenate(
+        [metric(weights) for weights in resample(truth, person, draws=DRAWS, seed=0)], axis=1
+    )  # (rounds, draws)
+    picked = np.random.default_rng(0).multinomial(len(turns), np.full(len(turns), 1 / len(turns)), DRAWS).T
+    error = float(np.nanstd((picked * gaps).sum(0) / len(turns)))
+    if error == 0:
+        return Estimate(value, None, None, persons, "no interval: every draw of persons gives the same difference")
+    reach = float(stdtrit(few - 1, (1 + LEVEL) / 2)) * error
+    return Estimate(
+        value, value - reach, value + reach, persons, f"t interval, {DRAWS} draws of persons and of {len(turns)} seeds"
+    )
+
+
+def by_probe(run: Run, pictures: Prepared, steps: int) -> Learner:
+    """Learn with the probe."""
+    return lambda learn, rows, seed: ask(run, pictures, learn, rows, seed=seed, steps=steps)
+
+
+def by_features(run: Run, prepared: Prepared) -> Learner:
+    """Learn as the run did: a logistic regression on frozen features, with the penalty that the run chose."""
+    recipe, how = run.recipe, run.recipe.learn
+    assert isinstance(how, FeatureClassifier)
+    tried = run.events("penalty")
+    if not tried:
+        raise RunError(f"{run.path} has chosen no penalty yet; run `resdx train {run.path}` first")
+    penalty = max(tried, key=lambda entry: entry["tune_score"])["penalty"]
+    weights = Path(run.settings.weights) if run.settings.weights else None
+    network = build(recipe.model, recipe.task.outputs(recipe.classes), weights=weights).to(device())
+    embeddings = frozen_embeddings(run, network, prepared)
+
+    def learner(learn: Part, rows: NDArray[np.int64], seed: int) -> NDArray[np.float32]:
+        features = training_features(run, network, prepared, learn, how.views)
+        weight, bias = fit_linear(features, np.tile(learn.targets, (how.views, 1)), penalty, how, recipe.task)
+        return recipe.task.probabilities((embeddings[rows] @ weight.T + bias).astype(np.float32))
+
+    return learner
+
+
+def _halves(at: Places, person: Places, rng: np.random.Generator) -> tuple[Places, Places]:
+    """Each person's cases in two halves by chance; the first has one more where they are odd."""
+    at = rng.permutation(at)
+    at = at[np.argsort(person[at], kind="stable")]
+    starts = np.r_[0, np.flatnonzero(np.diff(person[at])) + 1]
+    place = np.arange(len(at)) - np.repeat(starts, np.diff(np.r_[starts, len(at)]))
+    return at[place % 2 == 0], at[place % 2 == 1]
+
+
+def _alike(ours: Places, theirs: Places, truth: NDArray[np.float32]) -> tuple[Places, Places]:
+    """As many cases of each label from either side: the larger side loses its last."""
+    label = np.unique(np.nan_to_num(truth, nan=-1), axis=0, return_inverse=True)[1].ravel()
+    sides = []
+    for side, other in ((ours, theirs), (theirs, ours)):
+        most = np.bincount(label[other], minlength=int(label.max()) + 1)
+        keep = [side[label[side] == one][: most[one]] for one in range(len(most))]
+        sides.append(np.concatenate(keep))
+    return sides[0], sides[1]
+
+
+def _gap(truth: Values, clean: Values, leaky: Values, weights: Values) -> Array:
+    return np.asarray(macro_auroc(truth, leaky, weights) - macro_auroc(truth, clean, weights)).reshape(-1)
+
+
+def _missing(run: Run, why: str) -> None:
+    write_json(run.path / "leak-worth.json", {"missing": why})
+    run.say(f"leak-worth: {why}")

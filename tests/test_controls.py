@@ -1,0 +1,166 @@
+"""Controls: masks, exchanged labels, the share of the border, tables and the two verdicts."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from resdx.audit import Audit
+from resdx.cases import Case, Finding
+from resdx.controls import (
+    Question,
+    border,
+    border_share,
+    controls,
+    corners,
+    exchange_labels,
+    facts_of,
+    masked,
+    tables_of,
+    verdict_of,
+)
+from resdx.facts import Facts
+from resdx.metrics import Estimate
+from resdx.parts import Part
+from resdx.probe import Asked, cases_of, part_of_cases, persons_of, shrink
+from resdx.records import read_json, write_json
+from resdx.split import grouped_folds
+from resdx.stages import prepared_of
+
+
+def question_of(truth):
+    """One case a person, halves in turn, about the second of two classes."""
+    count = len(truth)
+    both = np.stack([1 - truth, truth], 1).astype(np.float32)
+    ids = tuple(map(str, range(count)))
+    part = Part(ids, ids, np.arange(count), np.arange(count).astype(np.uint64), both, both)
+    return Question(part, np.arange(count), np.arange(count) // 2 % 2, Asked(np.array([1]), "ill", ()))
+
+
+def sided(score):
+    return np.stack([1 - score, score], 1)
+
+
+def area(value, low, high):
+    return Estimate(value, low, high, 100)
+
+
+def test_masks_leave_the_area_they_say():
+    assert border(64).mean() == pytest.approx(1 - (50 / 64) ** 2) and 0.35 < border(64).mean() < 0.45
+    assert corners(512).mean() == pytest.approx(1 - np.pi / 4, abs=1e-3)
+    assert border(64)[0].all() and not border(64)[32, 32] and corners(64)[0, 0] and not corners(64)[32, 0]
+
+
+def test_masked_pictures_are_black_inside_and_unchanged_outside(study):
+    prepared = prepared_of(study.run)
+    small = shrink(prepared, cases_of(study.run, prepared))
+    framed = masked(small, border)
+    assert not framed.images[:, 7:57, 7:57].any() and framed.images.dtype == np.uint8
+    np.testing.assert_array_equal(framed.images[:, :7], small.images[:, :7])
+
+
+def test_labels_are_exchanged_by_whole_persons():
+    person = np.repeat(np.arange(30), 3)
+    truth = np.random.default_rng(0).integers(0, 2, (30, 2)).repeat(3, 0).astype(np.float32)
+    exchanged = exchange_labels(truth, person, 0)
+    assert (exchanged.reshape(30, 3, 2) == exchanged.reshape(30, 3, 2)[:, :1]).all()
+    assert sorted(map(tuple, exchanged)) == sorted(map(tuple, truth)) and (exchanged != truth).any()
+    np.testing.assert_array_equal(exchange_labels(truth, person, 0), exchanged)
+    uneven = exchange_labels(np.arange(4, dtype=np.float32)[:, None], np.array([0, 0, 0, 1]), 0)[:, 0].tolist()
+    assert uneven in ([0, 1, 2, 3], [3, 3, 3, 0])
+
+
+def test_border_that_answers_as_the_whole_carries_everything():
+    rng = np.random.default_rng(0)
+    truth = np.arange(200) % 2
+    question, score = question_of(truth), 0.3 * truth + rng.random(200)
+    full = question.area(question.part.truth, sided(score))
+    same = border_share(question, {"full": sided(score), "border": sided(score)}, full)
+    assert (same.value, same.low, same.high) == (1, 1, 1) and same.n == 200
+    nothing = border_share(question, {"full": sided(score), "border": sided(np.zeros(200))}, full)
+    assert (nothing.value, nothing.low, nothing.high) == (0, 0, 0)
+    chance = border_share(question, {"full": sided(score), "border": sided(rng.random(200))}, full)
+    assert chance.low < 0 < chance.high < 1
+
+
+def test_share_of_no_signal_is_not_given():
+    question, score = question_of(np.arange(200) % 2), np.random.default_rng(0).random(200)
+    full = question.area(question.part.truth, sided(score))
+    assert full.low < 0.5
+    assert border_share(question, {"full": sided(score), "border": sided(score)}, full) is None
+
+
+def test_tables_hold_source_file_and_size():
+    facts = [Facts("a", "", 100, 50, "PNG", "L", 8, 0.5), Facts("b", "", 90, 90, "JPEG", "RGB", 8, 0.5)]
+    tables = facts_of([Case("a", "a", source="x"), Case("b", "b", source="y")], facts)
+    assert {name: table.tolist() for name, table in tables.items()} == {
+        "source": [[1, 0], [0, 1]],
+        "file": [[100, 50, 2, 1, 0, 0], [90, 90, 1, 0, 1, 0]],
+        "size": [[100, 50, 2], [90, 90, 1]],
+    }
+
+
+def test_size_that_tells_the_class_is_found_on_the_same_cases(study, twin):
+    run = twin("split")
+    cases = cases_of(run, prepared_of(run))
+    found = Audit.from_json(run.read("audit.json", "audit"))
+    ill = {case.id: case.label == "opacity" for case in cases}
+    facts = tuple(replace(fact, width=fact.width + 10 * ill.get(fact.case, False)) for fact in found.facts)
+    write_json(run.path / "audit.json", replace(found, facts=facts).to_json())
+    part, person = part_of_cases(run, prepared_of(run), cases), persons_of(cases)
+    question = Question(part, person, grouped_folds(cases, person.tolist(), 2, 0), Asked(np.array([1]), "opacity", ()))
+    tables = {row["name"]: row for row in tables_of(run, cases, question)}
+    assert tables["size"]["class"] == tables["file"]["class"] == "opacity"
+    assert tables["size"]["auroc"]["value"] > 0.95
+    assert tables["source"]["auroc"]["value"] is None and "the same for every case" in tables["source"]["auroc"]["note"]
+    assert (
+        verdict_of(run, list(tables.values()), None, {"full": area(0.5, 0.4, 0.6), "permuted": area(0.5, 0.4, 0.6)})["grade"]
+        == "stop"
+    )
+
+
+def test_class_of_one_source_stops_and_a_look_does_not(twin):
+    run = twin("split")
+    found = Audit.from_json(run.read("audit.json", "audit"))
+    areas = {"full": area(0.9, 0.8, 0.95), "border": area(0.7, 0.6, 0.8), "permuted": area(0.5, 0.4, 0.6)}
+    codes = []
+    for grade in ("stop", "look"):
+        one = Finding("one-source-class", grade, "All 9 cases of class 'ill' come from 'there'.")
+        write_json(run.path / "audit.json", replace(found, findings=(one,)).to_json())
+        codes.append(verdict_of(run, [], area(0.5, 0.4, 0.6), areas))
+    assert [(verdict["code"], verdict["grade"]) for verdict in codes] == [
+        ("source-determines-class", "stop"),
+        ("border-carries", "note"),
+    ]
+    assert "come from 'there'" in codes[0]["text"] and "carries 50% (40% to 60%)" in codes[1]["text"]
+
+
+def test_verdict_says_when_nothing_can_be_said_and_when_the_halves_leak(study):
+    areas = {"full": area(0.5, 0.4, 0.6), "border": area(0.5, 0.4, 0.6), "permuted": area(0.7, 0.6, 0.8)}
+    text = verdict_of(study.run, [], None, areas)["text"]
+    assert text.startswith("Nothing can be said") and "ATTENTION" in text
+    assert "ATTENTION" not in verdict_of(study.run, [], None, {**areas, "permuted": area(0.5, 0.4, 0.6)})["text"]
+
+
+def test_controls_write_every_version_of_the_pictures(twin):
+    run = twin("split")
+    prepared = prepared_of(run)
+    dark = replace(prepared, images=np.zeros_like(prepared.images))
+    controls(run, prepared, others={"nothing at all": dark}, steps=1)
+    found = read_json(run.path / "controls.json")
+    assert [one["name"] for one in found["inputs"]] == ["full", "border", "centre-black", "nothing at all", "permuted"]
+    assert [one["name"] for one in found["tables"]] == ["source", "file", "size"]
+    assert found["probe"]["cases"] == len(cases_of(run, prepared)) and found["class"] == "opacity"
+    assert found["inputs"][3]["auroc"]["value"] == 0.5  # equal pictures have equal answers
+    assert found["verdict"]["grade"] == "note" and found["seconds"] > 0
+
+
+def test_controls_of_few_persons_say_what_is_missing(twin):
+    run = twin("split")
+    lines = (run.path / "split.csv").read_text().splitlines(keepends=True)
+    kept = [line for line in lines[1:] if ",test," not in line][:20]
+    (run.path / "split.csv").write_text("".join([lines[0], *kept]))
+    controls(run, prepared_of(run), steps=1)
+    assert "not estimable: no class is had and lacked by 10 persons" in read_json(run.path / "controls.json")["missing"]
