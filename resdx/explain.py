@@ -198,7 +198,7 @@ def overlay(picture: NDArray[np.uint8], heat: NDArray[np.floating]) -> Image.Ima
     """
     grey = np.repeat(picture.mean(2, keepdims=True), 3, 2) / 255
     share = heat / heat.max() if heat.max() > 0 else np.zeros_like(heat)
-    cover = 0.8 * share[..., None] ** 0.7
+    cover = 0.8 * share[..., None] ** 1.5
     mixed = (1 - cover) * 0.75 * grey + cover * colormaps["inferno"](share)[..., :3]
     inside = share >= 0.5
     mixed[inside & ~binary_erosion(inside, border_value=1)] = 1

@@ -1,0 +1,189 @@
+"""The stage: which cases, what it writes, and that what cannot be had is a sentence."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from conftest import TINY
+from PIL import Image
+from scipy.stats import t
+
+from resdx.cases import Case
+from resdx.explain import (
+    METHODS,
+    Asked,
+    asked,
+    explain,
+    failures,
+    mean_of_persons,
+    overall,
+    overlay,
+    pointing_game,
+    to_show,
+    verdict,
+)
+from resdx.metrics import Estimate
+from resdx.models.specs import Net, ResNet
+from resdx.recipe import Training
+from resdx.records import read_json
+from resdx.stages import prepared_of
+from resdx.study import run
+from resdx.steps.image import Resize
+
+FINER = replace(
+    TINY,
+    source=None,
+    prepare=(Resize(48),),
+    augment=(),
+    model=Net(ResNet(18, last_stride=1)),
+    learn=Training(epochs=1, batch=32, ema=0.0),
+)
+
+
+@pytest.fixture(scope="module")
+def explained(films, tmp_path_factory):
+    """A run on films whose boxes are known, with maps of 3 x 3, and its explain.json."""
+    done = run(films.with_name("films-truth.csv"), recipe=FINER, out=tmp_path_factory.mktemp("maps") / "run", quiet=True).run
+    explain(done, prepared_of(done))
+    return done, read_json(done.path / "explain.json")
+
+
+def test_every_method_has_its_checks(explained):
+    _, found = explained
+    assert found["resolution"] == [3, 3]
+    assert tuple(row["name"] for row in found["methods"]) == METHODS
+    for row in found["methods"]:
+        for key, lowest in (("randomisation", -1), ("stability", -1), ("deletion", 0), ("insertion", 0)):
+            assert lowest <= Estimate.from_json(row[key]).value <= 1
+        assert 0 < row["pointing_chance"] < 1
+        assert row["verdict"] in (verdict(as_estimates(row)),)
+    assert found["verdict"] == overall(found["methods"])
+
+
+def as_estimates(row):
+    return {key: Estimate.from_json(value) if isinstance(value, dict) else value for key, value in row.items()}
+
+
+def test_pictures_of_right_and_wrong_cases_of_different_persons_are_there(explained):
+    done, found = explained
+    assert 0 < len(found["shown"]) <= 12
+    persons = {case.id: case.group for case in done.cases("test")}
+    assert len({persons[one["case"]] for one in found["shown"]}) == len(found["shown"])
+    for one in found["shown"]:
+        assert one["right"] == (one["truth"] == one["answer"])
+        for picture in (one["picture"], *one["maps"].values()):
+            with Image.open(done.path / picture) as image:
+                assert max(image.size) <= 224
+        assert tuple(one["maps"]) == METHODS
+
+
+def test_the_pointing_game_is_that_of_the_stage(explained):
+    done, found = explained
+    public = pointing_game(done, prepared_of(done))
+    assert public.to_json() == found["methods"][0]["pointing"]
+    positives = sum(bool(case.boxes) for case in done.cases("test"))
+    assert f"{positives} cases" in public.note
+
+
+def test_no_box_means_no_pointing_game(study):
+    found = pointing_game(study.run, prepared_of(study.run))
+    assert found.value is None
+    assert "no case of the part has a box" in found.note
+
+
+def test_a_map_without_places_is_a_sentence(study):
+    explain(study.run, prepared_of(study.run))
+    assert "no map in this graph: the last maps are 1 x 1" in read_json(study.run.path / "explain.json")["missing"]
+
+
+def test_before_the_test_part_is_scored_calib_is_explained(twin):
+    done = twin("calibrate")
+    found = asked(done, prepared_of(done))
+    assert found.part == "calib"
+    assert {case.id for case in found.cases} <= {case.id for case in done.cases("calib")}
+
+
+def some(labels, p, right, persons):
+    cases = tuple(
+        Case(f"c{i}", f"c{i}.png", person, (label,)) for i, (label, person) in enumerate(zip(labels, persons, strict=True))
+    )
+    n = len(cases)
+    return Asked("test", None, cases, np.zeros((n, 2), bool), np.zeros(n, int), np.array(p), np.array(right))
+
+
+def test_cases_shown_are_the_surest_and_the_least_sure_right_and_wrong_of_each_class():
+    labels = ["a"] * 6 + ["b"] * 6
+    p = [0.99, 0.8, 0.55, 0.95, 0.7, 0.6] * 2
+    cases = some(labels, p, [True, True, True, False, False, False] * 2, [f"p{i}" for i in range(12)])
+    assert to_show(cases, ("a", "b"), 8) == [0, 6, 3, 9, 2, 8, 5, 11]
+
+
+def test_nobody_is_shown_twice():
+    cases = some(["a", "a", "b"], [0.9, 0.8, 0.7], [True] * 3, ["p", "p", "q"])
+    assert to_show(cases, ("a", "b")) == [0, 2]
+
+
+def test_the_interval_of_a_mean_counts_persons():
+    rng = np.random.default_rng(0)
+    values = rng.uniform(0.3, 0.6, 20)
+    twice = mean_of_persons(np.repeat(values, 2), [f"p{i // 2}" for i in range(40)])
+    low, high = t.interval(0.95, 19, values.mean(), values.std(ddof=1) / 20**0.5)
+    np.testing.assert_allclose((twice.value, twice.low, twice.high, twice.n), (values.mean(), low, high, 20))
+
+
+def test_below_ten_persons_there_is_no_interval():
+    found = mean_of_persons(np.linspace(0, 1, 9), list("abcdefghi"))
+    assert (found.value, found.low, found.n) == (0.5, None, 9)
+    assert "at least 10 are needed" in found.note
+
+
+def test_heat_gets_lighter_in_greyscale_too():
+    picture, heat = np.full((32, 32, 1), 60, np.uint8), np.tile(np.linspace(0, 1, 32), (32, 1))
+    grey = np.asarray(overlay(picture, heat).convert("L"), int)[16]
+    without_line = np.delete(grey, np.flatnonzero(grey == 255))
+    assert (np.diff(without_line) >= -2).all()
+    assert without_line[-1] > without_line[0] + 100
+
+
+def test_a_blank_map_leaves_the_picture():
+    assert np.ptp(np.asarray(overlay(np.full((16, 16, 1), 80, np.uint8), np.zeros((16, 16))))) == 0
+
+
+def row(**changed):
+    good = Estimate(0.9, 0.8, 1.0, 20)
+    little = Estimate(0.1, 0.05, 0.2, 20)
+    return {
+        "name": "cam",
+        "cases": 20,
+        "blank": 0,
+        "randomisation": little,
+        "gain": little,
+        "stability": good,
+        "pointing": good,
+        "pointing_chance": 0.1,
+        **changed,
+    }
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"randomisation": Estimate(0.7, 0.6, 0.8, 20)}, "randomised"),
+        ({"gain": Estimate(0.1, -0.1, 0.2, 20)}, "at random"),
+        ({"stability": Estimate(0.3, 0.1, 0.5, 20)}, "JPEG"),
+        ({"pointing": Estimate(0.1, 0.05, 0.2, 20)}, "by chance"),
+        ({"blank": 11}, "blank"),
+    ],
+)
+def test_a_failed_check_says_do_not_read_it(changed, said):
+    assert failures(row()) == []
+    assert "90%" in verdict(row())
+    failed = verdict(row(**changed))
+    assert failed.startswith("Do not read cam")
+    assert said in failed
+
+
+def test_the_overall_verdict_names_what_can_be_read():
+    rows = [{"name": "cam", "verdict": verdict(row())}, {"name": "occlusion", "verdict": "Do not read occlusion: ..."}]
+    assert overall(rows) == "Of the maps of this run, cam passed the checks; do not read occlusion."
+    assert overall(rows[1:]).startswith("Every method failed")
