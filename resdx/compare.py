@@ -166,11 +166,11 @@ def _same_question(runs: Sequence[Run]) -> None:
         if run.recipe.task != first.recipe.task or run.recipe.classes != first.recipe.classes:
             ours, theirs = (f"{type(one.recipe.task).__name__} of {', '.join(one.recipe.classes)}" for one in (first, run))
             raise RunError(f"{first.path} answers {ours}, {run.path} answers {theirs}; compare runs of one question")
-    seen: dict[tuple[Any, ...], Run] = {}
-    for run in runs:
-        twin = seen.setdefault((*_kind(run), run.settings.seed), run)
-        if twin is not run:
-            raise RunError(f"{twin.path} and {run.path} are one recipe with one seed; leave one of them out")
+    seen: dict[tuple[Any, ...], int] = {}
+    for i, run in enumerate(runs):
+        twin = seen.setdefault((*_kind(run), run.settings.seed), i)
+        if twin != i:
+            raise RunError(f"{runs[twin].path} and {run.path} are one recipe with one seed; leave one of them out")
 
 
 def _kind(run: Run) -> tuple[Any, ...]:

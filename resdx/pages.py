@@ -16,7 +16,9 @@ def render(template: str, found: Mapping[str, Any]) -> str:
         loader=PackageLoader("resdx"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters |= {"shown": shown, "signed": signed, "p": p_value, "named": named}
-    return environment.get_template(template).render(found, found=found, charts=charts)
+    return environment.get_template(template).render(
+        found, charts=charts, line=charts.Line, guide=charts.Line((0, 1), (0, 1), look="guide")
+    )
 
 
 def shown(estimate: Mapping[str, Any]) -> str:

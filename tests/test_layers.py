@@ -34,6 +34,7 @@ controls leak
 report pages
 compare
 stages
+study
 external cross
 phantoms
 cli demo
