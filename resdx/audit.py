@@ -19,6 +19,7 @@ from scipy.stats import chi2_contingency
 
 from .cases import Case, Finding, Grade, Manifest
 from .duplicates import find_duplicates, portable_hash, spectrum
+from .errors import count
 from .facts import Facts, Look, Progress, Read, from_columns, look, to_columns
 from .metrics import Estimate
 from .shortcuts import same_or_not, tells_class
@@ -131,7 +132,7 @@ def _unreadable(evidence: _Evidence) -> Iterable[Finding]:
     failed = evidence.seen.unreadable
     if failed:
         share = len(failed) / len(evidence.manifest)
-        text = f"{len(failed)} of {len(evidence.manifest)} files cannot be read and are left out; the first: {failed[0][1]}."
+        text = f"{len(failed)} of {count(len(evidence.manifest), 'file')} cannot be read, left out; the first: {failed[0][1]}."
         grade: Grade = "stop" if share > UNREADABLE else "look"
         yield Finding("unreadable", grade, text, tuple(case for case, _ in failed), {"count": len(failed), "share": share})
 
@@ -140,7 +141,7 @@ def _copies(evidence: _Evidence) -> Iterable[Finding]:
     if evidence.exact:
         ids = [case for copies in evidence.exact for case in copies]
         spare = len(ids) - len(evidence.exact)
-        text = f"{spare} files are byte-identical copies of another ({len(evidence.exact)} pictures occur more than once). "
+        text = f"{count(spare, 'byte-identical copy', 'byte-identical copies')} of another file ({count(len(evidence.exact), 'picture')} more than once). "
         text += "A split keeps copies together; remove them where each picture should count once."
         yield Finding("exact-copies", "note", text, tuple(ids), {"copies": spare, "pictures": len(evidence.exact)})
     identical = _representatives(evidence.exact)
@@ -148,9 +149,7 @@ def _copies(evidence: _Evidence) -> Iterable[Finding]:
     if near:
         ids = [case for cluster in near for case in cluster]
         share = len(ids) / len(evidence.cases)
-        text = (
-            f"{len(ids)} of {len(evidence.cases)} pictures ({share:.0%}) are nearly the same as another, in {len(near)} clusters "
-        )
+        text = f"{len(ids)} of {len(evidence.cases)} pictures ({share:.0%}) are nearly the same as another, in {count(len(near), 'cluster')} "
         text += f"of up to {max(map(len, near))}: re-encoded, cropped, turned, or neighbouring slices. A split keeps each cluster together."
         figures = {"cases": len(ids), "clusters": len(near), "share": share}
         yield Finding("near-duplicates", "look" if share > MANY else "note", text, tuple(ids), figures)
@@ -163,7 +162,7 @@ def _copies_across(evidence: _Evidence) -> Iterable[Finding]:
     if mixed := _mixed(evidence.clusters, labels):
         exact = sum(len(copies) for copies in _mixed(evidence.exact, labels))
         ids = [case for cluster in mixed for case in cluster]
-        text = f"{len(mixed)} pictures stand under different labels ({exact} of the {len(ids)} files are byte-identical): "
+        text = f"{count(len(mixed), 'picture')} under different labels ({exact} of the {len(ids)} files byte-identical): "
         text += f"{_examples(mixed, labels)}. One of the labels is wrong; correct it or leave both out."
         figures = {"pictures": len(mixed), "cases": len(ids), "exact": exact, "share": len(ids) / total}
         grade: Grade = "stop" if exact / total > CONFLICTING else "look"
@@ -171,13 +170,13 @@ def _copies_across(evidence: _Evidence) -> Iterable[Finding]:
     persons = {case.id: case.group for case in evidence.cases if case.group}
     if shared := _mixed(evidence.clusters, persons):
         ids = [case for cluster in shared for case in cluster]
-        text = f"{len(shared)} pictures stand under different persons: {_examples(shared, persons)}. They may be one person; "
+        text = f"{count(len(shared), 'picture')} under different persons: {_examples(shared, persons)}. These may be one person; "
         text += "a split keeps all cases of such persons together."
         yield Finding("copies-across-persons", "look", text, tuple(ids), {"pictures": len(shared), "cases": len(ids)})
     parts = {case.id: case.part for case in evidence.cases if case.part}
     if across := _mixed(evidence.clusters, parts):
         yield _across_parts(
-            evidence, across, "copies-across-parts", f"{len(across)} pictures occur, nearly or exactly, in two shipped parts"
+            evidence, across, "copies-across-parts", f"{count(len(across), 'picture')} nearly or exactly in two shipped parts"
         )
 
 
@@ -188,8 +187,8 @@ def _across_parts(evidence: _Evidence, sets: Sequence[Sequence[str]], code: str,
     test = [case.id for case in evidence.cases if case.part == "test"]
     touched = sum(case.part == "test" for case in evidence.of(ids))
     share = touched / len(test) if test else 0.0
-    text = f"{what}: {touched} of {len(test)} test cases ({share:.0%}) are touched, e.g. {_examples(sets, parts)}. {note}"
-    text += f"The honest split leaves the other {len(ids) - touched} cases out of training."
+    text = f"{what}: {touched} of {count(len(test), 'test case')} touched ({share:.0%}), e.g. {_examples(sets, parts)}. {note}"
+    text += f"The honest split leaves the {count(len(ids) - touched, 'case')} outside the test part out of training."
     return Finding(
         code, "look", text, tuple(ids), {"sets": len(sets), "test": touched, "test_share": share, "dropped": len(ids) - touched}
     )
@@ -209,7 +208,7 @@ def _persons_across_parts(evidence: _Evidence) -> Iterable[Finding]:
         note = f"Pictures that share an id are no more alike than others (AUROC {alike}), so the numbering may start again in each part. "
     elif alike.value is not None:
         note = f"Pictures that share an id are more alike than others (AUROC {alike}). "
-    finding = _across_parts(evidence, shared, code, f"{len(shared)} person ids occur in two shipped parts", note)
+    finding = _across_parts(evidence, shared, code, f"{count(len(shared), 'person id')} in two shipped parts", note)
     figures = {**finding.figures, **({"auroc": alike.value} if alike.value is not None else {})}
     yield Finding(finding.code, finding.grade, finding.text, finding.cases, figures)
 
@@ -246,7 +245,7 @@ def _persons_across_classes(evidence: _Evidence) -> Iterable[Finding]:
         return
     share = len(mixed) / len(several)
     single = len(members) - len(mixed)
-    text = f"{len(mixed)} of {len(members)} persons have cases of several classes, {single} of one class only. "
+    text = f"{len(mixed)} of {count(len(members), 'person')} with cases of several classes, {single} with one class only. "
     if share > BY_NATURE:
         text += "The class is the image's, not the person's; judge figures over persons."
     else:
@@ -260,7 +259,7 @@ def _persons(evidence: _Evidence) -> Iterable[Finding]:
     """Cases without a person, and classes with too few persons to test."""
     without = [case.id for case in evidence.cases if not case.group]
     if without:
-        text = f"{len(without)} of {len(evidence.cases)} cases name no person, so each cluster of near-duplicates counts as one; "
+        text = f"{len(without)} of {count(len(evidence.cases), 'case')} without a person, so each cluster of near-duplicates counts as one; "
         text += "images of one person that look different can still be in two parts. Give the group column if you can."
         yield Finding("no-person-id", "note", text, tuple(without), {"cases": len(without)})
     for name in evidence.manifest.classes:
@@ -268,7 +267,7 @@ def _persons(evidence: _Evidence) -> Iterable[Finding]:
         persons = len({evidence.person[one] for one in ids})
         if persons >= FEW:
             continue
-        text = f"Class {name!r} has {persons} persons ({len(ids)} cases): "
+        text = f"Class {name!r} has {count(persons, 'person')} ({count(len(ids), 'case')}): "
         text += "too few to train and test on; leave it out or merge it." if persons < FEWEST else "too few for an interval."
         grade: Grade = "stop" if persons < FEWEST else "look"
         yield Finding("too-few-persons", grade, text, tuple(ids), {"persons": persons, "cases": len(ids)})
@@ -279,13 +278,13 @@ def _balance(evidence: _Evidence) -> Iterable[Finding]:
     unknown = [case.id for case in evidence.cases if case.labels is None]
     partly = [case.id for case in evidence.cases if case.labels is not None and case.unknown]
     if unknown or partly:
-        text = f"{len(unknown)} cases are not assessed and take no part; {len(partly)} more are not assessed for some classes."
+        text = f"{count(len(unknown), 'case')} not assessed, without a part in anything; {len(partly)} more not assessed for some classes."
         yield Finding("not-assessed", "note", text, (*unknown, *partly), {"cases": len(unknown), "partly": len(partly)})
     counts = Counter(label for case in evidence.cases for label in case.labels or ())
     if len(counts) > 1:
         (most, many), (least, few) = counts.most_common()[0], counts.most_common()[-1]
         if many > SKEWED * few:
-            text = f"{most!r} has {many} cases, {least!r} {few} ({many / few:.1f} times fewer); accuracy alone will flatter."
+            text = f"{most!r} has {count(many, 'case')}, {least!r} {few:,} ({many / few:.1f} times fewer); accuracy alone will flatter."
             yield Finding("imbalance", "note", text, (), dict(counts))
     if {"train", "test"} <= evidence.parts.keys():
         yield from _moved(evidence.parts["train"], evidence.parts["test"])

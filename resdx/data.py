@@ -8,6 +8,7 @@ import os
 import shutil
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,12 @@ from numpy.typing import NDArray
 
 from .audit import Audit
 from .cases import Manifest
-from .errors import DataError, RunError
+from .errors import DataError, ResdxError, RunError
+from .facts import digest, whole
 from .recipe import Recipe
 from .records import read_json, to_record, write_json
 from .runs import Run
-from .steps.chain import prepare_images
+from .steps.chain import prepare_image
 
 CHUNK = 64  # cases a task: large enough that handing over costs nothing, small enough for a smooth bar
 
@@ -62,17 +64,25 @@ def prepare(
 
     Args:
         cache: folder for all prepared sets
-        content: sha256 of each case's file, so that a changed file is prepared again
+        content: sha256 of each case's file as the audit found it, so that a changed file is not taken for the one that was audited
         skip: cases already known to be unreadable
         progress: called with the number of cases done
 
+    A file that could not be read is tried again the next time: a network drive may be back.
+
     Raises:
+        DataError: a file has changed since the audit, or none can be read.
         RunError: the cache cannot be written (full disk, no right); nothing half-written is left.
     """
     folder = cache / _key(manifest, recipe, content)
+    job = partial(_prepared, recipe.read, recipe.prepare)
+    if (folder / "index.json").exists():
+        lost = [(f"{manifest.root}/{manifest.by_id[case].path}", content.get(case, "")) for case, _ in _index(folder)["failures"]]
+        if any(isinstance(answer, np.ndarray) for answer in job(lost)):
+            shutil.rmtree(folder)
     if not (folder / "index.json").exists():
-        _fill(folder, manifest, recipe, set(skip), progress or (lambda done: None))
-    index = read_json(folder / "index.json")
+        _fill(folder, manifest, recipe, content, set(skip), progress or (lambda done: None))
+    index = _index(folder)
     return Prepared(
         folder=folder,
         images=np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False),
@@ -87,14 +97,53 @@ def _key(manifest: Manifest, recipe: Recipe, content: Mapping[str, str]) -> str:
     return hashlib.sha256(json.dumps([str(manifest.root), files, steps]).encode()).hexdigest()[:24]
 
 
-def _fill(folder: Path, manifest: Manifest, recipe: Recipe, skip: set[str], progress: Callable[[int], None]) -> None:
+def _index(folder: Path) -> dict[str, Any]:
+    return dict(read_json(folder / "index.json"))
+
+
+Answer = NDArray[np.uint8] | str | None
+
+
+def _prepared(
+    read: Callable[[str], Any], steps: Sequence[Callable[[Any], Any]], files: Sequence[tuple[str, str]]
+) -> list[Answer]:
+    """Pictures of (path, sha256) in order; the sentence that says why for one that failed, None for one that has changed."""
+    out: list[Answer] = []
+    for path, sha256 in files:
+        try:
+            out.append(_one(read, steps, path, sha256))
+        except ResdxError as error:
+            out.append(str(error))
+        except OSError as error:
+            out.append(f"{path} cannot be read ({error.strerror or error}); copy it again or remove it")
+    return out
+
+
+def _one(read: Callable[[str], Any], steps: Sequence[Callable[[Any], Any]], path: str, sha256: str) -> NDArray[np.uint8] | None:
+    data = whole(path)
+    if data and sha256 and hashlib.sha256(data).hexdigest() != sha256:
+        return None
+    image = read(path)
+    if not data and sha256 and digest(data, image) != sha256:
+        return None
+    return prepare_image(path, lambda _: image, steps)
+
+
+def _fill(
+    folder: Path,
+    manifest: Manifest,
+    recipe: Recipe,
+    content: Mapping[str, str],
+    skip: set[str],
+    progress: Callable[[int], None],
+) -> None:
     wanted = [case for case in manifest.cases if case.id not in skip]
     if not wanted:
         raise DataError(f"none of the {len(manifest)} files below {manifest.root} can be read; see failures.csv")
     part = folder.with_name(f".{folder.name}.{os.getpid()}.part")  # its own place, so that two runs cannot mix
     chunks = [wanted[i : i + CHUNK] for i in range(0, len(wanted), CHUNK)]
-    paths = ([os.path.join(manifest.root, case.path) for case in chunk] for chunk in chunks)
-    jobs = (joblib.delayed(prepare_images)(some, recipe.read, recipe.prepare) for some in paths)
+    files = ([(os.path.join(manifest.root, case.path), content.get(case.id, "")) for case in chunk] for chunk in chunks)
+    jobs = (joblib.delayed(_prepared)(recipe.read, recipe.prepare, some) for some in files)
     try:
         part.mkdir(parents=True, exist_ok=True)
         wide = _reserve(part / "wide.npy", (len(wanted), recipe.size, recipe.size, 3))
@@ -103,6 +152,8 @@ def _fill(folder: Path, manifest: Manifest, recipe: Recipe, skip: set[str], prog
         colour, done = False, 0
         for chunk, answers in zip(chunks, joblib.Parallel(n_jobs=-1, return_as="generator", max_nbytes=None)(jobs), strict=True):
             for case, answer in zip(chunk, answers, strict=True):
+                if answer is None:
+                    raise DataError(f"{manifest.root / case.path} has changed since the audit; run `resdx audit RUN` again")
                 if isinstance(answer, str):
                     failures.append((case.id, answer))
                     continue

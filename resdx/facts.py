@@ -113,22 +113,32 @@ def _look_at(read: Read, chunk: list[tuple[str, str]]) -> list[Answer]:
     return [(case, _one(read, case, path)) for case, path in chunk]
 
 
-def _one(read: Read, case: str, path: str) -> tuple[Facts, NDArray[np.uint8]] | str:
+def whole(path: str) -> bytes:
+    """What a file holds; nothing where `path` is one of several pictures in it. Raises OSError."""
     file, index = split_index(path)
+    return b"" if index else Path(file).read_bytes()
+
+
+def digest(data: bytes, image: NDArray[np.float32]) -> str:
+    """sha256 of `data`; of the decoded picture where there is none."""
+    return hashlib.sha256(data or np.ascontiguousarray(image).tobytes()).hexdigest()
+
+
+def _one(read: Read, case: str, path: str) -> tuple[Facts, NDArray[np.uint8]] | str:
+    file, _ = split_index(path)
     try:
         image = read(path)
-        data = np.ascontiguousarray(image).tobytes() if index else Path(file).read_bytes()
+        data = whole(path)
     except ResdxError as error:
         return str(error)
     except OSError as error:
         return f"{file} cannot be read ({error.strerror or error}); copy it again or remove it"
     if not np.isfinite(image).all():
         return f"{file} holds values that are not numbers; export it again"
-    kind, mode, bits = _header(file, data if not index else b"", image.shape[2])
+    kind, mode, bits = _header(file, data, image.shape[2])
     height, width = image.shape[:2]
-    digest = hashlib.sha256(data).hexdigest()
-    small = thumbnail(image)
-    return Facts(case, digest, width, height, kind, mode, bits, round(float(image.mean()), 4)), small
+    brightness = round(float(image.mean()), 4)
+    return Facts(case, digest(data, image), width, height, kind, mode, bits, brightness), thumbnail(image)
 
 
 def _header(file: str, data: bytes, channels: int) -> tuple[str, str, int]:

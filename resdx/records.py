@@ -153,6 +153,9 @@ def _parse(text: str, kind: Any, dotted: str) -> Any:
 def _kind_name(kind: Any) -> str:
     if typing.get_origin(kind) is typing.Literal:
         return " or ".join(repr(arg) for arg in typing.get_args(kind))
+    plain = {int: "a whole number", float: "a number", bool: "true or false"}
+    if kind in plain:
+        return plain[kind]
     return getattr(kind, "__name__", None) or str(kind).replace("typing.", "")
 
 

@@ -47,7 +47,7 @@ class Settings:
     """What was asked, beside the recipe: stored in run.json and not changed by a stage, except for what it settles.
 
     The scan settles `data`, the folder that paths are below, and keeps what was asked for in `asked`; where the recipe names no
-    classes, `found` are those of the data. `choices` are measured once (number format, threads) and kept, so that a
+    classes, `found` are those of the data. `skip` names evidence that is not made. `choices` are measured once (number format, threads) and kept, so that a
     resumed run computes the same.
     """
 
@@ -62,6 +62,7 @@ class Settings:
     created: str = ""
     asked: str = ""
     found: tuple[str, ...] = ()
+    skip: tuple[str, ...] = ()
     choices: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -113,6 +114,8 @@ class Run:
         if not (path / "run.json").is_file():
             raise RunError(f"{path} is no run directory (it has no run.json); make one with `resdx run DATA --out {path}`")
         data = read_json(path / "run.json")
+        if not isinstance(data, dict):
+            raise RunError(f"{path / 'run.json'} is not what resdx writes; put back the file that was there, or make a new run")
         if data.get("format") != FORMAT:
             raise RunError(
                 f"{path} has run format {data.get('format')}, this resdx reads {FORMAT}; open it with the version that wrote it"

@@ -187,7 +187,7 @@ def read_rows(table: Path, *, header: bool = True) -> list[Row]:
         raise DataError(f"{table} is not a CSV table ({error}); save it again") from error
     cells = [[cell.strip() for cell in row] for row in rows if any(cell.strip() for cell in row)]
     if len(cells) <= header:
-        raise DataError(f"{table} has no rows" + (" below its header" if cells else ""))
+        raise DataError(f"{table} has no rows{' below its header' if cells else ''}; give it a header and a row for each image")
     names = cells[0] if header else [str(k + 1) for k in range(len(cells[0]))]
     if twice := [name for name, count in Counter(filter(None, names)).items() if count > 1]:
         raise DataError(f"{table}: column {twice[0]!r} occurs {names.count(twice[0])} times; rename one")

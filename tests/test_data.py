@@ -16,6 +16,7 @@ from PIL import Image
 from resdx.cases import Case, Manifest
 from resdx.data import prepare
 from resdx.errors import DataError, RunError
+from resdx.facts import look
 from resdx.recipe import Recipe
 from resdx.steps.chain import prepare_image
 from resdx.steps.image import Grey, Resize
@@ -111,6 +112,40 @@ def test_unreadable_pictures_are_listed_with_the_reason(root, tmp_path):
         assert "1.png" in prepared.failures[0][1]
         assert list(prepared.row) == ["case 0", "case 2", "case 4"]
         assert_array_equal(prepared.images[prepared.row["case 4"], ..., 0], pixels(manifest, 4))
+
+
+def test_picture_that_could_not_be_read_is_tried_again(root, tmp_path):
+    manifest = films(root)
+    content = hashes(manifest)
+    (root / "2.png").rename(tmp_path / "away.png")  # as when a network drive is gone for a moment
+    assert prepare(manifest, RECIPE, tmp_path / "cache", content=content).failures[0][0] == "case 2"
+    (tmp_path / "away.png").rename(root / "2.png")
+    again = prepare(manifest, RECIPE, tmp_path / "cache", content=content)
+    assert again.failures == ()
+    assert_array_equal(again.images[..., 0], [pixels(manifest, k) for k in range(5)])
+
+
+@pytest.mark.parametrize("after", [b"no picture", None])
+def test_file_that_changed_since_the_audit_is_an_error(root, tmp_path, after):
+    manifest = films(root)
+    content = hashes(manifest)
+    (root / "3.png").write_bytes(after or (root / "4.png").read_bytes())
+    with pytest.raises(DataError, match=r"3\.png has changed since the audit; run `resdx audit RUN` again"):
+        prepare(manifest, RECIPE, tmp_path / "cache", content=content)
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_slice_that_changed_since_the_audit_is_an_error(root, tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (2, 16, 16), dtype=np.uint8)
+    np.savez(root / "set.npz", train_images=images)
+    manifest = Manifest(root, tuple(Case(f"set.npz#train/{k}", f"set.npz#train/{k}", labels=("a",)) for k in range(2)))
+    content = {
+        fact.case: fact.sha256 for fact in look({case.id: f"{root}/{case.path}" for case in manifest.cases}, RECIPE.read).facts
+    }
+    assert len(prepare(manifest, RECIPE, tmp_path / "cache", content=content).row) == 2
+    np.savez(root / "set.npz", train_images=images[::-1])
+    with pytest.raises(DataError, match=r"set\.npz#train/0 has changed since the audit"):
+        prepare(manifest, RECIPE, tmp_path / "other", content=content)
 
 
 def test_cases_to_skip_are_not_read(root, tmp_path):

@@ -104,9 +104,9 @@ def test_field_is_set_by_its_type(dotted, text, value):
     [
         ("first.sise", "1", r"no field 'first\.sise'; did you mean first\.size\?"),
         ("colour", "red", "no field 'colour'; there are name, leaves"),
-        ("first.size", "many", r"first\.size cannot be 'many': it takes int"),
+        ("first.size", "many", r"first\.size cannot be 'many': it takes a whole number"),
         ("first.keep", "squash", "it takes 'pad' or 'crop'"),
-        ("first.on", "2", "it takes bool"),
+        ("first.on", "2", "it takes true or false"),
         ("leaves.0", "3", r"leaves\.0 names a whole step; set one of its fields"),
         ("leaves.5.size", "3", r"no field 'leaves\.5\.size'"),
         ("name.size", "3", "name has no parts"),

@@ -86,6 +86,15 @@ def test_broken_run_file_is_named(tmp_path):
         Run.open(run.path)
 
 
+def test_run_file_of_another_program_is_named(tmp_path):
+    run = make(tmp_path)
+    (run.path / "run.json").write_text("[]")
+    with pytest.raises(
+        RunError, match=r"run\.json is not what resdx writes; put back the file that was there, or make a new run"
+    ):
+        Run.open(run.path)
+
+
 def test_field_that_is_new_since_does_not_invalidate_a_run(tmp_path):
     run = make(tmp_path)
     rewrite(run, lambda data: data["settings"].pop("weights"))

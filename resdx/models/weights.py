@@ -13,6 +13,7 @@ import pickle
 import re
 import shutil
 import urllib.request
+import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -119,7 +120,11 @@ def read_state(path: Path) -> dict[str, Tensor]:
             f"{path}: weights come as .safetensors, .pth or .pt, not {path.suffix or 'without a suffix'}; convert the file"
         )
     try:
-        state = load_file(path) if path.suffix == ".safetensors" else torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.filterwarnings(
+                "ignore", "Detected pickle protocol", UserWarning
+            )  # we say ourselves what is wrong with the file
+            state = load_file(path) if path.suffix == ".safetensors" else torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise WeightsError(f"{path} holds more than tensors, and opening it could run code; save only its state_dict") from error
     except (SafetensorError, RuntimeError, EOFError, OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
