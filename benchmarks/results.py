@@ -23,7 +23,8 @@ from benchmarks.sets import SETS
 from resdx.metrics import Estimate
 from resdx.records import read_json, write_json
 from resdx.runs import Run
-from resdx.stages import adopt, resume, start
+from resdx.stages import EVIDENCE, adopt, resume
+from resdx.study import start
 
 HERE = Path(__file__).parent
 RUNS, FIGURES = HERE / "runs", HERE / "figures"
@@ -72,7 +73,7 @@ def measure(system: System, seed: int, folder: Path) -> None:
     if (path / "run.json").exists():
         run = Run.open(path)
     else:
-        run = start(folder / system.data, recipe=SETS[system.data].recipe_of(system.variant), out=path, seed=seed)
+        run = start(folder / system.data, recipe=SETS[system.data].recipe_of(system.variant), out=path, seed=seed, skip=EVIDENCE)
         first = RUNS / name_of(system, system.seeds[0])
         if (first / "split.csv").exists():
             adopt(run, Run.open(first))

@@ -14,12 +14,12 @@ _ROOMS = {
     "Recipe": "recipe",
     "ResdxError": "errors",
     "Run": "runs",
-    "Study": "stages",
+    "Study": "study",
     "draw_phantoms": "phantoms",
     "get_recipe": "recipes",
-    "open_study": "stages",
+    "open_study": "study",
     "recipe_names": "recipes",
-    "run": "stages",
+    "run": "study",
 }
 
 __all__ = sorted(_ROOMS)

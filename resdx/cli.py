@@ -19,9 +19,15 @@ STAGES = {
     "prepare": "Read and prepare every picture once, into the store's cache.",
     "train": "Train, or go on where training was killed.",
     "calibrate": "Fit calibrator, operating points and conformal limits on calib.",
-    "evaluate": "Score the test part once, with intervals over persons.",
-    "report": "Write report.html.",
+    "controls": "Ask small probes what the border, the source and the file tell of the class.",
+    "explain": "Draw maps of where the network looks, and check whether they can be read.",
+    "embedding": "Lay the cases out by how alike the network finds them.",
+    "suspects": "List the cases whose label the network doubts most, to be settled by a person.",
+    "leak-worth": "Measure what images of test persons in training would be worth; trains small networks.",
+    "learning-curve": "Measure what more persons would bring; trains small networks.",
 }
+EVIDENCE = ("controls", "explain", "embedding", "suspects", "leak-worth", "learning-curve")  # the report shows it
+SKIPPED = EVIDENCE[:4]  # what --skip may leave out
 
 
 class _Group(click.Group):
@@ -66,6 +72,7 @@ def _asking(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of split and training."),
         click.option("--protocol", type=click.Choice(["honest", "published", "assumed"]), default="honest", show_default=True),
         click.option("--accept", multiple=True, metavar="CODE", help="An audit finding that shall not stop the run."),
+        click.option("--skip", multiple=True, type=click.Choice(SKIPPED), help="Evidence that is not made, to save minutes."),
         click.option("--json", "as_json", is_flag=True, help="Print JSON on standard output and nothing else."),
     )
     for option in reversed(options):
@@ -101,7 +108,7 @@ def _tell_failures(run: Any) -> None:
 
 
 def _started(as_json: bool, **asked: Any) -> Any:
-    from .stages import start
+    from .study import start
 
     return start(**_options(**asked), quiet=as_json)
 
@@ -116,7 +123,7 @@ def run_command(as_json: bool, folds: int | None, **asked: Any) -> None:
     if folds:
         from .cross import cross_validate, table
         from .runs import Run
-        from .stages import default_folder
+        from .study import default_folder
 
         asked["out"] = asked["out"] or default_folder(asked["data"], asked["recipe"])
         found = cross_validate(folds=folds, **_options(**asked), quiet=as_json)
@@ -147,11 +154,14 @@ def _stage_command(name: str, text: str) -> None:
     @_on_run
     def command(run: str, recipe: str, accept: tuple[str, ...], as_json: bool) -> None:
         from .runs import Run
-        from .stages import accepting, repeat, result_of
+        from .stages import repeat, result_of
+        from .study import accepting
 
         opened = accepting(Run.open(run, recipe=recipe, quiet=as_json), accept)
         try:
             repeat(opened, name)
+            if name in EVIDENCE:
+                repeat(opened, "report")
         finally:
             if as_json:
                 click.echo(json.dumps(result_of(opened, name)))
@@ -165,12 +175,79 @@ for _name, _text in STAGES.items():
     _stage_command(_name, _text)
 
 
+@cli.command("evaluate")
+@_on_run
+@click.option("--on", "other", metavar="OTHER", help="External validation: other DATA, or another run, instead of the test part.")
+@click.option(
+    "--map",
+    "mapping",
+    multiple=True,
+    metavar="THERE=CLASS",
+    callback=_pairs,
+    help="A label of OTHER by our name; ? for not assessed.",
+)
+def evaluate_command(
+    run: str, recipe: str, accept: tuple[str, ...], as_json: bool, other: str | None, mapping: list[tuple[str, str]]
+) -> None:
+    """Score the test part once, or OTHER data that shares no picture and no person, with intervals over persons."""
+    from .external import external, external_table
+    from .runs import Run
+    from .stages import repeat, result_of
+    from .study import accepting
+
+    opened = Run.open(run, recipe=recipe, quiet=as_json)
+    if other is None:
+        repeat(accepting(opened, accept), "evaluate")
+        if as_json:
+            click.echo(json.dumps(result_of(opened, "evaluate")))
+        return
+    found = external(opened, other, mapping=dict(mapping), accept=accept)
+    click.echo(json.dumps(found) if as_json else external_table(found))
+
+
+@cli.command("report")
+@_on_run
+@click.option("--pdf", "as_pdf", is_flag=True, help="Print the page to report.pdf, too; needs Chromium, Chrome or Edge.")
+def report_command(run: str, recipe: str, accept: tuple[str, ...], as_json: bool, as_pdf: bool) -> None:
+    """Write report.html of RUN, of an unfinished one, or of one with folds."""
+    from .report import report_folds, to_pdf
+    from .runs import Run
+    from .stages import repeat, result_of
+    from .study import accepting
+
+    if (Path(run) / "folds.json").exists():
+        click.echo(report_folds(Path(run)))
+        return
+    opened = accepting(Run.open(run, recipe=recipe, quiet=as_json), accept)
+    repeat(opened, "report")
+    if as_pdf:
+        opened.say(f"report: {to_pdf(opened)}")
+    if as_json:
+        click.echo(json.dumps(result_of(opened, "report")))
+
+
+@cli.command("compare")
+@click.argument("runs", nargs=-1, required=True)
+@click.option("--out", metavar="FOLDER", help="Write compare.html and compare.json there.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def compare_command(runs: tuple[str, ...], out: str | None, as_json: bool) -> None:
+    """Which of RUNS is better, on the same test cases, with tests and intervals over persons and seeds."""
+    from .compare import compare, table, write_comparison
+    from .runs import Run
+
+    found = compare([Run.open(run, quiet=True) for run in runs])
+    click.echo(json.dumps(found) if as_json else table(found))
+    if out:
+        click.echo(f"compare: {write_comparison(found, Path(out))}", err=True)
+
+
 @cli.command("resume")
 @_on_run
 def resume_command(run: str, recipe: str, accept: tuple[str, ...], as_json: bool) -> None:
     """Go on with RUN where it stopped or was killed."""
     from .runs import Run
-    from .stages import accepting, resume
+    from .stages import resume
+    from .study import accepting
 
     opened = accepting(Run.open(run, recipe=recipe, quiet=as_json), accept)
     resume(opened)

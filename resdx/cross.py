@@ -35,9 +35,11 @@ from .intervals import (
 from .metrics import Array, Estimate, Metric, accuracy, auroc, balanced_accuracy, macro_auroc, majority_rate
 from .predict import load_familiarity
 from .records import from_record, to_record, write_json
+from .report import report_folds
 from .runs import Run
 from .scoring import left_out
-from .stages import accepting, adopt, changed_recipe, default_folder, resume, start
+from .stages import EVIDENCE, adopt, resume
+from .study import accepting, changed_recipe, default_folder, start
 from .tasks import MultiLabel, positive_class, truth
 
 DRAWS = 2000
@@ -69,7 +71,7 @@ def cross_validate(
             _same_question(run, asked)
             run = accepting(run, asked.get("accept", ()))
         else:
-            run = start(data, out=path, fold=fold, folds=folds, quiet=quiet, **asked)
+            run = start(data, out=path, fold=fold, folds=folds, quiet=quiet, **{**asked, "skip": EVIDENCE})
             if fold:
                 adopt(run, runs[0])
         resume(run)
@@ -77,6 +79,7 @@ def cross_validate(
     result = summary(runs)
     write_json(parent / "calibration.json", to_record(pooled_calibration(runs)))
     write_json(parent / "folds.json", result)
+    report_folds(parent)
     return result
 
 

@@ -1,16 +1,18 @@
 """The stages from a folder of images to a report: each reads and writes the run directory, and can be repeated.
 
-    scan -> audit -> split -> prepare -> train -> calibrate -> evaluate -> report
+    scan -> audit -> split -> prepare -> train -> calibrate -> evaluate -> controls, explain, embedding, suspects -> report
 
-Repeating a stage removes what later stages made from its old result.
+Repeating a stage removes what others made from its old result: all later ones; of the evidence after evaluate, which stands side by
+side, the report alone.
 """
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,30 +23,34 @@ from safetensors.numpy import save
 if sys.platform != "win32":
     import resource
 
-from . import __version__
 from . import audit as audits
 from . import split as splits
 from .calibrate import fit_calibration
-from .cases import Case, Finding, Prediction, count_persons
+from .cases import Case, Finding, count_persons
+from .controls import controls
 from .data import Prepared, content_hashes, prepare
-from .errors import AuditStop, DataError, RunError
+from .decisions import apply_decisions, find_decisions, read_decisions
+from .embedding import embedding
+from .errors import AuditStop, RunError, count
 from .evaluate import evaluate
+from .explain import explain
 from .familiarity import fit_familiarity
 from .features import answers, cross_fit, fit_features, is_cross_fitted, out_of_fold_distance, train_folds
+from .leak import leak_worth
+from .learning_curve import learning_curve
 from .metrics import Estimate
 from .parts import part_of
-from .predict import Predictor, load_familiarity, load_network
-from .recipe import FeatureClassifier, Recipe
-from .recipes import get_recipe
+from .predict import load_familiarity, load_network
+from .recipe import FeatureClassifier
 from .records import to_record, write_bytes, write_json, write_text
 from .report import report
-from .runs import Protocol, Run, Scores, Settings, resolve_data
+from .runs import Run, Scores
 from .sources import detect
+from .suspects import suspects
 from .tasks import truth
 from .train import fit
 
 FAMILIAR = 2000  # train cases whose embeddings say what is familiar; more changes nothing
-RUNS = Path("runs")  # where a run without --out goes
 
 
 def scan(run: Run) -> None:
@@ -55,14 +61,18 @@ def scan(run: Run) -> None:
     recipe = replace(run.recipe, classes=()) if run.settings.found else run.recipe
     found = () if recipe.classes else manifest.classes
     run = run.changed(recipe=recipe.with_classes(manifest.classes), data=str(manifest.root), asked=asked, found=found)
-    write_json(
-        run.path / "scan.json", {"findings": [finding.to_json() for finding in manifest.findings], "licence": manifest.licence}
-    )
+    findings = manifest.findings
+    if decided := find_decisions(manifest.root, run.store):
+        manifest, more = apply_decisions(manifest, read_decisions(decided))
+        findings = (*findings, *more)
+    write_json(run.path / "scan.json", {"findings": [finding.to_json() for finding in findings], "licence": manifest.licence})
     write_text(run.path / "manifest.csv", manifest.to_csv())
     assessed = [case for case in manifest.cases if case.labels is not None]
     counts = Counter(label for case in assessed for label in case.labels or ())
-    persons = f"{count_persons(assessed)} persons" if manifest.grouped else "no person ids"
-    run.say(f"scan: {len(manifest)} cases, {persons}: " + ", ".join(f"{name} {counts[name]}" for name in run.recipe.classes))
+    persons = count(count_persons(assessed), "person") if manifest.grouped else "no person ids"
+    run.say(
+        f"scan: {count(len(manifest), 'case')}, {persons}: " + ", ".join(f"{name} {counts[name]}" for name in run.recipe.classes)
+    )
 
 
 def audit(run: Run) -> None:
@@ -116,7 +126,8 @@ def split(run: Run) -> None:
         {"rule": divided.rule, "seed": divided.seed, "fold": divided.fold, "findings": findings, "counts": counts},
     )
     run.say(
-        "split: " + ", ".join(f"{part} {count['cases']} cases of {count['persons']} persons" for part, count in counts.items())
+        "split: "
+        + ", ".join(f"{part} {count(n['cases'], 'case')} of {count(n['persons'], 'person')}" for part, n in counts.items())
     )
     for finding in divided.findings:
         run.say(f"split: {finding.text}")
@@ -144,7 +155,7 @@ def prepare_stage(run: Run) -> None:
     prepared = prepared_of(run)
     shape = "x".join(map(str, prepared.images.shape[1:]))
     run.say(
-        f"prepare: {len(prepared.row)} pictures of {shape} in {time.perf_counter() - started:.0f} s, {len(prepared.failures)} failed"
+        f"prepare: {count(len(prepared.row), 'picture')} of {shape} in {time.perf_counter() - started:.0f} s, {len(prepared.failures)} failed"
     )
 
 
@@ -205,11 +216,22 @@ def report_stage(run: Run) -> None:
 
 @dataclass(frozen=True)
 class Stage:
-    """One step of the flow and the files it makes, by which a run knows whether it is done."""
+    """One step of the flow and the files it makes, by whose last a run knows that it is done.
+
+    `evidence` rests on a finished evaluation, and only the report rests on it; it may be skipped. What is only made when it is
+    `asked` for trains more networks.
+    """
 
     name: str
     work: Callable[[Run], None]
     makes: tuple[str, ...]
+    evidence: bool = False
+    asked: bool = False
+
+
+def _evidence(name: str, work: Callable[[Run, Prepared], None], *, folder: str = "", asked: bool = False) -> Stage:
+    made = (folder, f"{name}.json") if folder else (f"{name}.json",)
+    return Stage(name, lambda run: work(run, prepared_of(run)), made, evidence=True, asked=asked)
 
 
 STAGES = (
@@ -224,9 +246,16 @@ STAGES = (
     ),
     Stage("calibrate", calibrate, ("calibration.json",)),
     Stage("evaluate", evaluate_stage, ("scores-test.npz", "predictions.csv", "metrics.json")),
+    _evidence("controls", controls),
+    _evidence("explain", explain, folder="explain"),
+    _evidence("embedding", embedding),
+    _evidence("suspects", suspects, folder="suspects"),
+    _evidence("leak-worth", leak_worth, asked=True),
+    _evidence("learning-curve", learning_curve, asked=True),
     Stage("report", report_stage, ("report.json", "report.html")),
 )
 NAMES = tuple(stage.name for stage in STAGES)
+EVIDENCE = tuple(stage.name for stage in STAGES if stage.evidence and not stage.asked)
 
 
 def is_done(run: Run, stage: Stage) -> bool:
@@ -235,27 +264,34 @@ def is_done(run: Run, stage: Stage) -> bool:
 
 
 def repeat(run: Run, name: str) -> None:
-    """Run one stage. Where it was finished it starts afresh, and what later stages made is removed; else it goes on.
+    """Run one stage. Where it was finished it starts afresh, and what rests on it is removed; else it goes on.
 
     Raises:
         RunError: an earlier stage is missing.
     """
     at = NAMES.index(name)
-    if missing := [stage.name for stage in STAGES[:at] if not is_done(run, stage)]:
+    missing = [stage.name for stage in STAGES[:at] if not stage.evidence and not is_done(run, stage)]
+    if missing and name != "report":  # the page of an unfinished run says what is missing
         raise RunError(
             f"{run.path}: {name} needs {missing[0]} first; run `resdx {missing[0]} {run.path}` or `resdx resume {run.path}`"
         )
-    finished = is_done(run, STAGES[at]) and bool(STAGES[at].makes)
+    stage = STAGES[at]
     with run.alone():
-        if STAGES[at].makes:
-            _remove(run, STAGES[at + (not finished) :])
-        _timed(run, STAGES[at])
+        if stage.makes:
+            _remove(run, [*([stage] if is_done(run, stage) else []), *_resting_on(stage)])
+        _timed(run, stage)
+
+
+def _resting_on(stage: Stage) -> Sequence[Stage]:
+    return STAGES[-1:] if stage.evidence else STAGES[NAMES.index(stage.name) + 1 :]
 
 
 def _remove(run: Run, stages: Sequence[Stage]) -> None:
     """Remove what stages made, last first: killed in between, nothing is left that rests on something gone."""
     for stage in reversed(stages):
         for file in reversed(stage.makes):
+            if (run.path / file).is_dir():
+                shutil.rmtree(run.path / file)
             (run.path / file).unlink(missing_ok=True)
     names = [stage.name for stage in stages]
     if (run.path / "log.jsonl").exists():
@@ -276,19 +312,20 @@ def adopt(run: Run, other: Run) -> None:
 
 
 def resume(run: Run) -> None:
-    """Run every stage from the first that is not finished; nothing where all are."""
-    if all(is_done(run, stage) for stage in STAGES):
+    """Run every stage from the first that is not finished, but for what is skipped or has to be asked for; nothing where all are."""
+    todo = [stage for stage in STAGES if _wanted(run, stage) and not is_done(run, stage)]
+    if not todo:
         return
     with run.alone():
-        first = [is_done(run, stage) for stage in STAGES].index(False)
-        _remove(run, STAGES[first + 1 :])  # what was made from an older result of that stage
-        for stage in STAGES[first:]:
-            _timed(Run.open(run.path, quiet=run.quiet), stage)  # a stage may settle recipe or settings
+        _remove(run, _resting_on(todo[0]))  # what was made from an older result of that stage
+        for stage in STAGES[STAGES.index(todo[0]) :]:
+            opened = Run.open(run.path, quiet=run.quiet)  # a stage may settle recipe or settings
+            if _wanted(opened, stage) and not (stage.evidence and is_done(opened, stage)):
+                _timed(opened, stage)
 
 
-def accepting(run: Run, codes: Sequence[str]) -> Run:
-    """The run with more findings accepted, stored."""
-    return run.changed(accepted=tuple(dict.fromkeys((*run.settings.accepted, *codes)))) if codes else run
+def _wanted(run: Run, stage: Stage) -> bool:
+    return not stage.asked and stage.name not in run.settings.skip
 
 
 def result_of(run: Run, name: str) -> Any:
@@ -300,110 +337,13 @@ def result_of(run: Run, name: str) -> Any:
     return {"run": str(run.path), "made": [file for file in stage.makes if (run.path / file).exists()]}
 
 
-def changed_recipe(recipe: str | Recipe, changes: Iterable[tuple[str, str]]) -> Recipe:
-    """A recipe by name, path or value, with fields set."""
-    found = get_recipe(recipe) if isinstance(recipe, str) else recipe
-    for field, text in changes:
-        found = found.set(field, text)
-    return found
-
-
-def default_folder(data: str | Path, recipe: str | Recipe) -> Path:
-    """Where a run goes that was not told: runs/DATA-RECIPE-TIME."""
-    name = recipe.name if isinstance(recipe, Recipe) else Path(recipe).stem
-    return RUNS / f"{resolve_data(data).stem}-{name.replace(':', '-')}-{time.strftime('%Y%m%d-%H%M%S')}"
-
-
-def start(
-    data: str | Path,
-    *,
-    recipe: str | Recipe = "plain",
-    out: str | Path | None = None,
-    changes: Iterable[tuple[str, str]] = (),
-    seed: int = 0,
-    protocol: Protocol = "honest",
-    accept: Sequence[str] = (),
-    weights: str | Path = "",
-    fold: int | None = None,
-    folds: int = 5,
-    quiet: bool = False,
-) -> Run:
-    """Make the run directory for `data`; no stage is run yet. With `fold`, one of `folds` grouped folds is the test part."""
-    asked = changed_recipe(recipe, changes)
-    folder = Path(out) if out else default_folder(data, asked)
-    file = str(Path(weights).resolve()) if weights else ""
-    settings = Settings(str(resolve_data(data)), seed, protocol, tuple(accept), fold, folds, file, __version__)
-    return Run.create(folder, asked, settings, quiet=quiet)
-
-
-@dataclass(frozen=True)
-class Study:
-    """A finished run as Python sees it."""
-
-    run: Run
-
-    @property
-    def metrics(self) -> dict[str, Any]:
-        """What `evaluate` found, as in metrics.json."""
-        return self.run.metrics
-
-    @property
-    def report(self) -> Path:
-        """The page to read."""
-        return self.run.need("report.html", "report")
-
-    def predict(self, files: str | Path | Sequence[str | Path]) -> list[Prediction]:
-        """Answers for image files. Raises DataError naming the first file that cannot be read."""
-        paths = [files] if isinstance(files, (str, Path)) else files
-        answers, failures = Predictor.open(self.run).predict(paths)
-        if failures:
-            raise DataError(f"{len(failures)} of {len(paths)} files have no answer; first: {failures[0][1]}")
-        return answers
-
-
-def run(
-    data: str | Path,
-    *,
-    recipe: str | Recipe = "plain",
-    out: str | Path | None = None,
-    changes: Iterable[tuple[str, str]] = (),
-    seed: int = 0,
-    protocol: Protocol = "honest",
-    accept: Sequence[str] = (),
-    weights: str | Path = "",
-    quiet: bool = False,
-) -> Study:
-    """Everything from scan to report.
-
-    Args:
-        data: a folder, a CSV table or a DICOM folder
-        recipe: a name, "name:variant", the path of a .py file, or a Recipe
-        out: the run directory (default: a new one below `runs`)
-        changes: (field, text) pairs for `Recipe.set`, such as ("learn.epochs", "3")
-        protocol: honest (by person), published (the paper's split) or assumed (random images)
-        accept: codes of audit findings that shall not stop the run
-        weights: a file that takes the place of the recipe's starting weights
-
-    Raises:
-        ResdxError: with one sentence that says what, where and what to do.
-    """
-    started = start(
-        data, recipe=recipe, out=out, changes=changes, seed=seed, protocol=protocol, accept=accept, weights=weights, quiet=quiet
-    )
-    resume(started)
-    return Study(Run.open(started.path, quiet=quiet))
-
-
-def open_study(path: str | Path, *, recipe: str | Path = "", quiet: bool = False) -> Study:
-    """A run directory that was finished before; `recipe` as for `Run.open`."""
-    return Study(Run.open(path, recipe=recipe, quiet=quiet))
-
-
 def headline(result: dict[str, Any]) -> list[str]:
     """The few lines a person wants first: AUROC, accuracy beside the majority rate, how many were referred."""
     level, test = result["scores"]["image"], result["test"]
     lines = [result["stamp"]] if result["stamp"] else []
-    lines.append(f"test: {test['cases']} cases of {test['persons']} persons, read {test['reads']} times by runs of this store")
+    lines.append(
+        f"test: {count(test['cases'], 'case')} of {count(test['persons'], 'person')}, read {count(test['reads'], 'time')} by runs of this store"
+    )
     for name, figures in level["classes"].items():
         lines.append(f"  {name}: AUROC {_shown(figures['auroc'])}")
     for name in ("accuracy", "majority_rate", "balanced_accuracy"):

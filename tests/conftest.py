@@ -14,9 +14,10 @@ from resdx.phantoms import draw_phantoms
 from resdx.recipe import Recipe, Training
 from resdx.runs import Run
 from resdx.sources import FolderPerClass
-from resdx.stages import NAMES, STAGES, Study, run
+from resdx.stages import EVIDENCE, NAMES, STAGES
 from resdx.steps.image import Resize
 from resdx.steps.random import Affine, Flip
+from resdx.study import Study, run
 
 TINY = Recipe(
     name="tiny",
@@ -40,7 +41,7 @@ def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def study(films: Path, tmp_path_factory: pytest.TempPathFactory) -> Study:
     """A finished run on the films; not to be changed."""
-    return run(films, recipe=TINY, out=tmp_path_factory.mktemp("store") / "run", quiet=True)
+    return run(films, recipe=TINY, out=tmp_path_factory.mktemp("store") / "run", skip=EVIDENCE, quiet=True)
 
 
 @pytest.fixture
@@ -50,7 +51,7 @@ def twin(study: Study, tmp_path: Path) -> Callable[[str], Run]:
     def make(last: str) -> Run:
         path = study.run.store / f"twin-{tmp_path.name}-{len(list(study.run.store.iterdir()))}"
         path.mkdir()
-        done = STAGES[: NAMES.index(last) + 1]
+        done = [stage for stage in STAGES[: NAMES.index(last) + 1] if not stage.evidence]
         for file in ("run.json", "failures.csv", *(file for stage in done for file in stage.makes)):
             shutil.copy(study.run.path / file, path)
         return replace(study.run, path=path)

@@ -11,8 +11,9 @@ import shutil
 import struct
 import subprocess
 import sys
+import warnings
 import zlib
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import numpy as np
 import pytest
@@ -21,10 +22,11 @@ from click.testing import CliRunner
 from PIL import Image
 from safetensors.torch import save_file
 
-from resdx.cli import STAGES, cli
+from resdx import stages
+from resdx.cli import EVIDENCE, SKIPPED, STAGES, cli
 from resdx.models.weights import cache_folder
 from resdx.runs import Run
-from resdx.stages import start
+from resdx.study import start
 
 
 def resdx(*args):
@@ -125,6 +127,9 @@ def test_folder_that_is_no_collection_is_refused(tmp_path, names, what):
 @pytest.mark.parametrize(
     ("table", "what"),
     [
+        ("path,labels\nä.png,ill\n".encode("latin-1"), "table.csv is not UTF-8 text (byte 12); save it as UTF-8 CSV"),
+        ("path,labels,age\na.png,ill,old\n", "line 2: age or boxes cannot be read"),
+        ("id,path,labels\n1,a.png,ill\n1,b.png,well\n", "occur more than once, first '1'; make the id column unique"),
         ("path,colour\na.png,red\n", "no column is called like a class"),
         ("colour,label\nred,ill\n", "no column is called like a file name"),
         ("path,labels,labels\na.png,ill,well\n", "column 'labels' occurs 2 times; rename one"),
@@ -138,7 +143,7 @@ def test_folder_that_is_no_collection_is_refused(tmp_path, names, what):
 def test_table_that_does_not_fit_is_refused(tmp_path, table, what):
     for name in ("a.png", "b.png"):
         draw(tmp_path, name)
-    (tmp_path / "table.csv").write_text(table)
+    (tmp_path / "table.csv").write_bytes(table if isinstance(table, bytes) else table.encode())
     assert what in refusal("scan", tmp_path / "table.csv", "--out", tmp_path / "runs" / "run", "--json")
 
 
@@ -155,6 +160,7 @@ def test_fewer_persons_than_folds_are_refused(study, twin):
 def test_absent_data_and_unknown_names_are_refused(films, tmp_path):
     assert "gone is not there; give a folder" in refusal("run", tmp_path / "gone", "--json")
     out = ("--out", tmp_path / "run", "--json")
+    assert "learn.epochs cannot be 'three': it takes a whole number" in refusal("run", films, "--set", "learn.epochs=three", *out)
     assert "no recipe 'plian'; did you mean plain?" in refusal("run", films, "--recipe", "plian", *out)
     assert "no field 'learn.epoch'; did you mean learn.epochs?" in refusal("run", films, "--set", "learn.epoch=3", *out)
     assert not (tmp_path / "run").exists()
@@ -239,6 +245,8 @@ def test_output_that_cannot_be_made_is_refused(films, tmp_path):
     (tmp_path / "file").write_text("a file")
     said = refusal("run", films, "--out", tmp_path / "file" / "run", "--json")
     assert "file/run cannot be made (Not a directory); choose another --out" in said
+    said = refusal("scan", films, "--out", tmp_path / "file", "--json")
+    assert said.endswith("file cannot be made (File exists); choose another --out")
 
 
 @contextmanager
@@ -277,6 +285,21 @@ def test_full_disk_is_one_sentence_and_leaves_no_half_prepared_pictures(twin, tm
         assert said.returncode == 1
         assert "cannot be written (No space left on device); free some space or choose another --out" in line
         assert list((disk / "cache").iterdir()) == []
+
+
+def test_full_disk_while_auditing_is_one_sentence_and_leaves_the_scan(twin, tmp_path):
+    run = twin("scan")
+    with tiny_disk(tmp_path / "disk", 65_536) as disk:
+        shutil.copytree(run.path, disk / "run")
+        with (disk / "full").open("wb", buffering=0) as file, suppress(OSError):
+            while file.write(b"x" * 4096):
+                pass
+        said = refusal("audit", disk / "run", "--json")
+        assert "cannot be written (No space left on device); free some space or choose another --out" in said
+        assert "new/run.json cannot be written" in refusal("scan", run.settings.data, "--out", disk / "new", "--json")
+        assert not (disk / "run" / "audit.json").exists() and not (disk / "new" / "run.json").exists()
+        assert not list(disk.rglob("*.part"))
+        assert (disk / "run" / "manifest.csv").read_bytes() == (run.path / "manifest.csv").read_bytes()
 
 
 def test_full_disk_while_training_is_one_sentence_and_leaves_no_half_file(twin):
@@ -341,7 +364,9 @@ def test_foreign_weights_are_refused_and_never_run(twin, tmp_path):
         ("gone.pth", "is not there; check the path"),
     ):
         run.changed(weights=str(tmp_path / name))
-        said = refusal("train", run.path)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # torch's own words would come before the sentence
+            said = refusal("train", run.path)
         assert what in said and name in said
     assert not os.path.exists(mark)
 
@@ -379,7 +404,12 @@ def test_run_with_a_step_of_ones_own_is_opened_by_naming_the_file(films, tmp_pat
 # --- what is printed
 
 
-@pytest.mark.parametrize("command", ["", "run", "scan", "resume", "predict", "recipes", *STAGES])
+def test_options_name_the_stages_that_there_are():
+    assert [stage.name for stage in stages.STAGES if stage.evidence] == list(EVIDENCE)
+    assert stages.EVIDENCE == SKIPPED
+
+
+@pytest.mark.parametrize("command", ["", "run", "scan", "resume", "predict", "recipes", "evaluate", "report", "compare", *STAGES])
 def test_every_command_explains_itself(command):
     said = resdx(*([command] if command else []), "--help")
     assert said.exit_code == 0 and said.stdout.startswith("Usage: ")

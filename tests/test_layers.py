@@ -21,7 +21,7 @@ tables tasks
 sources
 losses calibration familiarity recipe scoring
 recipes calibrate
-runs split duplicates
+runs split duplicates decisions
 facts shortcuts
 audit
 data
@@ -30,7 +30,7 @@ features predict sanity
 train
 charts evaluate explain differences
 probe
-controls leak
+controls leak embedding suspects learning_curve
 report pages
 compare
 stages

@@ -14,7 +14,11 @@ from resdx.errors import AuditStop, DataError, RecipeError, RunError
 from resdx.records import write_json
 from resdx.runs import Run
 from resdx.split import RandomImages
-from resdx.stages import NAMES, STAGES, accepting, is_done, open_study, prepared_of, repeat, result_of, resume, settle, start
+from resdx.stages import EVIDENCE, NAMES, STAGES, is_done, prepared_of, repeat, result_of, resume, settle
+from resdx.study import accepting, open_study, start
+
+FLOW = tuple(stage for stage in STAGES if not stage.evidence)  # what a run that skips the evidence does
+ORDER = tuple(stage.name for stage in FLOW)
 
 
 def files(run):
@@ -22,9 +26,9 @@ def files(run):
 
 
 def test_stages_run_in_their_order(study):
-    assert tuple(event["stage"] for event in study.run.events("stage")) == NAMES
-    assert all(is_done(study.run, stage) for stage in STAGES)
-    assert all((study.run.path / file).exists() for stage in STAGES for file in stage.makes)
+    assert tuple(event["stage"] for event in study.run.events("stage")) == ORDER
+    assert all(is_done(study.run, stage) for stage in FLOW)
+    assert all((study.run.path / file).exists() for stage in FLOW for file in stage.makes)
 
 
 def test_finished_run_is_left_alone_by_resume(study):
@@ -49,9 +53,9 @@ def test_repeating_a_stage_gives_the_same_and_removes_what_came_after(study, twi
     ledger = run.store / "test-reads.jsonl"
     before = ledger.read_text().count(study.metrics["test"]["hash"]) if ledger.exists() else 0
     repeat(run, name)
-    at = NAMES.index(name)
-    assert [is_done(run, stage) for stage in STAGES] == [k <= at or not stage.makes for k, stage in enumerate(STAGES)]
-    assert not [file for stage in STAGES[at + 1 :] for file in stage.makes if (run.path / file).exists()]
+    at = ORDER.index(name)
+    assert [is_done(run, stage) for stage in FLOW] == [k <= at or not stage.makes for k, stage in enumerate(FLOW)]
+    assert not [file for stage in FLOW[at + 1 :] for file in stage.makes if (run.path / file).exists()]
     if name == "evaluate":
         assert (run.path / "predictions.csv").read_bytes() == (study.run.path / "predictions.csv").read_bytes()
         assert (run.metrics["scores"]) == study.metrics["scores"]
@@ -71,6 +75,53 @@ def test_stage_before_its_time_names_the_one_that_is_missing(twin, films, tmp_pa
         repeat(fresh, "evaluate")
     with pytest.raises(RunError, match="calibrate needs train first"):
         repeat(twin("prepare"), "calibrate")
+
+
+def put(run, *names):
+    """The run as if this evidence had been made."""
+    for stage in STAGES:
+        if stage.name in names:
+            for file in stage.makes:
+                if "." in file:
+                    write_json(run.path / file, {"missing": "nothing to see"})
+                else:
+                    (run.path / file).mkdir()
+                    (run.path / file / "1.png").write_bytes(b"")
+
+
+def made(run):
+    return {stage.name for stage in STAGES if stage.evidence and is_done(run, stage)}
+
+
+def test_evidence_stands_side_by_side_and_falls_with_what_it_rests_on(twin):
+    run = twin("report")
+    put(run, *EVIDENCE, "leak-worth")
+    repeat(run, "embedding")
+    assert made(run) == {*EVIDENCE, "leak-worth"} and not is_done(run, STAGES[-1])
+    assert len(run.read("embedding.json", "embedding")["points"]) > 0
+    repeat(run, "evaluate")
+    assert not made(run) and not (run.path / "explain").exists()
+
+
+def test_resume_makes_what_is_missing_but_not_what_was_skipped_or_has_to_be_asked_for(twin):
+    run = twin("evaluate")
+    assert run.settings.skip == EVIDENCE
+    put(run, "controls")
+    resume(run.changed(skip=("explain", "suspects")))
+    assert made(run) == {"controls", "embedding"}
+    assert run.read("controls.json", "controls") == {"missing": "nothing to see"}  # was done, and rests on nothing that changed
+    assert is_done(run, STAGES[-1])
+
+
+def test_what_the_result_rests_on_cannot_be_skipped(films, tmp_path):
+    with pytest.raises(RunError, match="split cannot be skipped; what can be left out is controls, explain, embedding, suspects"):
+        start(films, out=tmp_path / "run", skip=["split"])
+
+
+def test_report_of_an_unfinished_run_says_what_is_missing(twin):
+    run = twin("audit")
+    repeat(run, "report")
+    assert "Not here yet" in (run.path / "report.html").read_text()
 
 
 def test_stop_of_the_audit_holds_until_it_is_accepted(twin):

@@ -1,0 +1,139 @@
+"""A study: a run as who asks for it sees it. `run` does everything, `start` only makes the directory, `open_study` opens a finished one."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from . import __version__
+from .cases import Prediction
+from .errors import DataError, RunError
+from .predict import Predictor
+from .recipe import Recipe
+from .recipes import get_recipe
+from .runs import Protocol, Run, Settings, resolve_data
+from .stages import EVIDENCE, resume
+
+RUNS = Path("runs")  # where a run without --out goes
+
+
+def changed_recipe(recipe: str | Recipe, changes: Iterable[tuple[str, str]]) -> Recipe:
+    """A recipe by name, path or value, with fields set."""
+    found = get_recipe(recipe) if isinstance(recipe, str) else recipe
+    for field, text in changes:
+        found = found.set(field, text)
+    return found
+
+
+def default_folder(data: str | Path, recipe: str | Recipe) -> Path:
+    """Where a run goes that was not told: runs/DATA-RECIPE-TIME."""
+    name = recipe.name if isinstance(recipe, Recipe) else Path(recipe).stem
+    return RUNS / f"{resolve_data(data).stem}-{name.replace(':', '-')}-{time.strftime('%Y%m%d-%H%M%S')}"
+
+
+def start(
+    data: str | Path,
+    *,
+    recipe: str | Recipe = "plain",
+    out: str | Path | None = None,
+    changes: Iterable[tuple[str, str]] = (),
+    seed: int = 0,
+    protocol: Protocol = "honest",
+    accept: Sequence[str] = (),
+    weights: str | Path = "",
+    fold: int | None = None,
+    folds: int = 5,
+    skip: Sequence[str] = (),
+    quiet: bool = False,
+) -> Run:
+    """Make the run directory for `data`; no stage is run yet. With `fold`, one of `folds` grouped folds is the test part.
+
+    Raises:
+        RunError: `skip` names what cannot be left out, or the directory cannot be made.
+    """
+    if wrong := sorted({*skip} - {*EVIDENCE}):
+        raise RunError(f"{wrong[0]} cannot be skipped; what can be left out is {', '.join(EVIDENCE)}")
+    asked = changed_recipe(recipe, changes)
+    folder = Path(out) if out else default_folder(data, asked)
+    file = str(Path(weights).resolve()) if weights else ""
+    settings = Settings(str(resolve_data(data)), seed, protocol, tuple(accept), fold, folds, file, __version__, skip=tuple(skip))
+    return Run.create(folder, asked, settings, quiet=quiet)
+
+
+@dataclass(frozen=True)
+class Study:
+    """A finished run as Python sees it."""
+
+    run: Run
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """What `evaluate` found, as in metrics.json."""
+        return self.run.metrics
+
+    @property
+    def report(self) -> Path:
+        """The page to read."""
+        return self.run.need("report.html", "report")
+
+    def predict(self, files: str | Path | Sequence[str | Path]) -> list[Prediction]:
+        """Answers for image files. Raises DataError naming the first file that cannot be read."""
+        paths = [files] if isinstance(files, (str, Path)) else files
+        answers, failures = Predictor.open(self.run).predict(paths)
+        if failures:
+            raise DataError(f"{len(failures)} of {len(paths)} files have no answer; first: {failures[0][1]}")
+        return answers
+
+
+def run(
+    data: str | Path,
+    *,
+    recipe: str | Recipe = "plain",
+    out: str | Path | None = None,
+    changes: Iterable[tuple[str, str]] = (),
+    seed: int = 0,
+    protocol: Protocol = "honest",
+    accept: Sequence[str] = (),
+    weights: str | Path = "",
+    skip: Sequence[str] = (),
+    quiet: bool = False,
+) -> Study:
+    """Everything from scan to report.
+
+    Args:
+        data: a folder, a CSV table or a DICOM folder
+        recipe: a name, "name:variant", the path of a .py file, or a Recipe
+        out: the run directory (default: a new one below `runs`)
+        changes: (field, text) pairs for `Recipe.set`, such as ("learn.epochs", "3")
+        protocol: honest (by person), published (the paper's split) or assumed (random images)
+        accept: codes of audit findings that shall not stop the run
+        weights: a file that takes the place of the recipe's starting weights
+        skip: evidence that is not made: controls, explain, embedding, suspects
+
+    Raises:
+        ResdxError: with one sentence that says what, where and what to do.
+    """
+    asked: dict[str, Any] = {
+        "seed": seed,
+        "protocol": protocol,
+        "accept": accept,
+        "weights": weights,
+        "skip": skip,
+        "quiet": quiet,
+    }
+    started = start(data, recipe=recipe, out=out, changes=changes, **asked)
+    resume(started)
+    return Study(Run.open(started.path, quiet=quiet))
+
+
+def open_study(path: str | Path, *, recipe: str | Path = "", quiet: bool = False) -> Study:
+    """A run directory that was finished before; `recipe` as for `Run.open`."""
+    return Study(Run.open(path, recipe=recipe, quiet=quiet))
+
+
+def accepting(run: Run, codes: Sequence[str]) -> Run:
+    """The run with more findings accepted, stored."""
+    return run.changed(accepted=tuple(dict.fromkeys((*run.settings.accepted, *codes)))) if codes else run
