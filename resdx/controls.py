@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -96,7 +97,7 @@ def controls(run: Run, prepared: Prepared, *, others: Mapping[str, Prepared] = N
     areas["permuted"] = question.area(exchanged, chance)
     tables = tables_of(run, cases, question)
     share = border_share(question, answers, areas["full"])
-    verdict = verdict_of(run, tables, share, areas)
+    verdict = verdict_of(stops_of(run, tables), share, areas)
     probe = {"depth": DEPTH, "size": SIZE, "cases": len(cases), "steps": steps}
     write_json(
         run.path / "controls.json",
@@ -188,7 +189,7 @@ def border_share(question: Question, answers: Mapping[str, Values], full: Estima
     return Estimate(value, float(low), float(high), full.n, f"percentiles of {DRAWS} draws of persons, both probes on each")
 
 
-def tables_of(run: Run, cases: Sequence[Case], question: Question) -> list[dict[str, object]]:
+def tables_of(run: Run, cases: Sequence[Case], question: Question) -> list[dict[str, Any]]:
     """How well the source, all facts of the file and its size alone tell a class: the class that each tells best."""
     facts = {fact.case: fact for fact in Audit.from_json(run.read("audit.json", "audit")).facts}
     truth = {run.recipe.classes[k]: question.part.truth[:, k] == 1 for k in question.asked.columns}
@@ -205,9 +206,7 @@ def facts_of(cases: Sequence[Case], facts: Sequence[Facts]) -> dict[str, NDArray
     return {"source": source, "file": np.column_stack([size, *coded]).astype(float), "size": size}
 
 
-def _table(
-    name: str, table: NDArray[np.float64], truth: Mapping[str, NDArray[np.bool_]], question: Question
-) -> dict[str, object]:
+def _table(name: str, table: NDArray[np.float64], truth: Mapping[str, NDArray[np.bool_]], question: Question) -> dict[str, Any]:
     found = tells_class(table, truth, question.person.tolist())
     if not (np.ptp(table, axis=0) > 0).any():
         return _row(name, "", Estimate(None, None, None, len(table), "not estimable: it is the same for every case"))
@@ -217,30 +216,32 @@ def _table(
     return _row(name, told, area)
 
 
-def _row(name: str, told: str, area: Estimate) -> dict[str, object]:
+def _row(name: str, told: str, area: Estimate) -> dict[str, Any]:
     notes = {"source": "where a case comes from", "file": "size, format, colour mode and bits", "size": "width and height"}
     return {"name": name, "class": told, "auroc": area.to_json(), "note": f"{notes[name]}, by a small tree"}
 
 
-def verdict_of(
-    run: Run, tables: Sequence[Mapping[str, object]], share: Estimate | None, areas: Mapping[str, Estimate]
-) -> dict[str, str]:
-    """Stop for a class of one source, or one that a table tells with a lower bound above .9; else what the border carries."""
+def stops_of(run: Run, tables: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Why a good score says nothing: a class that comes from one source only, a table that tells one with a lower bound above .9."""
     found = Audit.from_json(run.read("audit.json", "audit")).findings
     why = [finding.text for finding in found if finding.code == "one-source-class" and finding.grade == "stop"]
     for row in tables:
-        area = Estimate.from_json(row["auroc"])  # type: ignore[arg-type]
+        area = Estimate.from_json(row["auroc"])
         if (area.low or 0) > DETERMINES:
             why.append(f"The {row['name']} alone tells class {row['class']!r} with AUROC {area}.")
-    leak = areas["permuted"]
-    loud = (
-        f" ATTENTION: with labels exchanged between persons the probe still reaches {leak}: persons or pictures are shared "
-        "between the halves, so no figure here holds."
-        if (leak.low or 0) > 0.5
-        else ""
-    )
-    if why:
-        text = f"The source determines the class, so a good score says nothing about the disease. {why[0]}"
+    return why
+
+
+def verdict_of(stops: Sequence[str], share: Estimate | None, areas: Mapping[str, Estimate]) -> dict[str, str]:
+    """Stop where `stops_of` has a reason; else what the border carries, without a verdict on it."""
+    loud = ""
+    if ((leak := areas["permuted"]).low or 0) > 0.5:
+        loud = (
+            f" ATTENTION: with labels exchanged between persons the probe still reaches {leak}: persons or pictures are shared "
+        )
+        loud += "between its halves, so no figure here holds."
+    if stops:
+        text = f"The source determines the class, so a good score says nothing about the disease. {stops[0]}"
         return {"code": "source-determines-class", "grade": "stop", "text": text + loud}
     if share is None:
         text = f"Nothing can be said: from whole pictures the probe does not surely tell the class (AUROC {areas['full']})."

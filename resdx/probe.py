@@ -30,7 +30,7 @@ from .tasks import positive_class, truth
 from .train import Progress, _bench, _epoch, faster_dtype, steps_of
 
 DEPTH, SIZE = 18, 64  # pixels
-STEPS, BATCH = 140, 32  # of one training
+STEPS, BATCH = 120, 32  # of one training
 MOST = 2000  # cases
 SLICES = 20  # of the persons, of which as many are taken as make no more than MOST cases
 SHRUNK_AT_ONCE = 64

@@ -54,11 +54,12 @@ def test_learner_that_knows_persons_gains_all_and_one_that_does_not_gains_nothin
     def remembers(learn, rows, seed):
         known = {of_row[row]: truth for row, truth in zip(learn.rows.tolist(), learn.truth[:, 1], strict=True)}
         score = np.array([known.get(of_row[row], 0.5) for row in rows.tolist()])
-        return np.stack([1 - score, score], 1)
+        score = score + 0.7 * np.random.default_rng(seed).normal(size=len(rows))
+        return np.stack([-score, score], 1)
 
     found = played(setting, remembers)
-    assert found["with_leak"]["value"] > 0.95 and found["without"]["value"] == 0.5
-    assert found["worth"]["low"] > 0.3 and found["seeds"] == 3 and found["test_persons"] == len(set(person))
+    assert found["with_leak"]["value"] > 0.7 and found["worth"]["low"] > 0
+    assert found["seeds"] == 3 and found["test_persons"] == len(set(person))
 
     truth = dict(zip(part.rows.tolist(), part.truth[:, 1], strict=True))
 

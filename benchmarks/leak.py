@@ -1,0 +1,121 @@
+"""Is a planted leak found and no other: python -m benchmarks.leak WORK --weights FILE > benchmarks/leak.md
+
+Phantoms of which some persons lie in the wrong folder with all their films: such a label cannot be told from the picture, only be
+remembered with the person. So other films of a test person in training are worth something. The null: the same films with
+persons named at random within a class and a folder of labels that are right, so that nobody can be remembered.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from resdx import __version__
+from resdx.leak import leak_worth
+from resdx.metrics import Estimate
+from resdx.phantoms import draw_phantoms
+from resdx.records import read_json
+from resdx.runs import Run
+from resdx.stages import prepared_of, repeat
+from resdx.study import start
+
+PERSONS, FILMS, SIZE = 150, 4, 96
+NOISE = 0.3  # share of the persons whose films all lie in the wrong folder
+
+
+def manifest(work: Path, name: str, *, noise: float, shuffled: bool, seed: int) -> Path:
+    """Draw the films and write their table: labels by folder, persons true or dealt at random among the films of a folder."""
+    films, table = work / f"films-{name}", work / f"{name}.csv"
+    if table.exists():
+        return table
+    truth = draw_phantoms(
+        films, persons=PERSONS, images=FILMS, size=SIZE, prevalence=0.5, contrast=0.7, label_noise=noise, seed=seed
+    )
+    rng = np.random.default_rng(seed)
+    rows = [(case.id, case.group, f"{films.name}/{case.path}", case.id.split("/")[0]) for case in truth.manifest.cases]
+    if shuffled:
+        for label in {row[3] for row in rows}:
+            at = [i for i, row in enumerate(rows) if row[3] == label]
+            groups = [rows[i][1] for i in rng.permutation(at)]
+            for i, group in zip(at, groups, strict=True):
+                rows[i] = (rows[i][0], group, *rows[i][2:])
+    with table.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file, lineterminator="\n").writerows([("id", "group", "path", "labels"), *rows])
+    return table
+
+
+def worth(run: Run, seeds: int) -> dict[str, Any]:
+    """What leak-worth.json says of a run, trained where it is not yet."""
+    print(f"{time.strftime('%H:%M:%S')} {run.path.name} ...", file=sys.stderr, flush=True)
+    leak_worth(run, prepared_of(run), seeds=seeds)
+    return dict(read_json(run.path / "leak-worth.json"))
+
+
+def trained(data: Path, out: Path, recipe: str, size: str, weights: Path | None) -> Run:
+    """A run that has been trained, on frozen features; one that is there already is opened."""
+    if not (out / "run.json").exists():
+        started = start(data, recipe=recipe, out=out, changes=[("size", size)], weights=str(weights or ""), quiet=True)
+        for stage in ("scan", "audit", "split", "train"):
+            repeat(Run.open(started.path, quiet=True), stage)
+    return Run.open(out, quiet=True)
+
+
+def row(name: str, found: dict[str, Any], started: float) -> str:
+    """One line of the table."""
+    seconds = f"{time.perf_counter() - started:.0f}"
+    if "missing" in found:
+        return f"| {name} | {found['missing']} | | | | | {seconds} |"
+    shown = [str(Estimate.from_json(found[key])) for key in ("worth", "with_leak", "without")]
+    return f"| {name} | {' | '.join(shown)} | {found['exchanged']} | {found['test_persons']} | {seconds} |"
+
+
+def main() -> None:
+    """Print the page."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("work", type=Path, help="folder for phantoms and runs")
+    parser.add_argument(
+        "--weights", type=Path, help="MobileNet-V2 ImageNet weights for frozen features (default: as the recipe finds them)"
+    )
+    parser.add_argument("--data", type=Path, help="folder with public sets, to measure malaria-cells too")
+    parser.add_argument("--seeds", type=int, default=3)
+    asked = parser.parse_args()
+    work = asked.work.resolve()
+    work.mkdir(parents=True, exist_ok=True)
+    print("# What a planted leak is worth\n")
+    print(
+        f"resdx {__version__}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; frozen MobileNet-V2 features at {SIZE} px and a logistic regression, {asked.seeds} seeds."
+    )
+    print(f"{PERSONS} persons with {FILMS} films each. Made by `benchmarks/leak.py`.\n")
+    print(
+        "| set | worth (AUROC) | with the leak | without | images exchanged | test persons | s |\n|---|---|---|---|---|---|---|"
+    )
+    sets = {
+        f"planted: {NOISE:.0%} of the persons in the wrong folder": ("planted", NOISE, False, 0),
+        "null: persons named at random, labels right": ("null", 0.0, True, 0),
+        "null, other films": ("null-1", 0.0, True, 1),
+        "null, other films again": ("null-2", 0.0, True, 2),
+    }
+    for name, (short, noise, shuffled, seed) in sets.items():
+        begun = time.perf_counter()
+        table = manifest(work, short, noise=noise, shuffled=shuffled, seed=seed)
+        print(
+            row(
+                name, worth(trained(table, work / f"run-{short}", "plain:features", str(SIZE), asked.weights), asked.seeds), begun
+            ),
+            flush=True,
+        )
+    if asked.data:
+        begun = time.perf_counter()
+        run = trained(asked.data / "malaria-cells", work / "run-malaria", "malaria:features", str(SIZE), asked.weights)
+        print(row("malaria-cells (63 persons)", worth(run, asked.seeds), begun))
+
+
+if __name__ == "__main__":
+    main()
