@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import xml.etree.ElementTree as ET
 from collections import Counter
 from dataclasses import replace
@@ -9,15 +10,17 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from resdx import charts
 from resdx.calibrate import fit_calibration
 from resdx.cases import Case, Finding, Manifest, Prediction, count_persons
-from resdx.errors import DataError
+from resdx.errors import DataError, RunError
 from resdx.evaluate import predictions_csv
 from resdx.recipe import Published, Recipe
 from resdx.records import to_record, write_json, write_text
-from resdx.report import count, figure, interval, report
+from resdx.report import checklists, count, facts, figure, interval, report, report_folds, to_pdf
+from resdx.report.evidence import border, price
 from resdx.runs import Run, Settings
 from resdx.scoring import score
 from resdx.split import split
@@ -25,7 +28,9 @@ from resdx.tasks import Classify, MultiLabel, truth
 
 CLASSES = ("normal", "opacity")
 SECTIONS = ("asked", "flow", "audit", "samples", "training", "results", "curves", "confusion", "calibration", "points", "use")
-SECTIONS += ("abstention", "subgroups", "published", "limits", "provenance")
+SECTIONS += ("abstention", "subgroups", "published", "limits", "provenance", "controls", "leak", "maps", "embedding", "suspects")
+SECTIONS += ("growth", "card", "checklists")
+EVIDENCE = ("controls", "leak-worth", "explain", "embedding", "suspects", "learning-curve")
 SEPARATION = 2.6  # between the logits of the classes, in standard deviations
 
 
@@ -33,7 +38,9 @@ def grey(case):
     return np.full((24, 24, 1), 90, np.uint8)
 
 
-def made_up(folder, *, classes=CLASSES, persons=120, images=1, several=False, draws=60, seed=0, **settings):
+def made_up(
+    folder, *, classes=CLASSES, persons=120, images=1, several=False, draws=60, seed=0, changing=False, without="", **settings
+):
     """A finished run with simulated logits, written by the functions that write real ones."""
     rng = np.random.default_rng(seed)
     cases = [
@@ -48,6 +55,8 @@ def made_up(folder, *, classes=CLASSES, persons=120, images=1, several=False, dr
         for number, label in enumerate(rng.choice(classes, persons))
         for k in range(images)
     ]
+    if changing:  # each person has images of every class in turn
+        cases = [replace(case, labels=(classes[k % len(classes)],)) for k, case in enumerate(cases)]
     task = MultiLabel() if several else Classify(classes[-1] if len(classes) == 2 else "")
     published = (Published("accuracy", 0.97), Published("auroc", 0.99, seen=True))
     recipe = Recipe(
@@ -55,7 +64,7 @@ def made_up(folder, *, classes=CLASSES, persons=120, images=1, several=False, dr
     )
     run = Run.create(folder, recipe, Settings(str(folder.parent / "films"), version="0.1.0", **settings), quiet=True)
     write_text(run.path / "manifest.csv", Manifest(folder.parent / "films", tuple(cases)).to_csv())
-    _audit_and_split(run, cases)
+    _audit_and_split(run, cases, without)
     for epoch in range(1, 13):
         run.log("epoch", epoch=epoch, loss=0.7 / epoch**0.5, tune_score=0.95 - 0.4 / (epoch + 1) ** 1.2, seconds=11.0, size=128)
     calibration = fit_calibration(task, classes, *_simulated(run, "calib", rng), balanced_training=False)
@@ -64,7 +73,7 @@ def made_up(folder, *, classes=CLASSES, persons=120, images=1, several=False, dr
     return run
 
 
-def _audit_and_split(run, cases):
+def _audit_and_split(run, cases, without):
     findings = [
         Finding("near-duplicates", "look", "4 images show nearly the same picture.", tuple(case.id for case in cases[:12])),
         Finding("one-source", "stop", "Class opacity comes from one source only."),
@@ -73,6 +82,8 @@ def _audit_and_split(run, cases):
     unreadable = [[cases[0].id, "the file is cut off"]]
     write_json(run.path / "audit.json", {"findings": [one.to_json() for one in findings], "unreadable": unreadable})
     parts = split(run.manifest, [], exclude=[cases[0].id])
+    lost = {case.id for case in cases if without in case.labels}
+    parts = replace(parts, parts={name: "" if part == "test" and name in lost else part for name, part in parts.parts.items()})
     write_text(run.path / "split.csv", parts.to_csv())
     counts = {}
     for part in ("train", "tune", "calib", "test"):
@@ -119,6 +130,56 @@ def _evaluate(run, calibration, rng, draws):
     write_json(run.path / "metrics.json", found)
 
 
+def figures(value, half=0.04, note=""):
+    """An Estimate as the files hold it."""
+    return {"value": value, "low": value - half, "high": value + half, "n": 40, "note": note}
+
+
+def add_evidence(run, grade="note"):
+    """What controls, leak-worth, explain, embed, suspects and learning-curve leave in a run."""
+    cases, classes = run.cases("test"), run.recipe.classes
+    text = "Source alone tells opacity." if grade == "stop" else "No fact tells the class."
+    names = ("full", "border", "centre-black", "permuted")
+    inputs = [{"name": name, "auroc": figures(area), "note": ""} for name, area in zip(names, (0.9, 0.8, 0.82, 0.5), strict=True)]
+    controls = {"probe": {"depth": 18, "size": 64, "cases": 200, "steps": 100}, "class": classes[-1], "inputs": inputs}
+    controls |= {"tables": [{"name": "source", "class": classes[-1], "auroc": figures(0.6), "note": ""}], "seconds": 9.0}
+    write_json(
+        run.path / "controls.json",
+        controls | {"border_share": figures(0.75), "verdict": {"code": "border-carries", "grade": grade, "text": text}},
+    )
+    leak = {"worth": figures(0.06), "with_leak": figures(0.95), "without": figures(0.89), "exchanged": 30, "test_persons": 20}
+    write_json(run.path / "leak-worth.json", leak | {"seeds": 3, "note": ""})
+    checks = dict.fromkeys(("randomisation", "deletion", "insertion", "stability", "pointing"), figures(0.3))
+    methods = [{"name": "cam", **checks, "outside_body": None, "verdict": "Coarse, but believable."}]
+    shown = []
+    for number, case in enumerate(cases[:6]):
+        picture, drawn = f"explain/{number}.png", f"explain/{number}-cam.png"
+        shown.append({"case": case.id, "truth": classes[0], "answer": classes[-1], "p": 0.7, "right": number % 2 == 0})
+        shown[-1] |= {"picture": picture, "maps": {"cam": drawn}}
+        for name in (picture, drawn):
+            (run.path / "explain").mkdir(exist_ok=True)
+            Image.new("RGB", (32, 32), (number * 40, 90, 9)).save(run.path / name)
+    maps = {"resolution": [4, 4], "size": 128, "methods": methods, "shown": shown, "notes": ["Coarse maps."]}
+    write_json(run.path / "explain.json", maps | {"verdict": "Maps fail where the opacity is small."})
+    points = {"method": "t-SNE", "perplexity": 30.0, "points": [[k * 0.5, (k * 7) % 11] for k in range(len(cases))], "note": ""}
+    labels = [(case.labels or classes[:1])[0] for case in cases]
+    points |= {
+        "cases": [case.id for case in cases],
+        "classes": labels,
+        "parts": ["test"] * len(cases),
+        "neighbours": figures(0.8),
+    }
+    write_json(run.path / "embedding.json", points)
+    suspect = {"case": cases[0].id, "person": "p1", "part": "test", "label": classes[0], "model_label": classes[-1]}
+    suspect |= {"p_label": 0.01, "kind": "label", "score": 0.9, "picture": "suspects/0.png"}  # not there: said, not drawn
+    write_json(run.path / "suspects.json", {"suspects": [suspect], "estimated_share": None, "note": ""})
+    curve = [{"persons": 20 * k, "cases": 40 * k, "auroc": figures(0.8 + 0.02 * k), "seeds": 2} for k in (1, 2, 4)]
+    write_json(
+        run.path / "learning-curve.json",
+        {"points": curve, "slope": figures(0.04, 0.01), "per_person": figures(0.0005, 0.0002), "note": ""},
+    )
+
+
 def said(kept, decision):
     label, flags = decision
     return label, kept, flags
@@ -130,7 +191,7 @@ class Page(HTMLParser):
     def __init__(self, text):
         super().__init__()
         self.tags, self.ids, self.links, self.sources, self.open, self.text = Counter(), [], [], [], [], []
-        self.headings = []
+        self.headings, self.classes = [], []
         self.feed(text)
 
     def handle_starttag(self, tag, attrs):
@@ -140,6 +201,7 @@ class Page(HTMLParser):
         self.links += [attrs["href"]] if "href" in attrs else []
         self.sources += [attrs["src"]] if "src" in attrs else []
         self.headings += [int(tag[1])] if re.fullmatch("h[1-6]", tag) else []
+        self.classes += attrs.get("class", "").split()
         if tag not in ("meta", "img", "br", "path", "circle"):
             self.open.append(tag)
 
@@ -164,7 +226,9 @@ def page_of(run, picture=grey):
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    return made_up(tmp_path_factory.mktemp("store") / "run", images=2, draws=20)
+    run = made_up(tmp_path_factory.mktemp("store") / "run", images=2, draws=20)
+    add_evidence(run)
+    return run
 
 
 @pytest.fixture(scope="module")
@@ -271,12 +335,12 @@ def test_run_that_was_only_just_made_has_a_page(tmp_path):
 
 @pytest.mark.parametrize(
     "gone",
-    ["manifest.csv", "audit.json", "split.json", "split.csv", "log.jsonl", "calibration.json", "metrics.json", "predictions.csv"],
+    ["manifest.csv", "audit.json", "split.json", "split.csv", "log.jsonl", "calibration.json", "metrics.json", "predictions.csv"]
+    + [f"{name}.json" for name in EVIDENCE],
 )
 @pytest.mark.parametrize("how", ["absent", "broken"])
 def test_section_without_its_file_leaves_the_rest(finished, tmp_path, gone, how):
-    for file in finished.path.iterdir():
-        (tmp_path / file.name).write_bytes(file.read_bytes())
+    shutil.copytree(finished.path, tmp_path, dirs_exist_ok=True)
     (tmp_path / gone).unlink()
     if how == "broken":
         (tmp_path / gone).write_text('{"no": \n1\n')
@@ -328,3 +392,146 @@ def test_curve_ends_in_the_corners_of_the_axes():
     drawn = charts.roc({"fpr": [0, 1], "value": [0, 1], "low": None, "high": None}, "a")
     corners = (charts.LEFT, charts.HEIGHT - charts.BOTTOM, charts.WIDTH - charts.RIGHT, charts.TOP)
     assert 'd="M{:.1f} {:.1f}L{:.1f} {:.1f}"'.format(*corners) in drawn
+
+
+def test_page_stays_calm_where_a_stage_found_nothing_to_say(finished, tmp_path):
+    shutil.copytree(finished.path, tmp_path, dirs_exist_ok=True)
+    for name in EVIDENCE:
+        write_json(tmp_path / f"{name}.json", {"missing": f"{name} is not estimable: one image a person."})
+    page = page_of(replace(finished, path=tmp_path))
+    for name in EVIDENCE:
+        assert f"Not here yet. {name} is not estimable" in page.words
+    assert not page.open
+
+
+def test_control_that_says_stop_stands_above_all_else(tmp_path):
+    run = made_up(tmp_path / "run", persons=90, draws=20)
+    add_evidence(run, grade="stop")
+    page, found = page_of(run), json.loads((run.path / "report.json").read_text())
+    assert "stamp" in page.classes
+    assert page.words.index("Source alone tells opacity.") < page.words.index("What was asked")
+    assert "a control says: stop" in found["verdict"]
+    assert found["doubts"][0] == {"text": "Source alone tells opacity.", "section": "controls", "grade": "stop"}
+
+
+def test_share_of_the_border_stands_before_the_sections(page):
+    sentence = "The border alone carries 0.75 (0.71–0.79) of the signal"
+    assert page.words.index(sentence) < page.words.index("What was asked")
+    assert "cannot be told" in border(None)
+
+
+def test_verdict_on_maps_comes_before_the_first_map(page):
+    words = page.words
+    assert words.index("Maps fail where the opacity is small.") < words.index("Right answers") < words.index("Wrong answers")
+
+
+def test_pictures_outside_the_run_are_not_taken_in(finished, tmp_path):
+    shutil.copytree(finished.path, tmp_path / "run")
+    Image.new("RGB", (9, 9)).save(tmp_path / "secret.png")
+    maps = json.loads((tmp_path / "run" / "explain.json").read_text())
+    write_json(
+        tmp_path / "run" / "explain.json", {**maps, "shown": [{**maps["shown"][0], "picture": "../secret.png", "maps": {}}]}
+    )
+    inside, outside = page_of(finished), page_of(replace(finished, path=tmp_path / "run"))
+    assert len(inside.sources) - len(outside.sources) == 12  # six cases, each with a map
+
+
+def test_leaves_of_the_flow_are_all_test_images(finished):
+    answers = json.loads((finished.path / "report.json").read_text())["answers"]
+    assert sum(leaf["cases"] for leaf in answers["leaves"]) == answers["cases"] == len(finished.cases("test"))
+    assert all(sum(leaf["truth"].values()) == leaf["cases"] for leaf in answers["leaves"])
+
+
+def test_class_that_changes_within_persons_is_judged_by_image(tmp_path):
+    run = made_up(tmp_path / "run", images=6, persons=60, draws=20, changing=True)
+    page_of(run)
+    found = json.loads((run.path / "report.json").read_text())
+    assert found["test"]["main"] == "image"
+    assert found["verdict"].startswith(f"On {len(run.cases('test'))} images of ")
+
+
+def test_class_absent_from_the_test_part_is_doubted(tmp_path):
+    run = made_up(tmp_path / "run", classes=("a", "b", "c"), persons=90, draws=20, without="c")
+    page = page_of(run)
+    assert "Not in the test part, or nothing else is: c. Nothing is known of them." in page.words
+    assert not page.open
+
+
+def test_fewer_than_ten_persons_have_no_interval_and_a_page(tmp_path):
+    run = made_up(tmp_path / "run", persons=30, draws=20)
+    page = page_of(run)
+    assert len({case.group for case in run.cases("test")}) < 10
+    assert "read the intervals, not the figures" in page.words
+    assert "no interval" in page.words
+
+
+def test_fold_says_that_it_is_one_of_several(tmp_path):
+    run = made_up(tmp_path / "fold-0", persons=90, draws=20, fold=0, folds=5)
+    assert "Fold 1 of 5 of a cross-validation. 1 of 5 folds are scored" in page_of(run).words
+    parent = Page(report_folds(tmp_path).read_text())
+    assert "Not all folds are scored yet" in parent.words
+    assert parent.links == ["fold-0/report.html"]
+    area = {"macro_auroc": figures(0.9)}
+    write_json(tmp_path / "folds.json", {"folds": 5, "cases": 90, "persons": 90, "figures": area})
+    assert "Over all 5 folds: AUROC, mean of classes 0.900 (0.860–0.940)" in page_of(run).words
+    assert "90 images of 90 persons, each judged once" in Page(report_folds(tmp_path).read_text()).words
+
+
+def test_directory_without_folds_is_refused(tmp_path):
+    with pytest.raises(RunError, match="holds no folds"):
+        report_folds(tmp_path)
+
+
+def test_price_of_one_more_person_is_told_only_where_it_is_not_zero():
+    assert "about 20 more persons for 0.01 of AUROC, and up to 33" in price(320, figures(0.04, 0.01), figures(0.0005, 0.0002))
+    assert "not told apart from nothing" in price(320, figures(0.01, 0.02), figures(0.0001, 0.0002))
+
+
+def test_checklists_have_all_items_of_the_guidelines():
+    for name, size, items in checklists.LISTS:
+        numbers = [item[0] for item in items]
+        assert len(set(numbers)) == len(numbers)
+        whole = sorted({int(re.match("[0-9]+", number).group()) for number in numbers})
+        assert whole == list(range(1, int(size.split()[0]) + 1)), name
+    assert [len(items) for _, _, items in checklists.LISTS] == [52, 44, 48]  # rows, with items a, b, c
+
+
+def test_item_is_filled_only_where_its_fact_is_there(finished, tmp_path):
+    empty = Run.create(tmp_path / "run", Recipe("films", "Films"), Settings("films"), quiet=True)
+    rows = {row["number"]: row for row in facts(finished)["checklists"][1]["items"]}
+    bare = {row["number"]: row for row in facts(empty)["checklists"][1]["items"]}
+    assert [rows[number]["status"] for number in ("29", "31", "38", "44")] == ["filled", "filled", "filled", "write"]
+    assert [bare[number]["status"] for number in ("29", "31", "38", "44")] == ["missing", "missing", "missing", "write"]
+
+
+def test_card_names_the_worst_subgroup_and_what_a_person_must_write(tmp_path):
+    page = page_of(made_up(tmp_path / "run", persons=500, draws=20))
+    assert "AUROC is lowest for" in page.words
+    assert page.words.count("you must write") > 5
+
+
+def test_page_prints_to_a_pdf(finished, page):
+    if not any(map(shutil.which, ("chromium", "google-chrome", "msedge"))):
+        pytest.skip("no Chromium, Chrome or Edge on this machine")
+    assert to_pdf(finished).read_bytes().startswith(b"%PDF")
+
+
+def test_machine_without_a_browser_is_told_how_to_print(finished, page, monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(RunError, match="print it to a file"):
+        to_pdf(finished)
+
+
+def test_scatter_has_a_shape_as_well_as_a_colour_for_each_class():
+    drawn = ET.fromstring(charts.scatter([(0, 0), (1, 2), (3, 1)], [0, 1, 1], title="t", text="d"))
+    paths = [node.attrib for node in drawn.iter() if node.tag == "path"]
+    assert [path["class"] for path in paths] == ["mark c0", "mark c1"]
+    assert paths[0]["d"].count("h0") == 1 and paths[1]["d"].count("z") == 2
+
+
+def test_points_of_a_scatter_keep_their_distances():
+    drawn = charts.scatter([(0, 0), (3, 4), (6, 8)], [0, 0, 0], title="t", text="d")
+    places = np.array([[float(x), float(y)] for x, y in re.findall(r"M([0-9.]+) ([0-9.]+)h0", drawn)])
+    first, second = np.linalg.norm(np.diff(places, axis=0), axis=1)
+    assert first == pytest.approx(second, abs=2)
+    assert places.min() >= 0 and places.max() <= charts.WIDTH

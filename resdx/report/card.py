@@ -59,10 +59,9 @@ def _learnt(found: Found) -> list[Json]:
     source = f" from {listed(asked['sources'])}" if asked.get("sources") else ""
     licence = f"; licence {asked['licence']}" if asked.get("licence") else ""
     named = f"{count(train['cases'], 'image')} of {count(train['persons'], 'person')}{source}: {classes}{licence}."
-    network = next(text for name, text in recipe["steps"] if name == "Network")
     return [
         _says(named, "flow"),
-        _says(f"Network: {network}.", "asked"),
+        _says(f"Network: {recipe['network']}.", "asked"),
         _write("Where, when and with which machines the images were taken, and who labelled them how."),
     ]
 
@@ -75,7 +74,7 @@ def _judged(found: Found) -> list[Json]:
     if "missing" not in found["points"]:
         for point in [point for point in found["points"]["rows"] if point["goal"] == "youden"][:FEW_SHOWN]:
             both = (f"{key} {with_interval(point['test'][key])}" for key in ("sensitivity", "specificity"))
-            lines.append(_says(f"{point['of']} at threshold {point['threshold']:.3f}: {', '.join(both)}.", "points"))
+            lines.append(_says(f"{point['of']} at threshold {point['threshold']:.3f}, by image: {', '.join(both)}.", "points"))
     if "border" in found["controls"]:
         lines.append(_says(found["controls"]["border"], "controls"))
     return [*lines, _write("Whether it was tried in another hospital, and what came of it.")]

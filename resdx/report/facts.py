@@ -205,10 +205,19 @@ def recipe(run: Run) -> Json:
                 f"the {'mean' if recipe.pool == 'mean' else 'highest'} of their images, over {count(recipe.views, 'view')} each",
             ),
         ],
+        "network": network(recipe.model.trunk),
         "published": [{"metric": one.metric, "value": one.value, "seen": one.seen} for one in recipe.published],
         "differs": list(recipe.differs),
         "fingerprint": recipe.fingerprint(),
     }
+
+
+def network(trunk: object) -> str:
+    """A trunk in a few words: "ResNet-50 from random weights", "mobilenetv2_100 from imagenet weights, frozen: all"."""
+    name = getattr(trunk, "name", "") or f"{type(trunk).__name__}-{getattr(trunk, 'depth', '')}".rstrip("-")
+    start = f"from {Path(weights).name} weights" if (weights := getattr(trunk, "weights", "")) else "from random weights"
+    frozen = getattr(trunk, "frozen", "")
+    return f"{name} {start}" + (f", frozen: {frozen}" if frozen else "")
 
 
 def settings(run: Run) -> Json:
@@ -217,6 +226,7 @@ def settings(run: Run) -> Json:
         "protocol": settings.protocol,
         "seed": settings.seed,
         "accepted": list(settings.accepted),
+        "folds": settings.folds,
         "fold": None if settings.fold is None else f"{settings.fold + 1} of {settings.folds}",
         "weights": Path(settings.weights).name if settings.weights else "",
         "created": settings.created,
