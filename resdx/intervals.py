@@ -27,7 +27,8 @@ FEW_FOR_AREA = (
     200  # the same for an AUROC: near 1, percentiles cover .91 at 100 persons, the t interval .93 (benchmarks/coverage.md)
 )
 RARE = 5  # persons of one composition that make a stratum of their own
-CHUNK = 500_000  # weights held at a time
+CHUNK = 500_000  # weights drawn at a time; another number would draw others
+PIECE = 50_000  # weights given at a time, so that they and what is made of them stay in the processor's cache
 
 # Success and denominator of the plain shares, as (truth, answer) -> two (N,) masks.
 _SHARES: Mapping[Metric, Callable[[Values, Values], tuple[Values, Values]]] = {
@@ -112,20 +113,26 @@ def design_effect(success: Values, codes: Values) -> float:
     return float(np.clip(between / (share * (1 - share) / n), 1, (sizes**2).sum() / n))
 
 
-def band(
-    curve: Metric, truth: Values, answer: Values, groups: Groups = None, *, draws: int = 2000, seed: int = 0
-) -> tuple[Array, Array | None, Array | None]:
-    """A curve of P points with its pointwise 95 % band (both None with too few persons): (P,), (P,), (P,)."""
+def bands(
+    curves: Mapping[str, Metric], truth: Values, answer: Values, groups: Groups = None, *, draws: int = 2000, seed: int = 0
+) -> dict[str, tuple[Array, Array | None, Array | None]]:
+    """Curves of P points with their pointwise 95 % bands (both None with too few persons), on the same draws: (P,), (P,), (P,)."""
     truth, answer = np.asarray(truth), np.asarray(answer)
     codes = person_codes(groups, len(truth))
-    value = curve(truth, answer)
-    few = persons_behind(curve, truth, codes)
-    if few < FEWEST:
-        return value, None, None
-    sample = np.concatenate([curve(truth, answer, weights) for weights in resample(truth, codes, draws=draws, seed=seed)])
-    sample = sample[~np.isnan(sample).any(1)]
-    low, high = np.quantile(sample, _tails(few), axis=0)
-    return value, low, high
+    sample: dict[str, list[Array]] = {name: [] for name in curves}
+    few = {name: persons_behind(curve, truth, codes) for name, curve in curves.items()}
+    wanted = {name: curve for name, curve in curves.items() if few[name] >= FEWEST}
+    for weights in resample(truth, codes, draws=draws, seed=seed) if wanted else ():
+        for name, curve in wanted.items():
+            sample[name].append(curve(truth, answer, weights))
+    out: dict[str, tuple[Array, Array | None, Array | None]] = {}
+    for name, curve in curves.items():
+        out[name] = curve(truth, answer), None, None
+        if name in wanted:
+            drawn = np.concatenate(sample[name])
+            low, high = np.quantile(drawn[~np.isnan(drawn).any(1)], _tails(few[name]), axis=0)
+            out[name] = out[name][0], low, high
+    return out
 
 
 def resample(truth: Values, codes: Values, *, draws: int, seed: int) -> Iterator[Array]:
@@ -134,15 +141,16 @@ def resample(truth: Values, codes: Values, *, draws: int, seed: int) -> Iterator
     column = np.empty(int(codes.max()) + 1, np.intp)  # strata lie side by side while counting
     column[np.concatenate(strata)] = np.arange(len(column))
     rng = np.random.default_rng(seed)
-    step = max(1, CHUNK // len(codes))
+    step, piece = max(1, CHUNK // len(codes)), max(1, PIECE // len(codes))
     for start in range(0, draws, step):
         counts = np.empty((min(step, draws - start), len(column)))
         edge = 0
         for size in map(len, strata):
-            for row, picks in zip(counts, rng.integers(size, size=(len(counts), size)), strict=True):
-                row[edge : edge + size] = np.bincount(picks, minlength=size)
+            picks = rng.integers(size, size=(len(counts), size)) + size * np.arange(len(counts))[:, None]
+            counts[:, edge : edge + size] = np.bincount(picks.ravel(), minlength=size * len(counts)).reshape(-1, size)
             edge += size
-        yield np.take(counts, column[codes], axis=1)
+        for some in range(0, len(counts), piece):
+            yield np.take(counts[some : some + piece], column[codes], axis=1)
 
 
 def persons_behind(metric: Metric, truth: Values, codes: Values) -> int:

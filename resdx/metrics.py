@@ -8,8 +8,9 @@ meaning (no case of a class) is NaN. Intervals are in intervals.py.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import wraps
 from typing import Any, Protocol
 
 import numpy as np
@@ -19,6 +20,8 @@ from .errors import DataError
 
 Array = NDArray[np.float64]
 Values = NDArray[Any]
+
+_Pair = Callable[..., tuple[Array, Array]]
 
 EPSILON = 1e-9  # a rate this close to a wanted one has reached it, in spite of rounding
 BINS = 15  # equal-mass bins of the calibration error
@@ -72,7 +75,29 @@ def average_precision(truth: Values, answer: Values, weights: Values | None = No
     return _ratio(np.einsum("...u,...u->...", np.diff(above_true), precision), above_true[..., -1])
 
 
-def cumulative(truth: Values, score: Values, weights: Values | None = None) -> tuple[Array, Array]:
+def _keeping_the_last(work: _Pair) -> _Pair:
+    """`work`, giving its last answer again to the very same arrays of draws: a bootstrap asks many metrics of each chunk."""
+    last: list[tuple[tuple[Values, ...], tuple[Array, Array]]] = []
+
+    @wraps(work)
+    def ask(truth: Values, score: Values, weights: Values | None = None, /) -> tuple[Array, Array]:
+        if np.ndim(weights) != 2:
+            return work(truth, score, weights)
+        asked = (truth, score, weights)
+        for kept, found in last[:]:
+            if all(one is other for one, other in zip(kept, asked, strict=True)):
+                return found
+        found = work(*asked)
+        for one in found:
+            one.flags.writeable = False
+        last[:] = [(asked, found)]
+        return found
+
+    return ask
+
+
+@_keeping_the_last
+def cumulative(truth: Values, score: Values, weights: Values | None = None, /) -> tuple[Array, Array]:
     """Weight of positives and of negatives at or above each distinct score, highest first, from 0: two (..., U + 1)."""
     score = np.asarray(score, np.float64)
     if np.isnan(score).any():
@@ -83,7 +108,8 @@ def cumulative(truth: Values, score: Values, weights: Values | None = None) -> t
     out = []
     for mask in (positive, ~positive):
         total = np.zeros((*weight.shape[:-1], len(score) + 1))
-        np.cumsum(weight * mask, axis=-1, out=total[..., 1:])
+        np.multiply(weight, mask, out=total[..., 1:])
+        np.cumsum(total[..., 1:], axis=-1, out=total[..., 1:])
         out.append(total if len(last) == len(score) else np.take(total, np.append(0, last + 1), axis=-1))
     return out[0], out[1]
 
@@ -127,7 +153,7 @@ def most_frequent(truth: Values) -> Any:
 def f1(truth: Values, answer: Values, weights: Values | None = None) -> Array:
     """Harmonic mean of sensitivity and positive predictive value."""
     weight, yes, said = _weights(weights, truth), truth == 1, answer == 1
-    return _ratio(2 * weight @ (yes & said), weight @ (yes.astype(float) + said))
+    return _ratio(2 * (weight @ (yes & said)), weight @ (yes.astype(float) + said))
 
 
 def confusion(truth: Values, answer: Values, classes: int, weights: Values | None = None) -> Array:
@@ -186,7 +212,7 @@ def ece(truth: Values, answer: Values, weights: Values | None = None) -> Array:
     """
     promised, happened, place = calibration_bins(truth, answer)
     weight = _weights(weights, truth)
-    gap = (weight * (happened - promised)) @ np.eye(place.max() + 1)[place]  # (..., bins)
+    gap = weight @ (np.eye(place.max() + 1)[place] * (happened - promised)[:, None])  # (..., bins)
     return _ratio(np.abs(gap).sum(-1), weight.sum(-1))
 
 
@@ -202,13 +228,15 @@ def calibration_bins(truth: Values, answer: Values, bins: int = BINS) -> tuple[A
 def sensitivity_at_specificity(truth: Values, answer: Values, weights: Values | None = None, *, wanted: float = 0.9) -> Array:
     """Highest sensitivity of any threshold with at least the `wanted` specificity; the threshold is chosen on these cases."""
     true, false = _rates(truth, answer, weights)
-    return _keep_missing(np.where(false <= 1 - wanted + EPSILON, true, 0).max(-1), true[..., -1] + false[..., -1])
+    last = np.count_nonzero(false <= 1 - wanted + EPSILON, axis=-1) - 1  # both rates only rise
+    return _keep_missing(_at(true, last), true[..., -1] + false[..., -1])
 
 
 def specificity_at_sensitivity(truth: Values, answer: Values, weights: Values | None = None, *, wanted: float = 0.9) -> Array:
     """Highest specificity of any threshold with at least the `wanted` sensitivity; the threshold is chosen on these cases."""
     true, false = _rates(truth, answer, weights)
-    return _keep_missing(np.where(true >= wanted - EPSILON, 1 - false, 0).max(-1), true[..., -1] + false[..., -1])
+    first = true.shape[-1] - np.count_nonzero(true >= wanted - EPSILON, axis=-1)
+    return _keep_missing(1 - _at(false, np.minimum(first, true.shape[-1] - 1)), true[..., -1] + false[..., -1])
 
 
 def work_saved(truth: Values, answer: Values, weights: Values | None = None) -> Array:
@@ -265,7 +293,8 @@ def _over_classes(metric: Metric, truth: Values, answer: Values, weights: Values
     for column, one in zip(columns.T, answer.T, strict=True):
         known = ~np.isnan(column)
         if len(np.unique(column[known])) == 2:
-            each.append(metric(column[known], one[known], None if weights is None else np.compress(known, weights, axis=-1)))
+            some = weights if weights is None or known.all() else np.compress(known, weights, axis=-1)
+            each.append(metric(column[known], one[known], some))
     return np.asarray(np.mean(each, axis=0) if each else np.nan)
 
 
@@ -273,7 +302,13 @@ def _table(truth: Values, answer: Values, weights: Values | None) -> Array:
     return confusion(truth, answer, int(max(np.max(truth), np.max(answer))) + 1, weights)
 
 
-def _rates(truth: Values, score: Values, weights: Values | None) -> tuple[Array, Array]:
+def _at(values: Array, place: NDArray[np.intp]) -> Array:
+    """One value of each row (..., U)."""
+    return np.asarray(np.take_along_axis(values, np.asarray(place)[..., None], axis=-1)[..., 0])
+
+
+@_keeping_the_last
+def _rates(truth: Values, score: Values, weights: Values | None = None, /) -> tuple[Array, Array]:
     true, false = cumulative(truth, score, weights)
     return _ratio(true, true[..., -1:]), _ratio(false, false[..., -1:])
 

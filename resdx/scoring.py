@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from . import metrics
 from .cases import Case, count_persons
 from .errors import DataError
-from .intervals import FEWEST, band, estimate, estimates, person_codes, proportion
+from .intervals import FEWEST, bands, estimate, estimates, person_codes, proportion
 from .metrics import Array, Estimate, Metric
 from .tasks import MultiLabel, Ordinal, Task, positive_class, truth
 
@@ -222,14 +222,19 @@ def curves(question: Question, answers: Answers, name: str) -> Json | None:
     true, probability, _, person = _column(question, answers, name)
     if len(np.unique(true)) < 2:
         return None
-    ask = partial(band, truth=true, answer=probability, groups=person, draws=question.draws, seed=question.seed)
+    wanted: dict[str, Metric] = {
+        "roc": partial(metrics.roc_curve, grid=GRID),
+        "precision_recall": partial(metrics.precision_curve, grid=GRID),
+        "decision": partial(metrics.net_benefit, thresholds=THRESHOLDS),
+    }
+    found = bands(wanted, true, probability, person, draws=question.draws, seed=question.seed)
     share = float((true == 1).mean())
     return {
-        "roc": {"fpr": GRID.tolist(), **_banded(ask(partial(metrics.roc_curve, grid=GRID)))},
-        "precision_recall": {"recall": GRID.tolist(), **_banded(ask(partial(metrics.precision_curve, grid=GRID)))},
+        "roc": {"fpr": GRID.tolist(), **_banded(found["roc"])},
+        "precision_recall": {"recall": GRID.tolist(), **_banded(found["precision_recall"])},
         "decision": {
             "threshold": THRESHOLDS.tolist(),
-            **_banded(ask(partial(metrics.net_benefit, thresholds=THRESHOLDS))),
+            **_banded(found["decision"]),
             "treat_all": [share - (1 - share) * t / (1 - t) for t in THRESHOLDS.tolist()],
         },
         "reliability": reliability(true, probability, person),

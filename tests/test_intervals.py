@@ -155,9 +155,9 @@ def test_a_perfect_kappa_is_bounded_on_its_own_scale():
 
 def test_a_band_contains_its_curve_and_few_persons_have_none():
     curve = partial(metrics.roc_curve, grid=np.arange(11) / 10)
-    value, low, high = intervals.band(curve, *sample(7, 100), draws=300)
+    value, low, high = intervals.bands({"it": curve}, *sample(7, 100), draws=300)["it"]
     assert (low <= value + 0.02).all() and (value <= high + 0.02).all() and (np.diff(value) >= 0).all()
-    assert intervals.band(curve, *sample(7, 10))[1] is None
+    assert intervals.bands({"it": curve}, *sample(7, 10))["it"][1] is None
 
 
 def test_scores_that_are_all_equal_have_no_interval():

@@ -211,3 +211,16 @@ def test_an_estimate_reads_well_and_survives_json():
     assert str(Estimate(0.5, None, None, 3)) == "0.500"
     assert str(Estimate(None, None, None, 0)) == "not estimable"
     assert Estimate.from_json(json.loads(json.dumps(estimate.to_json()))) == estimate
+
+
+def test_metrics_of_the_same_draws_do_not_depend_on_which_was_asked_before():
+    rng = np.random.default_rng(0)
+    truth, score = (np.arange(50) % 2).astype(float), rng.random(50).round(1)
+    weights = rng.integers(0, 3, (20, 50)).astype(float)
+    named = [metrics.auroc, metrics.average_precision, metrics.sensitivity_at_specificity, metrics.specificity_at_sensitivity]
+    alone = [metric(truth.copy(), score.copy(), weights.copy()) for metric in named]
+    for metric, expected in [*zip(named, alone, strict=True), (named[0], alone[0])]:
+        np.testing.assert_array_equal(metric(truth, score, weights), expected)
+        np.testing.assert_array_equal(metric(1 - truth, score, weights), metric(1 - truth, score, weights.copy()))
+        rows = np.stack([metric(truth, score, row) for row in weights])
+        np.testing.assert_allclose(metric(truth, score, weights), rows)

@@ -1,5 +1,8 @@
 """Comparisons of two models against brute force, statsmodels, each other, and their own false-alarm rate."""
 
+import shutil
+import subprocess
+
 import numpy as np
 import pytest
 from statsmodels.stats.contingency_tables import mcnemar as reference_mcnemar
@@ -7,6 +10,7 @@ from statsmodels.stats.multitest import multipletests
 
 from resdx import metrics
 from resdx.errors import DataError
+from resdx.intervals import auroc_by_person, variance_between
 from resdx.paired import delong, holm, mcnemar, obuchowski, permutation
 
 
@@ -34,6 +38,53 @@ def test_delong_equals_the_structural_components(seed):
     found = delong(truth, first, second)
     assert found.difference.value == pytest.approx(gap)
     assert (found.difference.high - found.difference.low) / 2 / 1.959964 == pytest.approx(variance**0.5)
+
+
+PROC = """
+suppressMessages(library(pROC))
+d <- read.csv(file("stdin"))
+a <- roc(d$truth, d$first, levels = c(0, 1), direction = "<", quiet = TRUE)
+b <- roc(d$truth, d$second, levels = c(0, 1), direction = "<", quiet = TRUE)
+t <- roc.test(a, b, method = "delong", paired = TRUE)
+cat(sprintf("%.10f\\n", c(auc(a), auc(b), var(a, method = "delong"), var(b, method = "delong"), t$statistic, t$p.value)))
+"""
+
+
+def tied_models():
+    """Truth and two scores of 60 cases, with ties, by arithmetic alone."""
+    k = np.arange(60)
+    truth = (k % 3 == 0).astype(int)
+    return truth, (k * 37 % 101 + 40 * truth) // 10, (k * 53 % 97 + 20 * truth) / 10
+
+
+def our_figures(truth, first, second):
+    """Both AUROC, their variances, z and p, in the order of PROC."""
+    areas, variances = [], []
+    for score in (first, second):
+        area, ours, theirs = auroc_by_person(truth, score, np.arange(len(truth)))
+        areas.append(area)
+        variances.append(variance_between(truth, np.arange(len(truth)), ours, theirs)[0])
+    found = delong(truth, first, second)
+    error = (found.difference.high - found.difference.low) / 2 / 1.959963985
+    return [*areas, *variances, found.difference.value / error, found.p]
+
+
+def test_areas_variances_and_delong_are_those_that_proc_gave():
+    # pROC 1.18.0: Rscript -e "$PROC" < films.csv, a table of truth, first and second of tied_models()
+    expected = [0.8200000000, 0.6900000000, 0.0030604588, 0.0052435855, 1.5412153992, 0.1232643709]
+    assert our_figures(*tied_models()) == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_areas_variances_and_delong_are_those_of_proc(seed):
+    if not shutil.which("Rscript"):
+        pytest.skip("R is not installed; install r-cran-proc")
+    cases = models(seed)
+    table = "\n".join(["truth,first,second", *(",".join(map(str, row)) for row in zip(*cases, strict=True))])
+    said = subprocess.run(["Rscript", "-e", PROC], input=table, capture_output=True, text=True, check=False)
+    if said.returncode:
+        pytest.skip(f"R has no pROC; install r-cran-proc ({said.stderr[-80:]})")
+    assert our_figures(*cases) == pytest.approx([float(line) for line in said.stdout.split()], abs=1e-9)
 
 
 @pytest.mark.parametrize("seed", range(8))

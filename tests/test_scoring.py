@@ -194,3 +194,28 @@ def test_wrong_input_is_refused_with_a_sentence():
     blind = [Case(case.id, "x", labels=None) for case in cases]
     with pytest.raises(DataError, match="none of the 12 cases has a known truth"):
         scored(blind, probabilities, decisions)
+
+
+def test_mean_over_classes_says_which_class_the_part_lacks():
+    rng = np.random.default_rng(0)
+    classes, column = ("a", "b", "c"), np.arange(90) % 2
+    cases = [Case(f"c{k}", "x", group=f"g{k}", labels=(classes[c],)) for k, c in enumerate(column)]
+    p = rng.dirichlet(np.ones(3), 90)
+    found = scored(cases, p, [classes[k] for k in p.argmax(1)], Classify(), classes)
+    macro = found["image"]["overall"]["macro_auroc"]
+    each = [metrics.auroc((column == k).astype(float), p[:, k]) for k in (0, 1)]
+    assert macro["value"] == pytest.approx(np.mean(each))
+    assert macro["note"].endswith("; mean without c, which the part does not hold")
+    assert found["notes"][0] == "Means over classes leave out c: no case of the part is with it, or none without it."
+    whole = scored(*clinic())
+    assert not any("leave out" in note for note in whole["notes"])
+    assert "mean without" not in whole["image"]["overall"]["macro_auroc"]["note"]
+
+
+def test_mean_over_labels_says_which_label_everybody_has():
+    rng = np.random.default_rng(0)
+    labels = [("a", "b") if k % 3 else ("b",) for k in range(60)]
+    cases = [Case(f"c{k}", "x", group=f"g{k}", labels=has) for k, has in enumerate(labels)]
+    found = scored(cases, rng.random((60, 2)), labels, MultiLabel(), ("a", "b"))
+    for name in ("macro_auroc", "macro_f1"):
+        assert "mean without b, which" in found["image"]["overall"][name]["note"]
