@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
+from threadpoolctl import threadpool_limits
 
 from .cases import Case
 from .data import Prepared
@@ -87,7 +88,8 @@ def layout(x: Floats, perplexity: float, seed: int) -> Floats:
     It begins at the principal components, which keeps more of the large-scale order than a random start (Kobak and Berens 2019).
     """
     reduced = PCA(min(DIRECTIONS, *x.shape), svd_solver="randomized", random_state=seed).fit_transform(x)
-    places = TSNE(perplexity=perplexity, init="pca", random_state=seed, n_jobs=1).fit_transform(reduced).astype(np.float64)
+    with threadpool_limits(1):  # the sums of several threads differ in their last bits, and from there the pictures part
+        places = TSNE(perplexity=perplexity, init="pca", random_state=seed).fit_transform(reduced).astype(np.float64)
     places -= (places.max(0) + places.min(0)) / 2
     return np.asarray(places / max(float(np.abs(places).max()), 1e-9))
 
