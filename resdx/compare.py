@@ -123,7 +123,7 @@ def verdict(pair: Mapping[str, Any], main: Figure) -> str:
         else f"This holds for these two models, not for the systems, for which at least {SEEDS} seeds of each are needed."
     )
     if gap.value is None or p is None:
-        return f"Whether {first} or {second} is better cannot be told: {gap.note}."
+        return f"Whether {first} or {second} is better cannot be told: {gap.note.removeprefix('no interval: ')}."
     size = f"AUROC difference {signed(gap.to_json())}, p {p_value(p)} by {test['test']}, Holm's adjustment"
     if p >= ALPHA:
         return f"No difference between {first} and {second} is shown: {size}. {scope}"

@@ -171,7 +171,7 @@ def verdict(found: Mapping[str, Any]) -> str:
     text += f"on the run's own test part {shown(one['internal'])}"
     gap = one["change"]
     if gap["value"] is None or gap["low"] is None:
-        return f"{text}; the difference has no interval: {gap['note']}."
+        return f"{text}; the difference has no interval: {gap['note'].removeprefix('no interval: ')}."
     if gap["high"] < 0:
         return f"{text}: it is worse there, by {signed(gap)}."
     if gap["low"] > 0:
