@@ -264,7 +264,7 @@ def _judged(run: Run, predictor: Predictor, cases: Sequence[Case], scores: Score
     return {
         "main": wanted[0].key,
         "scores": result,
-        "prior_corrected": prior_corrected(run, calibration, [cases[i] for i in known], scores.logits[known]),
+        "prior_corrected": prior_corrected(run, calibration, [cases[int(i)] for i in known], scores.logits[known]),
         "change": {
             figure.key: {
                 **{side: figure.in_metrics(level) for side, level in sides[figure.key].items()},
