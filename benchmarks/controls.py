@@ -12,16 +12,20 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from resdx import __version__
 from resdx.audit import Audit
 from resdx.controls import ask_about, controls, stops_of, tables_of
+from resdx.data import Prepared
 from resdx.errors import AuditStop
 from resdx.metrics import Estimate
 from resdx.phantoms import draw_phantoms
-from resdx.probe import STEPS, cases_of, shrink
+from resdx.probe import STEPS, cases_of
 from resdx.records import read_json, write_json
 from resdx.runs import Run
 from resdx.stages import prepared_of, repeat
@@ -30,7 +34,7 @@ from resdx.study import start
 STRENGTHS = (0.0, 0.3, 0.6, 1.0)
 CLEAN = 20  # sets
 STOPS = ("one-source-class", "source-determines-class", "file-determines-class", "too-few-persons")
-ALL = ("strengths", "clean", "talo", "time")
+ALL = ("strengths", "versions", "clean", "talo", "time")
 
 
 def split_run(data: Path, out: Path, recipe: str = "plain", size: str = "96") -> Run:
@@ -60,12 +64,38 @@ def measured(run: Run, steps: int) -> dict[str, Any]:
 
 
 def stopped(run: Run) -> bool:
-    """Whether the verdict is a stop: the audit and the tables decide that, and no probe takes part in it."""
-    cases = cases_of(run, prepared_of(run))
-    question = ask_about(run, shrink(prepared_of(run), cases), cases)
+    """Whether the verdict is a stop: the audit and the tables decide that, so no picture is looked at and no probe trained."""
+    rows = {case.id: row for row, case in enumerate(run.manifest.cases)}
+    unseen = Prepared(run.path, np.zeros((len(rows), 1, 1, 1), np.uint8), rows, ())
+    cases = cases_of(run, unseen)
+    question = ask_about(run, unseen, cases)
     if isinstance(question, str):
-        raise ValueError(question)
+        sys.exit(f"{run.path}: {question}")
     return bool(stops_of(run, tables_of(run, cases, question)))
+
+
+def versions(work: Path, name: str, prepared: Prepared, **drawn: Any) -> dict[str, Prepared]:
+    """The same films without their organ, and with the lower left corner, where the letter P is burnt in, black."""
+    films = work / f"films-{name}-out"
+    if not films.exists():
+        draw_phantoms(films, organ=False, **drawn)
+    out = prepared_of(split_run(work / f"films-{name}-out-truth.csv", work / f"run-{name}-out"))
+    images = np.array(prepared.images)
+    side = images.shape[1]
+    images[:, -side // 5 :, : side // 5] = 0
+    return {"organ out": out, "corner mark removed": replace(prepared, images=images)}
+
+
+def with_versions(work: Path, strength: float, steps: int) -> dict[str, Any]:
+    """controls.json of films whose letter P follows the class with a strength, with the two further versions."""
+    drawn: dict[str, Any] = {"persons": 160, "images": 2, "size": 96, "prevalence": 0.5, "cue": "corner", "shortcut": strength}
+    name = f"corner-{strength}"
+    if not (work / f"films-{name}").exists():
+        draw_phantoms(work / f"films-{name}", **drawn)
+    run = split_run(work / f"films-{name}-truth.csv", work / f"run-{name}")
+    prepared = prepared_of(run)
+    controls(run, prepared, others=versions(work, name, prepared, **drawn), steps=steps)
+    return dict(read_json(run.path / "controls.json"))
 
 
 def kept(work: Path, key: str, compute: Callable[[], Any]) -> Any:
@@ -118,6 +148,20 @@ def main() -> None:
             run = phantoms(work, f"strength-{strength}", strength=strength)
             print(
                 row(f"strength {strength}", kept(work, f"strength {strength} {steps}", lambda run=run: measured(run, steps))),
+                flush=True,
+            )
+    if "versions" in asked.parts:
+        print(
+            "\n## Other versions of the same films\n\nThe letter P in the lower left corner follows the class with a strength. Without the organ the opacity is gone, the"
+        )
+        print(
+            "letter stays; with the corner black the letter is gone.\n\n| strength | full | organ out | corner mark removed | border |\n|---|---|---|---|---|"
+        )
+        for strength in (0.0, 1.0):
+            found = kept(work, f"corner {strength} {steps}", lambda strength=strength: with_versions(work, strength, steps))
+            areas = {one["name"]: str(Estimate.from_json(one["auroc"])) for one in found["inputs"]}
+            print(
+                f"| {strength} | {' | '.join(areas[key] for key in ('full', 'organ out', 'corner mark removed', 'border'))} |",
                 flush=True,
             )
     if "clean" in asked.parts:

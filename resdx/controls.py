@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -20,6 +21,7 @@ from rich.progress import TaskID
 from .audit import DETERMINES, Audit
 from .cases import Case
 from .data import Prepared
+from .errors import DataError
 from .facts import Facts
 from .intervals import estimate, resample
 from .losses import target
@@ -75,6 +77,7 @@ def controls(run: Run, prepared: Prepared, *, others: Mapping[str, Prepared] = N
 
     Raises:
         RunError: no case lies outside the test part.
+        DataError: another version lacks a case.
     """
     started = time.perf_counter()
     cases = cases_of(run, prepared)
@@ -86,13 +89,13 @@ def controls(run: Run, prepared: Prepared, *, others: Mapping[str, Prepared] = N
         return
     run = settle_dtype(run, pictures, question.part)
     versions = {"full": pictures, "border": masked(pictures, border), "centre-black": masked(pictures, corners)}
-    versions |= {name: shrink(other, cases) for name, other in others.items()}
+    versions |= {name: shrink(_checked(name, other, cases), cases) for name, other in others.items()}
     exchanged = exchange_labels(question.part.truth, question.person, run.settings.seed)
     permuted = replace(question.part, truth=exchanged, targets=target(run.recipe.task, exchanged))
     with run.progress("controls", HALVES * (len(versions) + 1)) as bar:
-        tick = lambda: bar.advance(TaskID(0))  # noqa: E731
-        answers = {name: cross_fit(run, question, version, tick, steps=steps) for name, version in versions.items()}
-        chance = cross_fit(run, replace(question, part=permuted), pictures, tick, steps=steps)
+        ask_probe = partial(cross_fit, run, tick=lambda: bar.advance(TaskID(0)), steps=steps)
+        answers = {name: ask_probe(question, version) for name, version in versions.items()}
+        chance = ask_probe(replace(question, part=permuted), pictures)
     areas = {name: question.area(question.part.truth, answer) for name, answer in answers.items()}
     areas["permuted"] = question.area(exchanged, chance)
     tables = tables_of(run, cases, question)
@@ -123,6 +126,14 @@ NOTES = {
 }
 
 
+def _checked(name: str, other: Prepared, cases: Sequence[Case]) -> Prepared:
+    if absent := [case.id for case in cases if case.id not in other.row]:
+        raise DataError(
+            f"version {name!r} lacks {len(absent)} of {len(cases)} cases, first {absent[0]}; prepare it from the same cases"
+        )
+    return other
+
+
 def ask_about(run: Run, pictures: Prepared, cases: Sequence[Case]) -> Question | str:
     """The question, or the sentence that says why it cannot be asked."""
     part, person = part_of_cases(run, pictures, cases), persons_of(cases)
@@ -133,7 +144,7 @@ def ask_about(run: Run, pictures: Prepared, cases: Sequence[Case]) -> Question |
 
 
 def cross_fit(
-    run: Run, question: Question, pictures: Prepared, tick: Callable[[], object], *, steps: int = STEPS
+    run: Run, question: Question, pictures: Prepared, *, tick: Callable[[], object], steps: int = STEPS
 ) -> NDArray[np.float32]:
     """Probabilities (N, K) of a version of the pictures, each case by the probe that did not see its half."""
     out = np.zeros_like(question.part.truth)

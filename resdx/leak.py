@@ -101,7 +101,7 @@ def draw_round(cases: Sequence[Case], person: Places, truth: NDArray[np.float32]
     rng = np.random.default_rng([seed, turn, 3])
     several = np.flatnonzero(np.bincount(person)[person] > 1)
     fold = np.full(len(cases), -1)
-    fold[several] = grouped_folds([cases[i] for i in several], person[several].tolist(), FOLDS, seed + turn // FOLDS)
+    fold[several] = grouped_folds([cases[i] for i in several.tolist()], person[several].tolist(), FOLDS, seed + turn // FOLDS)
     tested, exchanged = turn % FOLDS, (turn + 1) % FOLDS
     judged, ours = _halves(np.flatnonzero(fold == tested), person, rng)
     _, theirs = _halves(np.flatnonzero(fold == exchanged), person, rng)
@@ -150,14 +150,15 @@ def difference(truth: Values, clean: Values, leaky: Values, person: Places, turn
     Drawing rounds too puts into the interval what another training would have given.
     """
     turns = [turn == one for one in np.unique(turn)]
-    metric = lambda weights: np.stack([_gap(truth[m], clean[m], leaky[m], np.compress(m, weights, axis=-1)) for m in turns])  # noqa: E731
+
+    def gaps_of(weights: Values) -> Array:
+        return np.stack([_gap(truth[m], clean[m], leaky[m], np.compress(m, weights, axis=-1)) for m in turns])  # (rounds, draws)
+
     persons, few = int(person.max()) + 1, persons_behind(macro_auroc, truth, person)
-    value = float(np.mean(metric(np.ones(len(turn)))))
+    value = float(np.mean(gaps_of(np.ones(len(turn)))))
     if few < FEWEST:
         return Estimate(value, None, None, persons, too_few(few))
-    gaps = np.concatenate(
-        [metric(weights) for weights in resample(truth, person, draws=DRAWS, seed=0)], axis=1
-    )  # (rounds, draws)
+    gaps = np.concatenate([gaps_of(weights) for weights in resample(truth, person, draws=DRAWS, seed=0)], axis=1)
     picked = np.random.default_rng(0).multinomial(len(turns), np.full(len(turns), 1 / len(turns)), DRAWS).T
     error = float(np.nanstd((picked * gaps).sum(0) / len(turns)))
     if error == 0:

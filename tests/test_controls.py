@@ -22,6 +22,7 @@ from resdx.controls import (
     tables_of,
     verdict_of,
 )
+from resdx.errors import DataError
 from resdx.facts import Facts
 from resdx.metrics import Estimate
 from resdx.parts import Part
@@ -159,6 +160,19 @@ def test_controls_write_every_version_of_the_pictures(twin):
     assert found["probe"]["cases"] == len(cases_of(run, prepared)) and found["class"] == "opacity"
     assert found["inputs"][3]["auroc"]["value"] == 0.5  # equal pictures have equal answers
     assert found["verdict"]["grade"] == "note" and found["seconds"] > 0
+
+
+def test_version_without_some_cases_is_refused(twin):
+    run = twin("split")
+    prepared = prepared_of(run)
+    first = cases_of(run, prepared)[0].id
+    short = replace(prepared, row={case: row for case, row in prepared.row.items() if case != first})
+    with pytest.raises(DataError, match=rf"version 'organ out' lacks 1 of \d+ cases, first {first}; prepare it"):
+        controls(
+            replace(run, settings=replace(run.settings, choices={"probe_dtype": "float32"})),
+            prepared,
+            others={"organ out": short},
+        )
 
 
 def test_controls_of_few_persons_say_what_is_missing(twin):
