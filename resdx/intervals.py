@@ -28,7 +28,7 @@ FEW_FOR_AREA = (
 )
 RARE = 5  # persons of one composition that make a stratum of their own
 CHUNK = 500_000  # weights drawn at a time; another number would draw others
-PIECE = 50_000  # weights given at a time, so that they and what is made of them stay in the processor's cache
+PIECE = 150_000  # weights given at a time, so that they and what is made of them stay in the processor's cache
 
 # Success and denominator of the plain shares, as (truth, answer) -> two (N,) masks.
 _SHARES: Mapping[Metric, Callable[[Values, Values], tuple[Values, Values]]] = {

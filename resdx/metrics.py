@@ -246,10 +246,11 @@ def work_saved(truth: Values, answer: Values, weights: Values | None = None) -> 
 
 def net_benefit(truth: Values, answer: Values, weights: Values | None = None, *, thresholds: Values) -> Array:
     """Decision curve (Vickers and Elkin 2006): true positives a case, less false ones at the odds of each threshold: (..., T)."""
-    weight, yes = _weights(weights, truth), (np.asarray(truth) == 1)[:, None]
-    called = np.asarray(answer)[:, None] >= thresholds
-    gain = weight @ (called & yes) - weight @ (called & ~yes) * (thresholds / (1 - thresholds))
-    return _ratio(gain, weight.sum(-1)[..., None])
+    true, false = cumulative(truth, answer, weights)
+    distinct = np.unique(np.asarray(answer, np.float64))
+    called = len(distinct) - np.searchsorted(distinct, thresholds)  # how many of them are at or above each threshold
+    gain = true[..., called] - false[..., called] * (thresholds / (1 - thresholds))
+    return _ratio(gain, true[..., -1:] + false[..., -1:])
 
 
 def roc_curve(truth: Values, answer: Values, weights: Values | None = None, *, grid: Values) -> Array:
@@ -266,7 +267,7 @@ def precision_curve(truth: Values, answer: Values, weights: Values | None = None
     called = true + false
     precision = np.divide(true, called, out=np.zeros_like(called), where=called > 0)
     best = np.maximum.accumulate(precision[..., ::-1], -1)[..., ::-1]
-    recall = _ratio(true, true[..., -1:])
+    recall = _rates(truth, answer, weights)[0]
     flat_recall, flat_best = recall.reshape(-1, recall.shape[-1]), best.reshape(-1, best.shape[-1])
     last = recall.shape[-1] - 1
     rows = [

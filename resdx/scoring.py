@@ -36,7 +36,6 @@ DECIDED: Mapping[str, Metric] = {
     "specificity": metrics.specificity,
     "ppv": metrics.ppv,
     "npv": metrics.npv,
-    "f1": metrics.f1,
 }
 RANKED: Mapping[str, Metric] = {
     "auroc": metrics.auroc,
@@ -206,14 +205,19 @@ def one_class(question: Question, answers: Answers, name: str) -> Json:
     """Support in cases and persons, prevalence, and every figure of one class against the rest."""
     true, probability, decided, person = _column(question, answers, name)
     ask = partial(estimates, draws=question.draws, seed=question.seed)
+
+    def f1(truth: Array, _: Array, weights: Array | None = None, /) -> Array:  # on the draws of the others
+        return metrics.f1(truth, decided, weights)
+
+    figures = ask({**RANKED, "f1": f1}, true, probability, person)
+    figures |= ask(DECIDED, true, decided, person) | {"f1": figures.pop("f1")}  # beside the other decided ones
     return {
         "support": {
             side: {"cases": int(mask.sum()), "persons": len(np.unique(person[mask]))}
             for side, mask in (("positive", true == 1), ("negative", true == 0))
         },
         "prevalence": proportion(true == 1, person).to_json(),
-        **_plain(ask(RANKED, true, probability, person)),
-        **_plain(ask(DECIDED, true, decided, person)),
+        **_plain(figures),
     }
 
 
@@ -264,8 +268,7 @@ def abstention(question: Question, answers: Answers) -> Json:
     out["classes"] = {}
     for name in question.shown:
         true, _, decided, person = _column(question, given, name)
-        shares = {key: metric for key, metric in DECIDED.items() if key != "f1"}
-        out["classes"][name] = _plain(estimates(shares, true, decided, person))
+        out["classes"][name] = _plain(estimates(DECIDED, true, decided, person))
     return out
 
 
