@@ -95,16 +95,16 @@ def test_shared_films_are_left_out_with_all_of_their_person(twin, films, elsewhe
     mixed = tmp_path / "mixed"
     shutil.copytree(elsewhere, mixed)
     copied, encoded = sorted(films.glob("opacity/*_0.png"))[:2]
-    shutil.copy(copied, mixed / "opacity" / "q900_0.png")
+    shutil.copy(copied, mixed / "opacity" / "p900_0.png")
     with Image.open(encoded) as image:
-        image.save(mixed / "opacity" / "q901_0.jpg", quality=92)
-    shutil.copy(sorted(mixed.glob("opacity/p*.png"))[0], mixed / "opacity" / "q900_1.png")
+        image.save(mixed / "opacity" / "p901_0.jpg", quality=92)
+    shutil.copy(sorted(mixed.glob("opacity/p0*.png"))[0], mixed / "opacity" / "p900_1.png")
     run = twin("evaluate")
     with pytest.raises(AuditStop, match=r"1 byte-identical and 1 nearly identical .*name other data, or leave them out"):
         external(run, mixed)
     found = external(run, mixed, accept=["shared-with-training"], draws=50)
     gone = set(found["shared"]["left_out"])
-    assert {"opacity/q900_0.png", "opacity/q901_0.jpg", "opacity/q900_1.png"} <= gone
+    assert {"opacity/p900_0.png", "opacity/p901_0.jpg", "opacity/p900_1.png"} <= gone
     assert found["test"]["cases"] == 43 - len(gone)
     assert any("cases were left out" in note for note in found["notes"])
 
