@@ -130,12 +130,12 @@ def _axis(side: float, offset: float = 0) -> Floats:
     return np.asarray(np.cos(np.pi * (np.arange(PATCH) + 0.5) * k / PATCH) @ linear, np.float32)
 
 
-def _unit(coefficients: Floats) -> Floats:
+def _unit(coefficients: NDArray[Any]) -> Floats:
     """Coefficients (N, 16, 16), in place, without the mean and divided by their energy; a flat picture becomes zeros."""
     coefficients[:, 0, 0] = 0
     energy = np.sqrt(np.einsum("nij,nij->n", coefficients, coefficients))
     coefficients *= np.where(energy > 1, 1 / np.maximum(energy, 1), 0).astype(np.float32)[:, None, None]
-    return coefficients
+    return np.asarray(coefficients, np.float32)
 
 
 def _square(side: float, x: float = 0, y: float = 0, degrees: float = 0) -> Floats:

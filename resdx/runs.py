@@ -122,7 +122,8 @@ class Run:
             )
         try:
             asked = data["settings"].items()
-            settings = Settings(**{key: tuple(value) if isinstance(value, list) else value for key, value in asked})
+            fields: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in asked}
+            settings = Settings(**fields)
             know_steps_of(data["recipe"]["name"])
             known = from_record(data["recipe"])
         except (KeyError, TypeError, RecipeError) as error:
