@@ -25,11 +25,11 @@ from resdx.listing import list_images
 from resdx.phantoms import draw_phantoms
 from resdx.steps.read import ReadImage
 
-PERSONS = 200  # phantoms, two or so pictures each
+PERSONS = 60  # phantoms, two pictures each
 NOTE = """\
-Found: the share of the planted copies that came into one cluster with their original. Phantoms of one person are alike but not
-the same picture; a false pair may also be two such pictures. Mirrored crops are not searched for: the search turns and mirrors
-the whole frame and cuts windows out of it, but does not do both."""
+Found: the share of the planted copies that came into one cluster with their original. Phantoms are drawn alike, so their false
+pairs are an upper bound. Mirrored crops are not searched for: the search turns and mirrors the whole frame and cuts windows out of
+it, but does not do both; and a square picture turned on a larger canvas is missed."""
 Change = Callable[[Image.Image, np.random.Generator], Image.Image]
 
 
