@@ -1,11 +1,12 @@
 """The demo's table holds the audit against the truth: what is planted is found, and nothing is found where nothing was planted."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from resdx.audit import Audit, audit
-from resdx.demo import as_filed, plants, table
+from resdx.demo import SETTINGS, as_filed, learn, plants, priced, table
 from resdx.phantoms import draw_phantoms
 from resdx.steps.read import ReadImage
 
@@ -46,3 +47,14 @@ def test_persons_and_classes_are_read_from_the_files_alone(truth):
     filed = as_filed(truth).by_id
     assert {filed[case].label for case in truth.mislabelled} == {"normal", "opacity"}
     assert all(filed[copy].group != filed[original].group for original, copy in truth.copies)
+
+
+def test_learning_ends_with_a_report_that_is_there(tmp_path, capsys):
+    learn(tmp_path, persons=60, changes=(*SETTINGS, ("size", "32"), ("learn.epochs", "1")), leak_steps=1)
+    *_, last = capsys.readouterr().out.strip().splitlines()
+    assert Path(last.removeprefix("The report is ")).is_file()
+    assert (tmp_path / "run" / "leak-worth.json").is_file()
+
+
+def test_a_leak_that_cannot_be_priced_says_why():
+    assert priced({"missing": "not estimable: no person has two films"}) == "not estimable: no person has two films"
