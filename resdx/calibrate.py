@@ -59,8 +59,7 @@ def fit_calibration(
     """Fit calibrator, operating points and limits on the calib part.
 
     Args:
-        task: of the recipe, as `classes`.
-        classes: K names in the order of the columns.
+        task: of the recipe, as `classes`, K names in the order of the columns.
         logits: (N, outputs) of the model, after test-time augmentation and from the engine that will be used.
         truth: (N, K) of `tasks.truth`, NaN where not assessed.
         groups: the person of each case; an empty one makes the case a person of its own.

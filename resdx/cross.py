@@ -25,6 +25,7 @@ from .intervals import (
     FEWEST,
     auroc_by_person,
     estimate,
+    exact,
     person_codes,
     persons_behind,
     resample,
@@ -163,7 +164,7 @@ def mean_over_folds(
     if few < FEWEST:
         return Estimate(value, None, None, persons, too_few(few))
     if value in (0.0, 1.0):
-        return Estimate(value, None, None, persons, "all right or all wrong in every fold: drawing persons gives no interval")
+        return exact(value, few, persons, 0.0)
     if few <= folds:
         return Estimate(value, None, None, persons, f"no interval: {few} persons in the smallest class of {folds} folds")
     if metric is auroc and few < FEW_FOR_AREA:

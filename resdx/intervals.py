@@ -96,7 +96,7 @@ def proportion(success: Values, groups: Groups = None) -> Estimate:
     if persons < FEWEST:
         return Estimate(share, None, None, persons, too_few(persons))
     if share in (0.0, 1.0):
-        return _exact(share, persons, persons, 0.0)
+        return exact(share, persons, persons, 0.0)
     if persons == n:
         return Estimate(share, *_wilson(share, n, float(ndtri((1 + LEVEL) / 2))), n, "Wilson's interval")
     effect = design_effect(success, codes)
@@ -262,11 +262,11 @@ def _settled(metric: Metric, value: float, few: int, persons: int) -> Estimate |
     if few < FEWEST:
         return Estimate(value, None, None, persons, too_few(few))
     if value in (low, high):
-        return _exact(value, few, persons, low)
+        return exact(value, few, persons, low)
     return None
 
 
-def _exact(value: float, few: int, persons: int, lowest: float) -> Estimate:
+def exact(value: float, few: int, persons: int, lowest: float) -> Estimate:
     """Clopper and Pearson's bound when all of `few` persons are right, or all wrong."""
     bound = ((1 - LEVEL) / 2) ** (1 / few)
     reach = (1 - lowest) * (1 - bound)

@@ -81,7 +81,7 @@ def _keeping_the_last(work: _Pair) -> _Pair:
 
     @wraps(work)
     def ask(truth: Values, score: Values, weights: Values | None = None, /) -> tuple[Array, Array]:
-        if np.ndim(weights) != 2:
+        if weights is None or np.ndim(weights) != 2:
             return work(truth, score, weights)
         asked = (truth, score, weights)
         for kept, found in last[:]:

@@ -142,6 +142,12 @@ def test_few_persons_of_any_metric_have_a_t_interval_from_draws():
     assert found.low < found.value < found.high and found.n == 35
 
 
+def test_all_right_in_every_fold_has_the_exact_bound_on_persons():
+    folds = [(np.repeat([0.0, 1.0], 4), np.arange(8.0), list("abcdefgh")) for _ in range(5)]
+    found = mean_over_folds(auroc, *zip(*folds, strict=True))
+    assert (found.value, found.high, found.n) == (1, 1, 40) and found.low == pytest.approx(0.025 ** (1 / 20))
+
+
 def test_more_folds_than_persons_of_a_class_have_no_interval():
     folds = [(np.array([0.0, 0.0, 1.0]), np.array([0.1, 0.9, 0.5 + k / 100]), list("abc")) for k in range(12)]
     found = mean_over_folds(auroc, *zip(*folds, strict=True))
