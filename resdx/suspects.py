@@ -25,7 +25,7 @@ from .decisions import COLUMNS, file_hash, find_decisions, labels_text, read_dec
 from .features import answers, fit_linear
 from .intervals import estimate
 from .losses import target
-from .metrics import Array, Estimate, Values
+from .metrics import Array, Estimate, Values, macro_auroc
 from .predict import Predictor
 from .recipe import FeatureClassifier
 from .records import write_bytes, write_json, write_text
@@ -39,6 +39,7 @@ FOLDS = 5
 PENALTY = 0.01  # inverse strength C of the regression on the embeddings of a trained network
 MOST_LEARNT = 5000  # training cases that are looked at; more would take long on a processor
 THUMBNAIL = 192  # px
+WEAK = 0.8  # a model surely above this AUROC may estimate the share of wrong labels; of a weaker one it shows its own errors
 
 Floats = NDArray[np.float64]
 
@@ -95,9 +96,11 @@ def suspects(run: Run, prepared: Prepared) -> None:
         write_bytes(run.path / "suspects" / f"{number}.png", thumbnail(prepared.images[prepared.row[one.case.id]]))
     write_text(run.path / "suspects.csv", template(run, shown))
     rows = [_row(number, one, part[one.case.id]) for number, one in enumerate(shown)]
-    note = _note(task, classes, known, found, [row["part"] for row in rows], len(kept))
-    write_json(run.path / "suspects.json", {"suspects": rows, "estimated_share": share.to_json(), "note": note})
-    run.say(f"suspects: {len(shown)} cases to look at in {run.path / 'suspects.csv'}; wrong labels, estimated: {share}")
+    note = _note(task, classes, known, found, [row["part"] for row in rows], kept=len(kept), share=share)
+    write_json(run.path / "suspects.json", {"suspects": rows, "estimated_share": share and share.to_json(), "note": note})
+    run.say(
+        f"suspects: {len(shown)} cases to look at in {run.path / 'suspects.csv'}; wrong labels, estimated: {share or 'not estimable'}"
+    )
 
 
 def opinions(run: Run, prepared: Prepared) -> list[Opinions]:
@@ -189,10 +192,12 @@ def wrong_share(truth: Values, answer: Values, weights: Values | None = None) ->
     return np.asarray(found if np.ndim(weights) == 2 else np.reshape(found, -1)[0])
 
 
-def estimated_share(task: Task, known: Sequence[Opinions], *, seed: int = 0) -> Estimate:
-    """The share of wrong labels (of several labels: the mean over them), with an interval over persons."""
+def estimated_share(task: Task, known: Sequence[Opinions], *, seed: int = 0) -> Estimate | None:
+    """The share of wrong labels (of several labels: the mean over them), with an interval over persons; None of a weak model."""
     groups = [case.group for some in known for case in some.cases]
     true, p = (np.concatenate([getattr(some, name) for some in known]) for name in ("truth", "probabilities"))
+    if (estimate(macro_auroc, true, p, groups, draws=500, seed=seed).low or 0) < WEAK:
+        return None
     if isinstance(task, MultiLabel):
         return estimate(wrong_share, true, p, groups, draws=500, seed=seed)
     assessed = ~np.isnan(true).any(1)
@@ -266,14 +271,23 @@ def _row(number: int, one: Suspect, part: str) -> dict[str, Any]:
 
 
 def _note(
-    task: Task, classes: Sequence[str], known: Sequence[Opinions], found: Sequence[Suspect], parts: Sequence[str], kept: int
+    task: Task,
+    classes: Sequence[str],
+    known: Sequence[Opinions],
+    found: Sequence[Suspect],
+    parts: Sequence[str],
+    *,
+    kept: int,
+    share: Estimate | None,
 ) -> str:
     wrong = [one for one in found if one.kind == "label"]
     says = [
         f"Of {sum(len(some.cases) for some in known)} cases the model claims another class than the label for {len(wrong)} "
         f"and cannot tell {len(found) - len(wrong)}; none was judged by a classifier that has learnt from it.",
         "The estimated share of wrong labels counts the model's own errors as wrong labels too: read it as an upper bound, "
-        "the closer the better the model is.",
+        "the closer the better the model is."
+        if share
+        else f"No share of wrong labels is estimated: the model is not surely above an AUROC of {WEAK}, so most that it doubts are its own errors.",
     ]
     if cases := sum(len(some.cases) for some in known if not some.blind):
         says.append(
