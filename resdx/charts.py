@@ -197,7 +197,7 @@ def growth(points: Sequence[Mapping[str, Any]]) -> Markup:
     room = max((max(known) - min(known)) * 0.1, 0.01)
     limits = (min(known) - room, min(1.0, max(known) + room) if max(known) < 1 else 1.0 + room / 4)
     lines = [Line(x, value, look="guide"), Line(x, value, low, high, dots=True, whiskers=True)]
-    text = f"AUROC on the test part after learning from {', '.join(f'{one:,.0f}' for one in x)} persons."
+    text = f"AUROC on held-out persons after learning from {', '.join(f'{one:,.0f}' for one in x)} persons."
     return chart(
         lines, title="Learning curve", text=text, x="persons learnt from", y="AUROC", x_range=(0, max(x) * 1.05), y_range=limits
     )

@@ -95,6 +95,7 @@ def embedding(run: Run) -> Json:
     names += sorted(set(found["classes"]) - set(names))
     return {
         **{key: found[key] for key in ("method", "perplexity", "neighbours", "note")},
+        "chance": found.get("chance"),
         "total": total,
         "names": names,
         "points": [found["points"][place] for place in kept],
