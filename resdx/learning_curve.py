@@ -196,7 +196,7 @@ def _reach(by_seed: Array, draws: Array, few: int) -> float:
     if not person + seed > 0:
         return 0.0
     freedom = (person + seed) ** 2 / (person**2 / max(few - 1, 1) + seed**2 / max(seeds - 1, 1))
-    return float(stdtrit(freedom, (1 + LEVEL) / 2)) * (person + seed) ** 0.5
+    return float(stdtrit(freedom, (1 + LEVEL) / 2)) * math.sqrt(person + seed)
 
 
 def _apart(areas: Array, linear: bool) -> list[Array]:

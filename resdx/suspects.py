@@ -189,7 +189,7 @@ def wrong_share(truth: Values, answer: Values, weights: Values | None = None) ->
         claims = (weight * sure) @ labelled
         kept = np.divide((weight * (sure & right)) @ labelled, claims, out=np.ones(count.shape), where=claims > 0)
         found = 1 - (count * kept).sum(-1) / count.sum(-1)
-    return np.asarray(found if np.ndim(weights) == 2 else np.reshape(found, -1)[0])
+    return np.asarray(found if weights is not None and weights.ndim == 2 else np.reshape(found, -1)[0])
 
 
 def estimated_share(task: Task, known: Sequence[Opinions], *, seed: int = 0) -> Estimate | None:
