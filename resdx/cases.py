@@ -20,7 +20,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-from .errors import DataError
+from .errors import DataError, count
 
 Grade = Literal["stop", "look", "note"]
 
@@ -125,9 +125,10 @@ class Manifest:
     findings: tuple[Finding, ...] = ()
 
     def __post_init__(self) -> None:
-        twice = [case_id for case_id, count in Counter(case.id for case in self.cases).items() if count > 1]
+        twice = [case_id for case_id, often in Counter(case.id for case in self.cases).items() if often > 1]
         if twice:
-            raise DataError(f"{len(twice)} case ids occur more than once, first {twice[0]!r}; make the id column unique")
+            also = f", and so do {count(len(twice) - 1, 'other')}" if len(twice) > 1 else ""
+            raise DataError(f"the id {twice[0]!r} stands for more than one case{also}; make the id column unique")
 
     def __len__(self) -> int:
         return len(self.cases)
@@ -233,7 +234,7 @@ def _case(row: dict[str, str], where: str) -> Case:
         age = float(cell("age")) if cell("age") else None
         boxes = tuple(Box(*box) for box in json.loads(cell("boxes"))) if cell("boxes") else ()
     except (ValueError, TypeError) as error:
-        raise DataError(f"{where}: age or boxes cannot be read ({error})") from error
+        raise DataError(f"{where}: age or boxes cannot be read ({error}); give age in years and boxes as scan writes them") from error
     return Case(
         id=cell("id") or cell("path"),
         path=cell("path"),

@@ -10,7 +10,7 @@ from typing import Any
 
 from . import __version__
 from .cases import Prediction
-from .errors import DataError, RunError
+from .errors import DataError, RunError, WeightsError
 from .predict import Predictor
 from .recipe import Recipe
 from .recipes import get_recipe
@@ -53,11 +53,14 @@ def start(
 
     Raises:
         RunError: `skip` names what cannot be left out, or the directory cannot be made.
+        WeightsError: the weights file is not there.
     """
     if wrong := sorted({*skip} - {*EVIDENCE}):
         raise RunError(f"{wrong[0]} cannot be skipped; what can be left out is {', '.join(EVIDENCE)}")
     asked = changed_recipe(recipe, changes)
     folder = Path(out) if out else default_folder(data, asked)
+    if weights and not Path(weights).is_file():
+        raise WeightsError(f"the weights file {weights} is not there; check the path")
     file = str(Path(weights).resolve()) if weights else ""
     settings = Settings(str(resolve_data(data)), seed, protocol, tuple(accept), fold, folds, file, __version__, skip=tuple(skip))
     return Run.create(folder, asked, settings, quiet=quiet)

@@ -76,7 +76,7 @@ def test_table_of_a_spreadsheet_is_read(tmp_path):
         ("path,labels,part\na,x,\nb,x,tets\n", "line 3: part is 'tets'; it must be empty, train, val or test"),
         ("path,labels,age\na,x,old\n", "line 2: age or boxes cannot be read"),
         ('path,labels,boxes\na,x,"[[1,2]]"\n', "line 2: age or boxes cannot be read"),
-        ("path,labels\na,x\na,y\n", "1 case ids occur more than once, first 'a'"),
+        ("path,labels\na,x\na,y\n", "the id 'a' stands for more than one case; make the id column unique"),
         (b"path,labels\n\xe4.png,x\n", r"is not UTF-8 text \(byte 12\)"),
         ("path,labels\ra.png,x\r", "is not a CSV table"),
     ],

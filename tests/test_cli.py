@@ -129,7 +129,7 @@ def test_folder_that_is_no_collection_is_refused(tmp_path, names, what):
     [
         ("path,labels\nä.png,ill\n".encode("latin-1"), "table.csv is not UTF-8 text (byte 12); save it as UTF-8 CSV"),
         ("path,labels,age\na.png,ill,old\n", "line 2: age or boxes cannot be read"),
-        ("id,path,labels\n1,a.png,ill\n1,b.png,well\n", "occur more than once, first '1'; make the id column unique"),
+        ("id,path,labels\n1,a.png,ill\n1,b.png,well\n", "the id '1' stands for more than one case; make the id column unique"),
         ("path,colour\na.png,red\n", "no column is called like a class"),
         ("colour,label\nred,ill\n", "no column is called like a file name"),
         ("path,labels,labels\na.png,ill,well\n", "column 'labels' occurs 2 times; rename one"),
