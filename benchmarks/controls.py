@@ -52,7 +52,7 @@ def split_run(data: Path, out: Path, recipe: str = "plain", size: str = "96") ->
 def phantoms(work: Path, name: str, *, seed: int = 0, persons: int = 160, strength: float = 0.0) -> Run:
     """A run on phantoms at 96 px, two films a person, hospitals named in the table."""
     films = work / f"films-{name}"
-    if not films.exists():
+    if not films.with_name(f"{films.name}-truth.csv").exists():
         draw_phantoms(films, persons=persons, images=2, size=96, prevalence=0.5, shortcut=strength, seed=seed)
     return split_run(work / f"films-{name}-truth.csv", work / f"run-{name}")
 
@@ -77,7 +77,7 @@ def stopped(run: Run) -> bool:
 def versions(work: Path, name: str, prepared: Prepared, **drawn: Any) -> dict[str, Prepared]:
     """The same films without their organ, and with the lower left corner, where the letter P is burnt in, black."""
     films = work / f"films-{name}-out"
-    if not films.exists():
+    if not films.with_name(f"{films.name}-truth.csv").exists():
         draw_phantoms(films, organ=False, **drawn)
     out = prepared_of(split_run(work / f"films-{name}-out-truth.csv", work / f"run-{name}-out"))
     images = np.array(prepared.images)
@@ -90,7 +90,7 @@ def with_versions(work: Path, strength: float, steps: int) -> dict[str, Any]:
     """controls.json of films whose letter P follows the class with a strength, with the two further versions."""
     drawn: dict[str, Any] = {"persons": 160, "images": 2, "size": 96, "prevalence": 0.5, "cue": "corner", "shortcut": strength}
     name = f"corner-{strength}"
-    if not (work / f"films-{name}").exists():
+    if not (work / f"films-{name}-truth.csv").exists():
         draw_phantoms(work / f"films-{name}", **drawn)
     run = split_run(work / f"films-{name}-truth.csv", work / f"run-{name}")
     prepared = prepared_of(run)
