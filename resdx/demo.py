@@ -32,7 +32,7 @@ SETTINGS = (  # small enough for two cores; every other setting is the plain rec
     ("model.trunk.last_stride", "1"),  # a map of 4 x 4 instead of 2 x 2
     ("size", "64"),
     ("learn.start_size", "0"),
-    ("learn.epochs", "18"),
+    ("learn.epochs", "24"),
     ("learn.batch", "16"),
 )
 
