@@ -56,10 +56,9 @@ def fit_calibration(
     distance: ArrayLike | None = None,
     cross_fitted: bool = False,
 ) -> Calibration:
-    """Fit calibrator, operating points and limits on the calib part.
+    """Fit calibrator, operating points and limits on the calib part; `task` and `classes`, K names, are the recipe's.
 
     Args:
-        task: of the recipe, as `classes`, K names in the order of the columns.
         logits: (N, outputs) of the model, after test-time augmentation and from the engine that will be used.
         truth: (N, K) of `tasks.truth`, NaN where not assessed.
         groups: the person of each case; an empty one makes the case a person of its own.
@@ -94,11 +93,11 @@ def fit_calibration(
         level=level,
         present=tuple(_limit_within(1 - p[:, k], y[:, k] == 1, person, level) for k in columns),
         absent=tuple(_limit_within(p[:, k], y[:, k] == 0, person, level) for k in columns) if several else (),
-        prior=tuple(_share(y[:, k], person) for k in columns),
+        prior=tuple(by_person),
         persons=len(np.unique(person)),
         cases=len(person),
         class_persons=tuple(having),
-        class_cases=tuple(int((y[:, k] == 1).sum()) for k in columns),
+        class_cases=tuple(map(int, (y == 1).sum(0))),
         points=_points(task, classes, p, y, person),
         unlike_above=unlike_above,
         figures=_cross_fitted(task, method, z, y, person),

@@ -20,8 +20,8 @@ from typing import Literal, cast
 from .cases import Case, Finding, Manifest
 from .errors import DataError
 from .steps.read import split_index
+from .tables import DECISIONS
 
-NAME = "label-decisions.csv"
 COLUMNS = ("case", "sha256", "decision", "label", "by", "note")
 CHOICES = ("keep", "relabel", "exclude")
 
@@ -40,7 +40,7 @@ class Decision:
 
 def find_decisions(*folders: Path) -> Path | None:
     """The label-decisions.csv of the data's folder or the run's store. Raises DataError when there are two."""
-    found = sorted({(folder / NAME).resolve() for folder in folders if (folder / NAME).is_file()})
+    found = sorted({(folder / DECISIONS).resolve() for folder in folders if (folder / DECISIONS).is_file()})
     if len(found) > 1:
         raise DataError(f"there are two tables of decisions, {found[0]} and {found[1]}; put their rows into one")
     return found[0] if found else None
@@ -98,7 +98,9 @@ def apply_decisions(manifest: Manifest, decisions: Sequence[Decision]) -> tuple[
     valid = {one.case: one for one in there if one not in other}
     for one in valid.values():
         if strange := sorted(set(one.labels) - classes):
-            raise DataError(f"{NAME}: {one.case} is to become {strange[0]!r}, but the data knows {', '.join(sorted(classes))}")
+            raise DataError(
+                f"{DECISIONS}: {one.case} is to become {strange[0]!r}, but the data knows {', '.join(sorted(classes))}"
+            )
     cases = tuple(_settled(case, valid.get(case.id)) for case in manifest.cases)
     findings = (
         *_applied(manifest, list(valid.values())),
@@ -130,7 +132,7 @@ def _applied(manifest: Manifest, valid: Sequence[Decision]) -> tuple[Finding, ..
         who = ", ".join(f"{name or 'nobody named'} {count}" for name, count in Counter(one.by for one in some).most_common())
         moved = Counter((labels_text(manifest.by_id[one.case].labels or ()), labels_text(one.labels)) for one in some)
         moves = "; ".join(f"{old} to {new} {count}" for (old, new), count in moved.most_common()) if choice == "relabel" else ""
-        text = f"{len(some)} cases {what}, as {NAME} decides (by {who}){': ' + moves if moves else ''}."
+        text = f"{len(some)} cases {what}, as {DECISIONS} decides (by {who}){': ' + moves if moves else ''}."
         out.append(Finding(code, "note", text, tuple(one.case for one in some), {"cases": float(len(some))}))
     return tuple(out)
 
@@ -138,7 +140,7 @@ def _applied(manifest: Manifest, valid: Sequence[Decision]) -> tuple[Finding, ..
 def _unused(code: str, some: Sequence[Decision], why: str) -> tuple[Finding, ...]:
     if not some:
         return ()
-    text = f"{len(some)} decisions of {NAME} {why}, first {some[0].case}; they were not applied."
+    text = f"{len(some)} decisions of {DECISIONS} {why}, first {some[0].case}; they were not applied."
     return (Finding(code, "look", text, tuple(one.case for one in some), {"decisions": float(len(some))}),)
 
 

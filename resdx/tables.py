@@ -20,6 +20,7 @@ Pairs = tuple[tuple[str, str], ...]
 Row = dict[str, str]
 
 SUFFIXES = (*NIFTI_SUFFIXES, *PICTURE_SUFFIXES, *DICOM_SUFFIXES)
+DECISIONS = "label-decisions.csv"  # may lie beside a table without being one (see decisions.py)
 
 
 @record
@@ -206,7 +207,8 @@ def find_table(root: Path, file: str) -> tuple[str, Path]:
     """Name and path of the table `file`, or of the only one in `root`."""
     if file:
         return file, root / file
-    tables = sorted(path.name for path in root.iterdir() if path.suffix.lower() in (".csv", ".tsv") and path.is_file())
+    there = (path.name for path in root.iterdir() if path.suffix.lower() in (".csv", ".tsv") and path.is_file())
+    tables = sorted(name for name in there if name != DECISIONS)
     if len(tables) != 1:
         raise DataError(f"{root} holds {len(tables) or 'no'} tables ({some(tables)}); name the one to read with Table(file=...)")
     return tables[0], root / tables[0]

@@ -7,8 +7,9 @@ import hashlib
 import pytest
 
 from resdx.cases import Case, Manifest
-from resdx.decisions import NAME, Decision, apply_decisions, find_decisions, read_decisions
+from resdx.decisions import Decision, apply_decisions, find_decisions, read_decisions
 from resdx.errors import DataError
+from resdx.tables import DECISIONS, find_table
 
 HEAD = "case,sha256,decision,label,by,note\n"
 
@@ -94,21 +95,21 @@ def test_label_that_the_data_does_not_know_is_refused(tmp_path):
     ],
 )
 def test_bad_table_is_refused_in_one_sentence(tmp_path, text, said):
-    (tmp_path / NAME).write_text(text)
+    (tmp_path / DECISIONS).write_text(text)
     with pytest.raises(DataError, match=said) as caught:
-        read_decisions(tmp_path / NAME)
+        read_decisions(tmp_path / DECISIONS)
     assert "\n" not in str(caught.value)
 
 
 def test_table_that_is_no_text_is_refused(tmp_path):
-    (tmp_path / NAME).write_bytes(b"\xff\xfe\x00")
+    (tmp_path / DECISIONS).write_bytes(b"\xff\xfe\x00")
     with pytest.raises(DataError, match="cannot be read as a CSV table in UTF-8"):
-        read_decisions(tmp_path / NAME)
+        read_decisions(tmp_path / DECISIONS)
 
 
 def test_open_rows_decide_nothing_and_further_columns_are_passed_over(tmp_path):
-    (tmp_path / NAME).write_text("given,case,sha256,decision,label\nnormal,a,1,,\nnormal,b,2,keep,\n")
-    assert read_decisions(tmp_path / NAME) == (Decision("b", "2", "keep"),)
+    (tmp_path / DECISIONS).write_text("given,case,sha256,decision,label\nnormal,a,1,,\nnormal,b,2,keep,\n")
+    assert read_decisions(tmp_path / DECISIONS) == (Decision("b", "2", "keep"),)
 
 
 def test_table_is_found_in_either_folder_but_not_in_both(tmp_path):
@@ -116,8 +117,14 @@ def test_table_is_found_in_either_folder_but_not_in_both(tmp_path):
     for folder in (data, store):
         folder.mkdir()
     assert find_decisions(data, store) is None
-    (store / NAME).write_text(HEAD)
-    assert find_decisions(data, store) == (store / NAME).resolve() == find_decisions(store, store)
-    (data / NAME).write_text(HEAD)
+    (store / DECISIONS).write_text(HEAD)
+    assert find_decisions(data, store) == (store / DECISIONS).resolve() == find_decisions(store, store)
+    (data / DECISIONS).write_text(HEAD)
     with pytest.raises(DataError, match="there are two tables of decisions"):
         find_decisions(data, store)
+
+
+def test_decisions_may_lie_beside_the_table_of_the_data(tmp_path):
+    (tmp_path / "cases.csv").write_text("path,labels\n")
+    (tmp_path / "label-decisions.csv").write_text("case,sha256,decision,label\n")
+    assert find_table(tmp_path, "")[0] == "cases.csv"
