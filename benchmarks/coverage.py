@@ -86,7 +86,9 @@ def rows(simulations: int) -> Iterator[str]:
 def drawn_over_folds(folds: list[Sample], seed: int) -> Estimate:
     """Plain percentiles of the mean over folds, persons drawn within each, for comparison."""
     draws = [
-        np.concatenate([metrics.auroc(truth, score, w) for w in intervals.resample(truth, person, draws=DRAWS // 2, seed=seed + k)])
+        np.concatenate(
+            [metrics.auroc(truth, score, w) for w in intervals.resample(truth, person, draws=DRAWS // 2, seed=seed + k)]
+        )
         for k, (truth, score, person) in enumerate(folds)
     ]
     low, high = np.nanquantile(np.mean(draws, axis=0), (0.025, 0.975))

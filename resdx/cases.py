@@ -234,7 +234,9 @@ def _case(row: dict[str, str], where: str) -> Case:
         age = float(cell("age")) if cell("age") else None
         boxes = tuple(Box(*box) for box in json.loads(cell("boxes"))) if cell("boxes") else ()
     except (ValueError, TypeError) as error:
-        raise DataError(f"{where}: age or boxes cannot be read ({error}); give age in years and boxes as scan writes them") from error
+        raise DataError(
+            f"{where}: age or boxes cannot be read ({error}); give age in years and boxes as scan writes them"
+        ) from error
     return Case(
         id=cell("id") or cell("path"),
         path=cell("path"),
