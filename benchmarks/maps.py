@@ -23,8 +23,9 @@ from resdx.recipe import Training
 from resdx.recipes import get_recipe
 from resdx.records import read_json
 from resdx.runs import Run
-from resdx.stages import prepared_of, run
+from resdx.stages import prepared_of
 from resdx.steps.image import Resize
+from resdx.study import run
 
 PERSONS, FILM, SIZE = 300, 128, 96  # two films a person; pixels of a film and of the prepared picture
 

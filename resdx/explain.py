@@ -237,9 +237,10 @@ def _explained(run: Run, prepared: Prepared, folder: Path, advance: Callable[[],
         return {"missing": f"There is no map in this graph: {text}; use larger pictures or model.trunk.last_stride=1."}
     showing = everything.of(to_show(everything, run.recipe.classes))
     some = everything.of(_one_a_person(everything, run.settings.seed))
-    rows = []
+    others, rows = _random_networks(setting, some), []
     for name in METHODS:
-        rows.append(_checked(setting, name, some.of(range(min(len(some.cases), FEW if name in SLOW else CHECKED))), everything))
+        few = some.of(range(min(len(some.cases), FEW if name in SLOW else CHECKED)))
+        rows.append(_checked(setting, others, name, few, everything))
         advance()
     shown = _shown(setting, showing, folder, advance)
     notes = [
@@ -249,13 +250,12 @@ def _explained(run: Run, prepared: Prepared, folder: Path, advance: Callable[[],
     ]
     if run.recipe.views > 1:
         notes.append(f"The answer is the mean over {run.recipe.views} views of a picture; the map is of the plain view.")
-    verdict = overall(rows)
     return {
         "resolution": list(shape),
         "size": prepared.images.shape[1],
         "methods": rows,
         "shown": shown,
-        "verdict": verdict,
+        "verdict": overall(rows),
         "notes": notes,
     }
 
@@ -276,7 +276,7 @@ def _draw(method: Any, dtype: str, network: Network, images: NDArray[np.uint8], 
     return np.concatenate(out)
 
 
-def _checked(setting: Setting, name: str, some: Asked, everything: Asked) -> dict[str, Any]:
+def _checked(setting: Setting, others: Sequence[Network], name: str, some: Asked, everything: Asked) -> dict[str, Any]:
     """One row of explain.json's methods."""
     draw = setting.methods[name]
     heat = draw(setting.network, some.images, some.targets)
@@ -288,7 +288,7 @@ def _checked(setting: Setting, name: str, some: Asked, everything: Asked) -> dic
         "resolution": list(heat.shape[1:]),
         "cases": len(some.cases),
         "blank": int((heat.reshape(len(heat), -1).max(1) == 0).sum()),
-        "randomisation": mean_of_persons(_against_random_networks(setting, draw, some, heat), some.persons, lowest=-1),
+        "randomisation": mean_of_persons(_against(others, draw, some, heat), some.persons, lowest=-1),
         **_curves(setting, some.of(range(min(CURVES, len(some.cases)))), heat),
         "stability": mean_of_persons(rank_correlation(heat, draw(setting.network, again, some.targets)), some.persons, lowest=-1),
         "outside_body": outside,
@@ -301,13 +301,17 @@ def _checked(setting: Setting, name: str, some: Asked, everything: Asked) -> dic
     return {key: value.to_json() if isinstance(value, Estimate) else value for key, value in row.items()}
 
 
-def _against_random_networks(setting: Setting, draw: Draw, some: Asked, heat: Floats32) -> Floats:
+def _random_networks(setting: Setting, some: Asked) -> list[Network]:
+    batch = three_channels(to_tensor(some.images[:BATCH], next(setting.network.parameters()).device))
+    seed = setting.run.settings.seed
+    return [randomised(setting.network, batch, seed=seed + k) for k in range(min(DRAWS, len(some.cases)))]
+
+
+def _against(others: Sequence[Network], draw: Draw, some: Asked, heat: Floats32) -> Floats:
+    """Rank correlation of each map with that of a random network; the networks share the cases among them."""
     found = np.zeros(len(heat))
-    where = next(setting.network.parameters()).device
-    for k in range(min(DRAWS, len(heat))):
-        rows = np.arange(k, len(heat), DRAWS)
-        batch = three_channels(to_tensor(some.images[:BATCH], where))
-        other = randomised(setting.network, batch, seed=setting.run.settings.seed + k)
+    for k, other in enumerate(others[: len(heat)]):
+        rows = np.arange(k, len(heat), len(others))
         found[rows] = rank_correlation(heat[rows], draw(other, some.images[rows], some.targets[rows]))
     return found
 
