@@ -5,6 +5,7 @@ Everything here is public: draw_phantoms, a source, audit and run. It takes a fe
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -91,8 +92,7 @@ def learn(
 
 def draw_faulty(folder: Path) -> Truth:
     """160 persons, a quarter of them in a shipped test part, and a few of every fault."""
-    few: dict[str, int] = {"copies": 4, "near": 4, "leak": 3, "misfiled": 4, "across": 24}
-    return draw_phantoms(folder, persons=160, test_share=0.25, shortcut=SHORTCUT, **few)
+    return draw_phantoms(folder, persons=160, test_share=0.25, across=24, copies=4, near=4, leak=3, misfiled=4, shortcut=SHORTCUT)
 
 
 def priced(found: Mapping[str, Any]) -> str:
@@ -159,7 +159,8 @@ def title(text: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # in step with what the stages say on stderr
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)  # in step with what the stages say on stderr
     try:
         main(Path(sys.argv[1] if len(sys.argv) > 1 else "demo"))
     except ResdxError as error:
