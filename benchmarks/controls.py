@@ -33,6 +33,7 @@ from resdx.study import start
 
 STRENGTHS = (0.0, 0.3, 0.6, 1.0)
 CLEAN = 20  # sets
+PERSONS = 500  # whose hospital or letter follows the class; fewer do not teach the probe the opacity
 STOPS = ("one-source-class", "source-determines-class", "file-determines-class", "too-few-persons")
 ALL = ("strengths", "versions", "clean", "talo", "time")
 
@@ -49,7 +50,7 @@ def split_run(data: Path, out: Path, recipe: str = "plain", size: str = "96") ->
     return Run.open(out, quiet=True)
 
 
-def phantoms(work: Path, name: str, *, seed: int = 0, persons: int = 160, strength: float = 0.0) -> Run:
+def phantoms(work: Path, name: str, *, seed: int = 0, persons: int = PERSONS, strength: float = 0.0) -> Run:
     """A run on phantoms at 96 px, two films a person, hospitals named in the table."""
     films = work / f"films-{name}"
     if not films.with_name(f"{films.name}-truth.csv").exists():
@@ -88,7 +89,14 @@ def versions(work: Path, name: str, prepared: Prepared, **drawn: Any) -> dict[st
 
 def with_versions(work: Path, strength: float, steps: int) -> dict[str, Any]:
     """controls.json of films whose letter P follows the class with a strength, with the two further versions."""
-    drawn: dict[str, Any] = {"persons": 160, "images": 2, "size": 96, "prevalence": 0.5, "cue": "corner", "shortcut": strength}
+    drawn: dict[str, Any] = {
+        "persons": PERSONS,
+        "images": 2,
+        "size": 96,
+        "prevalence": 0.5,
+        "cue": "corner",
+        "shortcut": strength,
+    }
     name = f"corner-{strength}"
     if not (work / f"films-{name}-truth.csv").exists():
         draw_phantoms(work / f"films-{name}", **drawn)
@@ -141,7 +149,7 @@ def main() -> None:
     print("by a probe that learnt from the other. Made by `benchmarks/controls.py`.")
     if "strengths" in asked.parts:
         print(
-            "\n## Phantoms whose hospital follows the class\n\n160 persons with two films each, half with an opacity; a share of the persons"
+            "\n## Phantoms whose hospital follows the class\n\n{PERSONS} persons with two films each, half with an opacity; a share of the persons"
         )
         print(f"(the strength) has the hospital that its class decides. A stop is right at strength 1 alone.\n{HEAD}")
         for strength in STRENGTHS:
