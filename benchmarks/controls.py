@@ -149,7 +149,7 @@ def main() -> None:
     print("by a probe that learnt from the other. Made by `benchmarks/controls.py`.")
     if "strengths" in asked.parts:
         print(
-            "\n## Phantoms whose hospital follows the class\n\n{PERSONS} persons with two films each, half with an opacity; a share of the persons"
+            f"\n## Phantoms whose hospital follows the class\n\n{PERSONS} persons with two films each, half with an opacity; a share of the persons"
         )
         print(f"(the strength) has the hospital that its class decides. A stop is right at strength 1 alone.\n{HEAD}")
         for strength in STRENGTHS:
