@@ -329,7 +329,7 @@ def test_run_that_was_only_just_made_has_a_page(tmp_path):
     run = Run.create(tmp_path / "run", Recipe("films", "Films"), Settings("films"), quiet=True)
     page = page_of(run)
     assert "has not been scored on its test part yet" in page.words
-    assert "run `resdx scan" in page.words
+    assert "run resdx scan" in page.words
     assert set(SECTIONS) <= set(page.ids)
 
 

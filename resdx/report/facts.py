@@ -29,12 +29,15 @@ MIXED = 0.2  # share of persons with images of several classes from which on the
 PACKAGES = ("torch", "numpy", "scipy", "scikit-learn", "pillow", "pydicom")
 
 
-def section(read: Callable[[], Json]) -> Json:
-    """What `read` gives, or why not: a file may be absent, or of another layout than this version writes."""
+def section(read: Callable[[], Json], folder: Path) -> Json:
+    """What `read` gives, or why not: a file may be absent, or of another layout than this version writes.
+
+    `folder` is the run's: a page that is sent to others says its name, not where it lies.
+    """
     try:
         return read()
     except ResdxError as error:
-        return {"missing": str(error)}
+        return {"missing": str(error).replace(f"{folder} has no", "This run has no").replace(str(folder), folder.name)}
     except (KeyError, TypeError, ValueError, IndexError, OSError) as error:
         return {"missing": f"A file of this section cannot be understood ({type(error).__name__}: {error}); repeat its stage."}
 

@@ -52,14 +52,14 @@ def report(run: Run, *, picture: evidence.Picture | None = None) -> Path:
     found = facts(run)
     write_json(run.path / "report.json", found)
     path = run.path / "report.html"
-    shown = own.section(lambda: evidence.samples(run, picture or evidence.from_file(run)))
+    shown = own.section(lambda: evidence.samples(run, picture or evidence.from_file(run)), run.path)
     write_text(path, render(found, shown, evidence.stored_pictures(run, found)))
     return path
 
 
 def facts(run: Run) -> Json:
     """All that the page says, as plain data; a section without its files is `{"missing": why}`."""
-    found: Json = {name: own.section(partial(read, run)) for name, read in STAGES.items()}
+    found: Json = {name: own.section(partial(read, run), run.path) for name, read in STAGES.items()}
     found |= {"recipe": own.recipe(run), "settings": own.settings(run), "made_with": own.made_with(run)}
     found |= {"verdict": verdict(found), "doubts": doubts(found), "limits": limits(found)}
     return found | {"card": card(found), "checklists": checklists.filled(found)}
@@ -81,7 +81,7 @@ def report_folds(parent: Path) -> Path:
     if not runs:
         raise RunError(f"{parent} holds no folds; make them with `resdx run DATA --folds 5 --out {parent}`")
     first = Run.open(runs[0].parent, quiet=True)
-    found = own.section(lambda: own.folds(first))
+    found = own.section(lambda: own.folds(first), first.path)
     pages = [{"name": path.parent.name, "page": (path.parent / "report.html").exists()} for path in runs]
     page = _environment().get_template("folds.html")
     text = page.render(recipe=own.recipe(first), settings=own.settings(first), folds=found, runs=pages, charts=charts)
