@@ -97,6 +97,11 @@ def _environment() -> Environment:
     environment.filters |= {
         "code": code,
         "method": method,
-        "rows": lambda members: [(one["name"], one["auroc"]) for one in members],
+        "rows": _rows,
     }
     return environment
+
+
+def _rows(members: list[Json]) -> list[tuple[str, Json]]:
+    """Controls as rows of a forest plot."""
+    return [(one["name"], one["auroc"]) for one in members]
