@@ -5,14 +5,13 @@ INSTALL := $(VENV)/bin/python -m pip install --quiet --constraint constraints.tx
 DEMO := demo
 TESTS ?= -n 2
 
-.PHONY: help demo test check lint wheel bench results clean
+.PHONY: help demo test check lint wheel results clean
 
 help:
 	@echo 'make demo     install, plant faults in films, find them, train, and write the report'
 	@echo 'make test     run the tests'
 	@echo 'make check    format, lint, types and tests'
 	@echo 'make wheel    build the wheel and try it in an empty environment'
-	@echo 'make bench    measure speed'
 	@echo 'make results  repeat the published tables'
 	@echo 'make clean    remove what the other targets made'
 
@@ -51,9 +50,6 @@ wheel: $(VENV)/.dev
 	rm -rf build dist
 	$(VENV)/bin/python -m build --wheel --outdir dist . > /dev/null
 	bash tests/try_wheel.sh $(PYTHON) dist/resdx-*.whl
-
-bench: $(VENV)/.dev
-	$(VENV)/bin/python -m benchmarks.speed
 
 results: $(VENV)/.dev
 	@test -n '$(DATA)' || { echo 'say where the data sets are: make results DATA=FOLDER'; exit 1; }

@@ -26,6 +26,7 @@ from . import maps
 from .cases import Box, Case
 from .data import Prepared
 from .engines.torch import DTYPES, three_channels, to_tensor
+from .features import is_cross_fitted
 from .intervals import FEWEST, LEVEL, person_codes, proportion, too_few
 from .metrics import Estimate
 from .models.net import Network
@@ -153,11 +154,12 @@ def pointing_game(run: Run, prepared: Prepared, *, method: str = "cam", only_fou
 
 
 def asked(run: Run, prepared: Prepared) -> Asked | None:
-    """What the run says of its test part once that has been scored, else of calib; None where no case is left."""
+    """What the run says of its test part once that has been scored, else of what it was calibrated on; None where no case is left."""
     part = "test" if (run.path / "scores-test.npz").exists() else "calib"
     calibration = from_record(read_json(run.need("calibration.json", "calibrate")))
     scores = run.scores(part)
-    by_id = {case.id: case for case in run.cases(part) if case.id in prepared.row and case.labels is not None}
+    place = "train" if part == "calib" and is_cross_fitted(run) else part
+    by_id = {case.id: case for case in run.cases(place) if case.id in prepared.row and case.labels is not None}
     kept = [i for i, case in enumerate(scores.ids) if case in by_id]
     if not kept:
         return None

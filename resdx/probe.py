@@ -27,7 +27,7 @@ from .runs import Run
 from .split import grouped_folds
 from .steps.random import case_keys, resize
 from .tasks import positive_class, truth
-from .train import Progress, _bench, _epoch, faster_dtype, steps_of
+from .train import Progress, bench_of, faster_dtype, run_epoch, steps_of
 
 DEPTH, SIZE = 18, 64  # pixels
 STEPS, BATCH = 120, 32  # of one training
@@ -131,9 +131,9 @@ def ask(
     recipe = replace(run.recipe.set("size", str(SIZE)), model=_net(), learn=learning)
     choices = {"dtype": run.settings.choices["probe_dtype"]}
     small = replace(run, recipe=recipe, settings=replace(run.settings, seed=seed, weights="", choices=choices))
-    bench, progress = _bench(small, learning, pictures, learn), Progress()
+    bench, progress = bench_of(small, learning, pictures, learn), Progress()
     for progress.epoch in range(learning.epochs):
-        _epoch(bench, learn, progress, lambda: None)
+        run_epoch(bench, learn, progress, lambda: None)
     logits, _ = infer(bench.average, pictures.images, judged, dtype=bench.dtype)
     return run.recipe.task.probabilities(logits)
 

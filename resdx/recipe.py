@@ -71,7 +71,7 @@ class Training:
 class FeatureClassifier:
     """Frozen features and a penalised logistic regression on them; nothing else is trained.
 
-    `penalties` are the inverse strengths C of scikit-learn that are tried on the tune part; `views` pictures a training case (the plain one first,
+    `penalties` are the inverse strengths C of scikit-learn that are tried on the tune part (by folds of train where there is none); `views` pictures a training case (the plain one first,
     the rest varied by the recipe's `augment`).
     """
 

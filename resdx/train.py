@@ -75,14 +75,14 @@ def fit(run: Run, prepared: Prepared, train: Part, tune: Part) -> Network:
         RunError: the checkpoint is of another machine setting, or it cannot be written.
     """
     learn = cast(Training, run.recipe.learn)
-    bench = _bench(run, learn, prepared, train)
+    bench = bench_of(run, learn, prepared, train)
     run = bench.run
     progress = load_checkpoint(bench)
     total = steps_of(learn, len(train.ids))
     with run.progress("train", learn.epochs * total) as bar:
         while progress.epoch < learn.epochs and not (learn.patience and progress.waited >= learn.patience):
             started, epoch = time.perf_counter(), progress.epoch
-            mean_loss = _epoch(bench, train, progress, lambda: bar.advance(TaskID(0)))
+            mean_loss = run_epoch(bench, train, progress, lambda: bar.advance(TaskID(0)))
             if not math.isfinite(mean_loss):
                 raise RunError(
                     f"{run.path}: the loss is not finite in epoch {epoch + 1}; lower learn.lr (now {learn.lr:g}) and train again"
@@ -154,7 +154,8 @@ def order_of(learn: Training, train: Part, seed: int, epoch: int) -> NDArray[np.
     return rng.choice(count, count, p=chance / chance.sum())
 
 
-def _epoch(bench: Bench, train: Part, progress: Progress, tick: Callable[[], None]) -> float:
+def run_epoch(bench: Bench, train: Part, progress: Progress, tick: Callable[[], None]) -> float:
+    """One pass over the train part from where `progress` stands; gives the mean loss."""
     learn, seed, network = bench.learn, bench.run.settings.seed, bench.network
     trunk = bench.run.recipe.model.trunk
     freeze(network.trunk, "all" if progress.epoch < learn.head_epochs else trunk.frozen)
@@ -244,7 +245,8 @@ def load_checkpoint(bench: Bench) -> Progress:
     return progress
 
 
-def _bench(run: Run, learn: Training, prepared: Prepared, train: Part) -> Bench:
+def bench_of(run: Run, learn: Training, prepared: Prepared, train: Part) -> Bench:
+    """Network, average, optimiser and loss at their start, in the number format that is faster here (measured once and stored)."""
     recipe, where = run.recipe, device()
     torch.manual_seed(run.settings.seed)
     bias = None

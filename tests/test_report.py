@@ -15,11 +15,11 @@ from PIL import Image
 from resdx import charts
 from resdx.calibrate import fit_calibration
 from resdx.cases import Case, Finding, Manifest, Prediction, count_persons
-from resdx.errors import DataError, RunError
+from resdx.errors import DataError, RunError, count
 from resdx.evaluate import predictions_csv
 from resdx.recipe import Published, Recipe
 from resdx.records import to_record, write_json, write_text
-from resdx.report import checklists, count, facts, figure, interval, report, report_folds, to_pdf
+from resdx.report import checklists, facts, figure, interval, report, report_folds, to_pdf
 from resdx.report.evidence import border, price
 from resdx.runs import Run, Settings
 from resdx.scoring import score

@@ -2,6 +2,6 @@
 
 from .page import facts, render, report, report_folds
 from .pdf import to_pdf
-from .words import count, figure, interval
+from .words import figure, interval
 
-__all__ = ["count", "facts", "figure", "interval", "render", "report", "report_folds", "to_pdf"]
+__all__ = ["facts", "figure", "interval", "render", "report", "report_folds", "to_pdf"]

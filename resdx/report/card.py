@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from .words import Json, count, figure, interval, listed, with_interval
+from ..errors import count
+from .words import Json, figure, interval, listed, with_interval
 
 Found = Mapping[str, Any]
 FEW_SHOWN = 4  # subgroups that the card names

@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..cases import Case
-from ..errors import ResdxError, RunError
+from ..errors import ResdxError, RunError, count
 from ..runs import Run
 from ..steps.chain import prepare_image
-from .words import Json, count, interval, with_interval
+from .words import Json, interval, with_interval
 
 Picture = Callable[[Case], NDArray[np.uint8]]  # (S, S, C), C = 1 or 3
 

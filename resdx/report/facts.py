@@ -17,12 +17,12 @@ import numpy as np
 from .. import metrics
 from ..calibration import Calibration
 from ..cases import count_persons
-from ..errors import ResdxError, RunError
+from ..errors import ResdxError, RunError, count
 from ..intervals import estimates
 from ..records import from_record, read_json, to_record
 from ..runs import Run
 from ..tasks import MultiLabel, positive_class, truth
-from .words import Json, count
+from .words import Json
 
 GRADES = ("stop", "look", "note")
 MIXED = 0.2  # share of persons with images of several classes from which on the class is the image's, not the person's

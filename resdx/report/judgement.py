@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from .words import Json, count, figure, listed, with_interval
+from ..errors import count
+from .words import Json, figure, listed, with_interval
 
 FEW_TEST_PERSONS = 100
 OFF = 0.05  # calibration error that is surely larger: probabilities do not mean what they say

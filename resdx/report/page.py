@@ -10,7 +10,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from .. import charts
-from ..errors import RunError
+from ..errors import RunError, count
 from ..records import write_json, write_text
 from ..runs import Run
 from ..split import PARTS
@@ -18,7 +18,7 @@ from . import checklists, evidence
 from . import facts as own
 from .card import card
 from .judgement import doubts, limits, verdict
-from .words import Json, code, count, figure, interval, listed, method, named
+from .words import Json, code, figure, interval, listed, method, named
 
 SHOWN_IDS = 8  # of the cases a finding concerns
 STAGES: dict[str, Callable[[Run], Json]] = {

@@ -68,11 +68,6 @@ def with_interval(estimate: Figure) -> str:
     return figure(estimate) + (f" (95 % interval {between})" if between else "")
 
 
-def count(number: int, noun: str) -> str:
-    """ "1 person", "2 persons", "1,200 images"."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
 def listed(names: Iterable[str], most: int = 8) -> str:
     """ "a, b and 3 more"."""
     every = list(names)
