@@ -27,9 +27,9 @@ from resdx.steps.read import ReadImage
 
 PERSONS = 60  # phantoms, two pictures each
 NOTE = """\
-Found: the share of the planted copies that came into one cluster with their original. Phantoms are drawn alike, so their false
-pairs are an upper bound. Mirrored crops are not searched for: the search turns and mirrors the whole frame and cuts windows out of
-it, but does not do both; and a square picture turned on a larger canvas is missed."""
+Found: the share of the planted copies that came into one cluster with their original. Phantoms are drawn alike, which may be why they have false
+pairs; this was not tested. Mirrored crops are not searched for: the search turns and mirrors the whole frame and cuts windows out of
+it, but does not do both. A picture turned on a larger canvas is not found either."""
 Change = Callable[[Image.Image, np.random.Generator], Image.Image]
 
 
