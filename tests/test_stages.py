@@ -164,10 +164,11 @@ def test_scan_settles_classes_and_keeps_the_run_where_the_data_is(study, films):
 
 
 def test_prepared_pictures_are_shared_by_the_runs_of_a_store(study, twin):
-    assert len(list((study.run.store / "cache").iterdir())) == 1
-    prepared = prepared_of(twin("audit"))
-    assert prepared.images.shape == (120, 32, 32, 1)
-    assert len(list((study.run.store / "cache").iterdir())) == 1
+    first = prepared_of(study.run)
+    written = (first.folder / "images.npy").stat().st_mtime_ns
+    again = prepared_of(twin("audit"))
+    assert again.images.shape == (120, 32, 32, 1) and again.folder == first.folder
+    assert (again.folder / "images.npy").stat().st_mtime_ns == written
 
 
 def test_result_of_a_stage_is_its_json_or_the_files_it_made(study):
