@@ -97,7 +97,7 @@ def main() -> None:
         "",
         "Made by `python benchmarks/audit_sets.py DATA --write docs/audit.md`; ",
     ]
-    head[-1] += "scan and audit together, on 2 cores that were busy with other work: the load says how much."
+    head[-1] += "scan and audit together, on 2 cores; the load says how busy they were."
     head += ["", "| set | cases | must be found | all found, nothing false | findings | time |", "|---|---|---|---|---|---|"]
     page = "\n".join([*head, *lines, "", "## In words", "", *texts])
     if options.write:

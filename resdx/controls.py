@@ -26,7 +26,7 @@ from .facts import Facts
 from .intervals import estimate, resample
 from .losses import target
 from .metrics import Estimate, Values
-from .parts import Part
+from .parts import Part, part_of_cases
 from .probe import (
     DEPTH,
     SIZE,
@@ -36,7 +36,6 @@ from .probe import (
     by_fold,
     cases_of,
     classes_asked,
-    part_of_cases,
     persons_of,
     settle_dtype,
     shrink,

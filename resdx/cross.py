@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from .calibrate import fit_calibration
 from .calibration import Calibration
-from .cases import Case, count_persons
+from .cases import count_persons
+from .differences import answers_of
 from .errors import RunError
 from .intervals import (
     FEW,
@@ -35,7 +36,7 @@ from .intervals import (
 )
 from .metrics import Array, Estimate, Metric, accuracy, auroc, balanced_accuracy, macro_auroc, majority_rate
 from .predict import load_familiarity
-from .records import from_record, to_record, write_json
+from .records import to_record, write_json
 from .report import report_folds
 from .runs import Run
 from .scoring import left_out
@@ -102,7 +103,8 @@ def table(result: dict[str, Any]) -> str:
 def summary(runs: Sequence[Run]) -> dict[str, Any]:
     """Figures over the test parts of all folds, image level."""
     recipe = runs[0].recipe
-    cases, known, probability, decided = zip(*(_answers(run) for run in runs), strict=True)
+    cases, answers = zip(*(answers_of(run) for run in runs), strict=True)
+    known, probability, decided = zip(*((one.truth, one.probability, one.decided) for one in answers), strict=True)
     groups = [[case.group for case in part] for part in cases]
     everyone = [group for part in groups for group in part]
     out = {"folds": len(runs), "cases": len(everyone), "persons": count_persons([case for part in cases for case in part])}
@@ -200,14 +202,3 @@ def _draws_of_mean(
         for fold, (true, said, person) in enumerate(zip(known, answer, codes, strict=True))
     ]
     return np.asarray(np.mean(draws, axis=0))
-
-
-def _answers(run: Run) -> tuple[list[Case], Array, Array, Array]:
-    """Test cases of a fold with truth, calibrated probabilities and forced decisions, each (N, K)."""
-    scores, calibration = run.scores("test"), from_record(run.read("calibration.json", "calibrate"))
-    assert isinstance(calibration, Calibration)
-    by_id = {case.id: case for case in run.cases("test")}
-    cases = [by_id[case] for case in scores.ids]
-    probability = calibration.probabilities(scores.logits)
-    known = truth(run.recipe.task, run.recipe.classes, cases)
-    return cases, known.astype(np.float64), probability.astype(np.float64), calibration.choose(probability).astype(np.float64)

@@ -57,7 +57,7 @@ LOW = np.random.default_rng(0).permutation(np.argsort(_ORDER, kind="stable")[1:1
 
 def thumbnail(image: Floats) -> Bytes:
     """Shrink a picture (H, W, C) to (64, 64) grey by area, whatever its shape, with its own range stretched over 0 to 255."""
-    grey = np.ascontiguousarray(image.mean(2), np.float32)
+    grey = np.ascontiguousarray(image[..., 0] if image.shape[2] == 1 else image.mean(2), np.float32)
     small = np.asarray(Image.fromarray(grey).resize((SIDE, SIDE), Image.Resampling.BOX))
     low, high = float(small.min()), float(small.max())
     return np.round((small - low) * (255 / (high - low or 1))).astype(np.uint8)

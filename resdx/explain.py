@@ -19,7 +19,6 @@ from matplotlib import colormaps
 from numpy.typing import NDArray
 from PIL import Image
 from scipy.ndimage import binary_erosion
-from scipy.special import stdtrit
 from torch import Tensor
 
 from . import maps
@@ -27,7 +26,7 @@ from .cases import Box, Case
 from .data import Prepared
 from .engines.torch import DTYPES, three_channels, to_tensor
 from .features import is_cross_fitted
-from .intervals import FEWEST, LEVEL, person_codes, proportion, too_few
+from .intervals import mean_of_persons, proportion
 from .metrics import Estimate
 from .models.net import Network
 from .models.specs import Linear, Mlp
@@ -205,22 +204,6 @@ def overlay(picture: NDArray[np.uint8], heat: NDArray[np.floating]) -> Image.Ima
     inside = share >= 0.5
     mixed[inside & ~binary_erosion(inside, border_value=1)] = 1
     return Image.fromarray(np.round(255 * mixed).astype(np.uint8))
-
-
-def mean_of_persons(values: Floats, persons: Sequence[str], *, lowest: float = 0.0) -> Estimate:
-    """Mean over persons of the mean over each one's cases, with a t interval within [lowest, 1]."""
-    if not len(values):
-        return Estimate(None, None, None, 0, "not estimable: no cases")
-    codes = person_codes(persons, len(values))
-    each = np.bincount(codes, values) / np.bincount(codes)
-    value, n = float(each.mean()), len(each)
-    if n < FEWEST:
-        return Estimate(value, None, None, n, too_few(n).replace(" in the smallest class", ""))
-    error = float(each.std(ddof=1)) / n**0.5
-    if error == 0:
-        return Estimate(value, None, None, n, "no interval: the persons do not differ")
-    reach = float(stdtrit(n - 1, (1 + LEVEL) / 2)) * error
-    return Estimate(value, max(lowest, value - reach), min(1.0, value + reach), n, "t interval over persons")
 
 
 def _explained(run: Run, prepared: Prepared, folder: Path, advance: Callable[[], None]) -> dict[str, Any]:

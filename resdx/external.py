@@ -68,30 +68,31 @@ def external(
         RunError: the run is not finished (the stage is named).
     """
     run.need("metrics.json", "evaluate")
-    predictor, own = Predictor.open(run), prepared_of(run)
-    place = read_other(run, Path(other), mapping or {}, name)
-    shared = find_shared(run, own, place)
-    left_out = _settle(run, place, shared, accept)
-    cases = _cases(run, place, shared, left_out)
-    key = part_hash([case.id for case in cases], place.content)
-    reads = read_once_more(run, key)
-    rows = place.prepared.rows([case.id for case in cases])
-    scores = Scores(tuple(case.id for case in cases), *answers(run, predictor.network, place.prepared, rows))
-    found: Json = {
-        "name": place.name,
-        "run": run.path.resolve().name,
-        "title": run.recipe.title,
-        "stamp": run.metrics["stamp"],
-        "test": {"hash": key, "reads": reads, "cases": len(cases), "persons": count_persons(cases)},
-        "shared": _shared_json(shared, left_out),
-        "mapping": dict(mapping or {}),
-        **_judged(run, predictor, cases, scores, draws),
-    }
-    found["notes"] = _notes(run, place, shared, left_out, cases)
-    found["verdict"] = verdict(found)
-    write_json(run.path / f"external-{place.name}.json", found)
-    page = render("external.html", {**found, "internal": run.metrics["scores"]["image"]})
-    write_text(run.path / f"external-{place.name}.html", page)
+    with run.alone():
+        predictor, own = Predictor.open(run), prepared_of(run)
+        place = read_other(run, Path(other), mapping or {}, name)
+        shared = find_shared(run, own, place)
+        left_out = _settle(run, place, shared, accept)
+        cases = _cases(run, place, shared, left_out)
+        key = part_hash([case.id for case in cases], place.content)
+        reads = read_once_more(run, key)
+        rows = place.prepared.rows([case.id for case in cases])
+        scores = Scores(tuple(case.id for case in cases), *answers(run, predictor.network, place.prepared, rows))
+        found: Json = {
+            "name": place.name,
+            "run": run.path.resolve().name,
+            "title": run.recipe.title,
+            "stamp": run.metrics["stamp"],
+            "test": {"hash": key, "reads": reads, "cases": len(cases), "persons": count_persons(cases)},
+            "shared": _shared_json(shared, left_out),
+            "mapping": dict(mapping or {}),
+            **_judged(run, predictor, cases, scores, draws),
+        }
+        found["notes"] = _notes(run, place, shared, left_out, cases)
+        found["verdict"] = verdict(found)
+        write_json(run.path / f"external-{place.name}.json", found)
+        page = render("external.html", {**found, "internal": run.metrics["scores"]["image"]})
+        write_text(run.path / f"external-{place.name}.html", page)
     return found
 
 

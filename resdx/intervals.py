@@ -170,6 +170,22 @@ def person_codes(groups: Groups, n: int) -> NDArray[np.intp]:
     return np.unique(np.asarray(groups), return_inverse=True)[1] if n else np.arange(0)
 
 
+def mean_of_persons(values: Values, persons: Sequence[str], *, lowest: float = 0.0) -> Estimate:
+    """Mean over persons of the mean over each one's cases, with a t interval within [lowest, 1]."""
+    if not len(values):
+        return Estimate(None, None, None, 0, "not estimable: no cases")
+    codes = person_codes(persons, len(values))
+    each = np.bincount(codes, values) / np.bincount(codes)
+    value, n = float(each.mean()), len(each)
+    if n < FEWEST:
+        return Estimate(value, None, None, n, too_few(n).replace(" in the smallest class", ""))
+    error = float(each.std(ddof=1)) / n**0.5
+    if error == 0:
+        return Estimate(value, None, None, n, "no interval: the persons do not differ")
+    reach = float(stdtrit(n - 1, (1 + LEVEL) / 2)) * error
+    return Estimate(value, max(lowest, value - reach), min(1.0, value + reach), n, "t interval over persons")
+
+
 def too_few(persons: int) -> str:
     """The sentence that stands where an interval would."""
     return f"no interval: {persons} persons in the smallest class, at least {FEWEST} are needed"

@@ -25,8 +25,8 @@ from .features import fit_linear, frozen_embeddings, training_features
 from .intervals import FEWEST, LEVEL, estimate, persons_behind, resample, too_few
 from .metrics import Array, Estimate, Values, macro_auroc
 from .models.net import build
-from .parts import Part
-from .probe import STEPS, Asked, ask, by_fold, cases_of, classes_asked, part_of_cases, persons_of, settle_dtype, shrink, subset
+from .parts import Part, part_of_cases
+from .probe import STEPS, Asked, ask, by_fold, cases_of, classes_asked, persons_of, settle_dtype, shrink, subset
 from .recipe import FeatureClassifier
 from .records import write_json
 from .runs import Run

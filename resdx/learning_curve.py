@@ -21,8 +21,9 @@ from .data import Prepared
 from .features import answers, fit_linear
 from .intervals import FEWEST, LEVEL, persons_behind, resample, too_few
 from .metrics import Array, Estimate, macro_auroc
+from .parts import part_of_cases
 from .predict import load_network
-from .probe import DEPTH, MOST, SIZE, ask, cases_of, classes_asked, part_of_cases, persons_of, settle_dtype, shrink, subset
+from .probe import DEPTH, MOST, SIZE, ask, cases_of, classes_asked, persons_of, settle_dtype, shrink, subset
 from .recipe import FeatureClassifier
 from .records import write_json
 from .runs import Run

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .cases import Case
 from .data import Prepared
 from .errors import RunError
 from .losses import target
@@ -34,11 +36,15 @@ def part_of(run: Run, prepared: Prepared, name: str) -> Part:
     cases = [case for case in run.cases(name) if case.id in prepared.row]
     if not cases:
         raise RunError(f"{run.path}: no readable case is in the {name} part; see split.csv and failures.csv")
+    return part_of_cases(run, prepared, cases)
+
+
+def part_of_cases(run: Run, prepared: Prepared, cases: Sequence[Case]) -> Part:
+    """Cases of any part, all of them prepared, as something to learn from."""
     ids = tuple(case.id for case in cases)
     known = truth(run.recipe.task, run.recipe.classes, cases)
-    return Part(
-        ids, tuple(case.group for case in cases), prepared.rows(ids), case_keys(ids), known, target(run.recipe.task, known)
-    )
+    groups = tuple(case.group for case in cases)
+    return Part(ids, groups, prepared.rows(ids), case_keys(ids), known, target(run.recipe.task, known))
 
 
 def tune_score(run: Run, tune: Part, logits: NDArray[np.float32]) -> float:

@@ -17,7 +17,7 @@ from .data import Prepared
 from .engines.torch import device, infer, to_tensor
 from .errors import RunError
 from .intervals import FEWEST
-from .losses import loss_function, target
+from .losses import loss_function
 from .metrics import Array, Metric, Values, macro_auroc
 from .models.net import build
 from .models.specs import Linear, Net, ResNet
@@ -25,8 +25,8 @@ from .parts import Part
 from .recipe import Training
 from .runs import Run
 from .split import grouped_folds
-from .steps.random import case_keys, resize
-from .tasks import positive_class, truth
+from .steps.random import resize
+from .tasks import positive_class
 from .train import Progress, bench_of, faster_dtype, run_epoch, steps_of
 
 DEPTH, SIZE = 18, 64  # pixels
@@ -81,14 +81,6 @@ def shrink(prepared: Prepared, cases: Sequence[Case]) -> Prepared:
         small = resize(to_tensor(prepared.images[rows[some]], device()), SIZE).mul(255).round()
         images[some] = small.permute(0, 2, 3, 1).cpu().numpy()
     return replace(prepared, images=images, row={case: i for i, case in enumerate(ids)})
-
-
-def part_of_cases(run: Run, pictures: Prepared, cases: Sequence[Case]) -> Part:
-    """The cases as something to learn from."""
-    ids = tuple(case.id for case in cases)
-    known = truth(run.recipe.task, run.recipe.classes, cases)
-    groups = tuple(case.group for case in cases)
-    return Part(ids, groups, pictures.rows(ids), case_keys(ids), known, target(run.recipe.task, known))
 
 
 def classes_asked(run: Run, truth: NDArray[np.float32], person: NDArray[np.intp]) -> Asked | str:

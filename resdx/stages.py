@@ -91,6 +91,12 @@ def audit(run: Run) -> None:
     for finding in found.findings:
         if finding.grade != "note":
             run.say(f"audit: {finding.grade.upper()} {finding.code}: {finding.text}")
+    notes = [finding.code for finding in found.findings if finding.grade == "note"]
+    run.say(
+        f"audit: {count(len(notes), 'note')}"
+        + (f" ({', '.join(notes)})" if notes else "")
+        + f"; all in {run.path / 'audit.json'}"
+    )
     settle(run)
 
 

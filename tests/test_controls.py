@@ -25,8 +25,8 @@ from resdx.controls import (
 from resdx.errors import DataError
 from resdx.facts import Facts
 from resdx.metrics import Estimate
-from resdx.parts import Part
-from resdx.probe import Asked, cases_of, part_of_cases, persons_of, shrink
+from resdx.parts import Part, part_of_cases
+from resdx.probe import Asked, cases_of, persons_of, shrink
 from resdx.records import read_json, write_json
 from resdx.split import grouped_folds
 from resdx.stages import prepared_of

@@ -6,7 +6,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from PIL import Image
-from scipy.stats import t
 
 from resdx.cases import Case, Manifest
 from resdx.explain import (
@@ -15,7 +14,6 @@ from resdx.explain import (
     asked,
     explain,
     failures,
-    mean_of_persons,
     overall,
     overlay,
     pointing_game,
@@ -116,20 +114,6 @@ def test_cases_shown_are_the_surest_and_the_least_sure_right_and_wrong_of_each_c
 def test_nobody_is_shown_twice():
     cases = some(["a", "a", "b"], [0.9, 0.8, 0.7], [True] * 3, ["p", "p", "q"])
     assert to_show(cases, ("a", "b")) == [0, 2]
-
-
-def test_the_interval_of_a_mean_counts_persons():
-    rng = np.random.default_rng(0)
-    values = rng.uniform(0.3, 0.6, 20)
-    twice = mean_of_persons(np.repeat(values, 2), [f"p{i // 2}" for i in range(40)])
-    low, high = t.interval(0.95, 19, values.mean(), values.std(ddof=1) / 20**0.5)
-    np.testing.assert_allclose((twice.value, twice.low, twice.high, twice.n), (values.mean(), low, high, 20))
-
-
-def test_below_ten_persons_there_is_no_interval():
-    found = mean_of_persons(np.linspace(0, 1, 9), list("abcdefghi"))
-    assert (found.value, found.low, found.n) == (0.5, None, 9)
-    assert "at least 10 are needed" in found.note
 
 
 def test_heat_gets_lighter_in_greyscale_too():

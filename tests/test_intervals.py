@@ -4,11 +4,12 @@ from functools import partial
 
 import numpy as np
 import pytest
+from scipy.stats import t
 from statsmodels.stats.proportion import proportion_confint
 
 from resdx import intervals, metrics
 from resdx.errors import DataError
-from resdx.intervals import estimate, estimates, proportion
+from resdx.intervals import estimate, estimates, mean_of_persons, proportion
 
 
 def sample(seed, persons=50, images=3, shift=1.0):
@@ -184,3 +185,17 @@ def test_the_interval_of_a_clustered_auroc_covers(persons):
         found = estimate(metrics.auroc, *sample(seed, persons), draws=300)
         held += found.low <= truth_area <= found.high
     assert held >= 180
+
+
+def test_the_interval_of_a_mean_counts_persons():
+    rng = np.random.default_rng(0)
+    values = rng.uniform(0.3, 0.6, 20)
+    twice = mean_of_persons(np.repeat(values, 2), [f"p{i // 2}" for i in range(40)])
+    low, high = t.interval(0.95, 19, values.mean(), values.std(ddof=1) / 20**0.5)
+    np.testing.assert_allclose((twice.value, twice.low, twice.high, twice.n), (values.mean(), low, high, 20))
+
+
+def test_below_ten_persons_there_is_no_interval():
+    found = mean_of_persons(np.linspace(0, 1, 9), list("abcdefghi"))
+    assert (found.value, found.low, found.n) == (0.5, None, 9)
+    assert "at least 10 are needed" in found.note

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from resdx.leak import difference, draw_round, judge, leak_worth, summary
-from resdx.probe import Asked, cases_of, part_of_cases, persons_of
+from resdx.parts import part_of_cases
+from resdx.probe import Asked, cases_of, persons_of
 from resdx.records import read_json
 from resdx.stages import prepared_of
 

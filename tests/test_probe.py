@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from resdx.metrics import macro_auroc
-from resdx.probe import Asked, ask, by_fold, cases_of, classes_asked, part_of_cases, persons_of, shrink, subset
+from resdx.parts import part_of_cases
+from resdx.probe import Asked, ask, by_fold, cases_of, classes_asked, persons_of, shrink, subset
 from resdx.stages import prepared_of
 
 

@@ -199,8 +199,13 @@ def _plain(file: str, image: Image.Image, file_format: str, white16: float) -> P
     if image.has_transparency_data:
         shown = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", shown.size, (0, 0, 0, 255)), shown)
-    pixels = np.asarray(image.convert("L" if image.mode in ("1", "L") else "RGB"), np.float32) / np.float32(255)
-    return _one_channel_when_grey(pixels if pixels.ndim == 3 else pixels[..., None])
+    return _from_bytes(np.asarray(image.convert("L" if image.mode in ("1", "L") else "RGB")))
+
+
+def _from_bytes(pixels: NDArray[np.uint8]) -> Pixels:
+    """(H, W) or (H, W, 3) of 0 to 255 -> (H, W, C) in [0, 1]; grey is told before bytes become floats, which is much faster."""
+    grey = _one_channel_when_grey(pixels if pixels.ndim == 3 else pixels[..., None])
+    return grey.astype(np.float32) / np.float32(255)
 
 
 def _check_pixels(file: str, dataset: pydicom.Dataset) -> None:
@@ -280,8 +285,7 @@ def _read_npz(file: str, index: str) -> Pixels:
             raise DataError(f"{file}: {part}_images is {images.dtype} {images.shape}; it must be uint8 (N, H, W) or (N, H, W, 3)")
         if int(number) >= len(images):
             raise DataError(f"{file}: {part}_images has {len(images)} images, counted from 0, so there is no {number}")
-        image = images[int(number)].astype(np.float32) / np.float32(255)
-        return _one_channel_when_grey(image if image.ndim == 3 else image[..., None])
+        return _from_bytes(images[int(number)])
 
 
 def _frame(path: str, index: str, otherwise: int) -> int:
@@ -299,9 +303,11 @@ def _stretch(values: NDArray[Any], low: float, high: float) -> Pixels:
     return np.clip((values.astype(np.float64) - low) / (high - low), 0, 1).astype(np.float32)
 
 
-def _one_channel_when_grey(pixels: Pixels) -> Pixels:
-    if pixels.shape[2] == 3 and (pixels[..., :1] == pixels[..., 1:]).all():
-        return np.ascontiguousarray(pixels[..., :1])
+def _one_channel_when_grey(pixels: NDArray[Any]) -> NDArray[Any]:
+    if pixels.shape[2] == 3:
+        red, green, blue = np.moveaxis(pixels, 2, 0)
+        if (red == green).all() and (green == blue).all():
+            return np.ascontiguousarray(pixels[..., :1])
     return pixels
 
 
