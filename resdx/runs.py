@@ -14,6 +14,7 @@ import dataclasses
 import datetime as dt
 import io
 import json
+import shutil
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -173,6 +174,12 @@ class Run:
         if not (self.path / name).exists():
             raise RunError(f"{self.path} has no {name} yet; run `resdx {stage} {self.path}` first")
         return self.path / name
+
+    def remove_unused(self) -> None:
+        """Take the directory away again where nothing was found to put into it."""
+        unused = {"run.json", "log.jsonl", "log.txt", "lock"}
+        if {path.name for path in self.path.iterdir()} <= unused:
+            shutil.rmtree(self.path, ignore_errors=True)
 
     def write_scores(self, part: str, scores: Scores) -> None:
         """Keep raw answers of a part."""

@@ -31,7 +31,7 @@ from .controls import controls
 from .data import Prepared, content_hashes, prepare
 from .decisions import apply_decisions, find_decisions, read_decisions
 from .embedding import embedding
-from .errors import AuditStop, RunError, count
+from .errors import AuditStop, ResdxError, RunError, count
 from .evaluate import evaluate
 from .explain import explain
 from .familiarity import fit_familiarity
@@ -56,7 +56,11 @@ FAMILIAR = 2000  # train cases whose embeddings say what is familiar; more chang
 def scan(run: Run) -> None:
     """List the cases of the data and settle the recipe's classes; writes manifest.csv and scan.json."""
     asked = run.settings.asked or run.settings.data
-    manifest = (run.recipe.source or detect(Path(asked))).scan(Path(asked))
+    try:
+        manifest = (run.recipe.source or detect(Path(asked))).scan(Path(asked))
+    except ResdxError:
+        run.remove_unused()
+        raise
     # Classes of an earlier scan say nothing about what lies there now; those of the recipe hold.
     recipe = replace(run.recipe, classes=()) if run.settings.found else run.recipe
     found = () if recipe.classes else manifest.classes

@@ -122,6 +122,7 @@ def test_folder_that_is_no_collection_is_refused(tmp_path, names, what):
     for name in names:
         (data / name).write_text("text") if name.endswith("txt") else draw(data, name)
     assert what in refusal("run", data, "--out", tmp_path / "run", "--json")
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize(
