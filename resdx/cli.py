@@ -68,7 +68,7 @@ def _asking(command: Callable[..., None]) -> Callable[..., None]:
             "--set", "changes", multiple=True, metavar="FIELD=VALUE", callback=_pairs, help="Change the recipe: learn.epochs=3."
         ),
         click.option("--size", type=int, metavar="PIXELS", help="Side of the prepared pictures."),
-        click.option("--weights", default="", metavar="FILE", help="Starting weights in place of the recipe's."),
+        click.option("--weights", default="", metavar="FILE", help="Starting weights in place of the recipe's: a file, resdx, imagenet or none."),
         click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of split and training."),
         click.option("--protocol", type=click.Choice(["honest", "published", "assumed"]), default="honest", show_default=True),
         click.option("--accept", multiple=True, metavar="CODE", help="An audit finding that shall not stop the run."),
@@ -271,6 +271,39 @@ def predict_command(run: str, recipe: str, files: tuple[str, ...], as_csv: bool,
         click.echo(f"resdx: {reason}", err=True)
     if failures:
         sys.exit(1)
+
+
+@cli.command("pretrain")
+@click.argument("sets", nargs=-1, required=True, metavar="[NAME=]DATA...")
+@click.option("--out", required=True, metavar="FOLDER", help="Where weights, card and checkpoints go; the same command goes on.")
+@click.option(
+    "--recipe", "recipes", multiple=True, metavar="NAME=RECIPE", callback=_pairs, help="How a set is read [default: plain]."
+)
+@click.option("--licence", "licences", multiple=True, metavar="NAME=TEXT", callback=_pairs, help="For the card.")
+@click.option(
+    "--weight", multiple=True, metavar="NAME=NUMBER", callback=_pairs, help="Draw a set more or less often [default: 1]."
+)
+@click.option("--target", multiple=True, metavar="RUN", help="A run whose test part must not be in the sets.")
+@click.option("--depth", type=click.Choice(["18", "34", "50", "101"]), default="50", show_default=True, help="Of the ResNet.")
+@click.option("--size", type=click.IntRange(32), default=112, show_default=True, metavar="PIXELS", help="Side of the pictures.")
+@click.option("--labels", type=click.FloatRange(0), default=1, show_default=True, help="How much the labels count.")
+@click.option(
+    "--views", type=click.FloatRange(0), default=1, show_default=True, help="How much it counts that two views agree (VICReg)."
+)
+@click.option(
+    "--teacher", type=click.FloatRange(0), default=0, show_default=True, help="How much ImageNet's MobileNet-V2 counts."
+)
+@click.option(
+    "--set", "changes", multiple=True, metavar="FIELD=VALUE", callback=_pairs, help="Change the training: learn.epochs=3."
+)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def pretrain_command(sets: tuple[str, ...], as_json: bool, **asked: Any) -> None:
+    """Learn from several data sets (folders, tables, DICOM folders or audited runs) to start other trainings from."""
+    from .pretrain import pretrain_sets
+
+    path = pretrain_sets(sets, quiet=as_json, **asked)
+    click.echo(json.dumps({"weights": str(path), **json.loads((path.parent / "corpus.json").read_text())}) if as_json else path)
 
 
 @cli.command("recipes")

@@ -108,6 +108,7 @@ def split(
     fold: int | None = None,
     folds: int = 5,
     cross_fit: bool = False,
+    learnt: Collection[str] = (),
 ) -> Split:
     """Divide the assessed cases of a manifest.
 
@@ -116,6 +117,7 @@ def split(
         exclude: ids that cannot be used (unreadable)
         protocol: honest (by person, duplicates together), published (the paper's own) or assumed (images at random)
         fold: test on this fold of `folds` grouped folds instead of one part
+        learnt: ids that the starting weights have seen; where the data ships no test part, an honest split keeps their persons in train
         cross_fit: out-of-fold scores are cheap: an honest split whose calib would hold fewer than 100 persons has train and test alone
 
     Raises:
@@ -129,7 +131,8 @@ def split(
     unit_of = dict(zip((case.id for case in manifest.cases), units(manifest.cases, clusters), strict=True))
     unit = [unit_of[case.id] for case in usable]
     if protocol == "honest":
-        parts, rule, findings = _honest(usable, unit, seed, fold, folds, cross_fit)
+        known = {unit_of[case] for case in learnt}
+        parts, rule, findings = _honest(usable, unit, seed, fold, folds, cross_fit, known)
     elif isinstance(published, ShippedParts):
         shipped = {case.id: "test" if case.part == "test" else "" for case in usable}
         if not any(shipped.values()):
@@ -166,7 +169,7 @@ def part_hash(ids: Collection[str], content: Mapping[str, str]) -> str:
 
 
 def _honest(
-    cases: list[Case], unit: list[int], seed: int, fold: int | None, folds: int, cross_fit: bool
+    cases: list[Case], unit: list[int], seed: int, fold: int | None, folds: int, cross_fit: bool, learnt: Collection[int]
 ) -> tuple[dict[str, str], str, tuple[Finding, ...]]:
     findings: list[Finding] = []
     shares, parts = np.array(SHARES), {}
@@ -194,6 +197,13 @@ def _honest(
         rule = "honest: the shipped test part as it is; train, tune and calib by person, stratified"
     else:
         rule = "honest: by person, stratified"
+        if known := [i for i in rest if unit[i] in learnt]:
+            parts = {cases[i].id: "train" for i in known}
+            rest = [i for i in rest if unit[i] not in learnt]
+            shares = shares * (len(known) + len(rest))
+            shares[0] = max(0, shares[0] - len(known))
+            text = f"{len(known)} cases show persons or pictures that the starting weights have seen; they stand in train alone."
+            findings.append(Finding("seen-in-pretraining", "note", text, tuple(cases[i].id for i in known)))
     if not any(case.group for case in cases):
         rule += "; no person ids, so near-duplicate clusters stand for persons"
     left = [cases[i] for i in rest]

@@ -39,17 +39,22 @@ from .features import answers, cross_fit, fit_features, is_cross_fitted, out_of_
 from .leak import leak_worth
 from .learning_curve import learning_curve
 from .metrics import Estimate
+from .models.packed import read_seen
+from .models.specs import ResNet
+from .models.weights import starting_file
 from .parts import part_of
 from .predict import load_familiarity, load_network
 from .recipe import FeatureClassifier
 from .records import to_record, write_bytes, write_json, write_text
 from .report import report
 from .runs import Run, Scores
+from .sharing import learnt_before
 from .sources import detect
 from .suspects import suspects
 from .tasks import truth
 from .train import fit
 
+SEEN = "seen-in-pretraining"  # the code that lets a run test on what its starting weights have learnt from
 FAMILIAR = 2000  # train cases whose embeddings say what is familiar; more changes nothing
 
 
@@ -117,6 +122,7 @@ def split(run: Run) -> None:
     settle(run)
     found = audits.Audit.from_json(run.read("audit.json", "audit"))
     manifest, settings = run.manifest, run.settings
+    learnt = _learnt_before(run, found)
     divided = splits.split(
         manifest,
         found.clusters,
@@ -127,7 +133,14 @@ def split(run: Run) -> None:
         fold=settings.fold,
         folds=settings.folds,
         cross_fit=isinstance(run.recipe.learn, FeatureClassifier),
+        learnt=learnt,
     )
+    tested = [case for case in learnt if divided.parts[case] == "test"]
+    if tested and SEEN not in settings.accepted:
+        raise AuditStop(
+            f"The starting weights have learnt from {count(len(tested), 'case')} of the test part, e.g. {tested[0]}, so its figures would "
+            f"flatter. Start from other weights, or go on with: resdx resume {run.path} --accept {SEEN}"
+        )
     write_text(run.path / "split.csv", divided.to_csv())
     counts = {part: _counts(run.cases(part)) for part in splits.PARTS}
     findings = [finding.to_json() for finding in divided.findings]
@@ -390,6 +403,15 @@ def _peak_gb() -> float | None:
         return None
     unit = 1 if sys.platform == "darwin" else 1024  # bytes there, kilobytes elsewhere
     return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9, 2)
+
+
+def _learnt_before(run: Run, found: audits.Audit) -> dict[str, bool]:
+    """The cases that the starting weights have learnt from, as far as their file says."""
+    trunk = run.recipe.model.trunk
+    named = run.settings.weights or trunk.weights
+    path = starting_file(named, trunk.depth) if isinstance(trunk, ResNet) else None
+    seen = read_seen(path) if path else None
+    return learnt_before(seen, found.facts) if seen else {}
 
 
 def _counts(cases: Sequence[Case]) -> dict[str, Any]:

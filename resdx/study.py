@@ -17,6 +17,7 @@ from .recipes import get_recipe
 from .runs import Protocol, Run, Settings, resolve_data
 from .stages import EVIDENCE, resume
 
+NAMED = {"resdx": "resdx", "imagenet": "imagenet", "none": ""}  # starting weights that are no file
 RUNS = Path("runs")  # where a run without --out goes
 
 
@@ -58,6 +59,8 @@ def start(
     if wrong := sorted({*skip} - {*EVIDENCE}):
         raise RunError(f"{wrong[0]} cannot be skipped; what can be left out is {', '.join(EVIDENCE)}")
     asked = changed_recipe(recipe, changes)
+    if weights in NAMED:
+        asked, weights = asked.set("model.trunk.weights", NAMED[str(weights)]), ""
     folder = Path(out) if out else default_folder(data, asked)
     if weights and not Path(weights).is_file():
         raise WeightsError(f"the weights file {weights} is not there; check the path")
@@ -113,7 +116,7 @@ def run(
         changes: (field, text) pairs for `Recipe.set`, such as ("learn.epochs", "3")
         protocol: honest (by person), published (the paper's split) or assumed (random images)
         accept: codes of audit findings that shall not stop the run
-        weights: a file that takes the place of the recipe's starting weights
+        weights: a file, "resdx", "imagenet" or "none", in place of the recipe's starting weights
         skip: evidence that is not made: controls, explain, embedding, suspects
 
     Raises:

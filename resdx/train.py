@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import cast
+from typing import Protocol, cast
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from rich.progress import TaskID
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
-from torch import Tensor
+from torch import Tensor, nn
 
 from .data import Prepared
 from .engines.torch import DTYPES, device, infer, three_channels, to_tensor
@@ -196,7 +196,7 @@ def mix(images: Tensor, targets: Tensor, alpha: float, seed: int, step: int) -> 
     return share * images + (1 - share) * images.roll(1, 0), share * targets + (1 - share) * targets.roll(1, 0)
 
 
-def follow(average: Network, network: Network, decay: float) -> None:
+def follow(average: nn.Module, network: nn.Module, decay: float) -> None:
     """Move the average's weights and BatchNorm statistics towards the network's."""
     with torch.no_grad():
         ours = [t for t in average.state_dict().values() if t.is_floating_point()]
@@ -204,7 +204,20 @@ def follow(average: Network, network: Network, decay: float) -> None:
         torch._foreach_lerp_(ours, theirs, 1 - decay)
 
 
-def save_checkpoint(bench: Bench, progress: Progress) -> None:
+class Learning(Protocol):
+    """What a checkpoint holds beside its progress."""
+
+    @property
+    def run(self) -> Run: ...
+    @property
+    def network(self) -> nn.Module: ...
+    @property
+    def average(self) -> nn.Module: ...
+    @property
+    def optimiser(self) -> torch.optim.Optimizer: ...
+
+
+def save_checkpoint(bench: Learning, progress: Progress) -> None:
     """Write state.safetensors, whole or not at all."""
     tensors = {f"network.{key}": value for key, value in _contiguous(bench.network).items()}
     tensors |= {f"average.{key}": value for key, value in _contiguous(bench.average).items()}
@@ -215,7 +228,7 @@ def save_checkpoint(bench: Bench, progress: Progress) -> None:
     write_bytes(bench.run.path / "state.safetensors", save(tensors, meta))
 
 
-def load_checkpoint(bench: Bench) -> Progress:
+def load_checkpoint(bench: Learning) -> Progress:
     """Put the last checkpoint into the bench; a fresh start when there is none. Raises RunError when it is broken."""
     path = bench.run.path / "state.safetensors"
     if not path.exists():
@@ -303,7 +316,7 @@ def faster_dtype(network: Network, prepared: Prepared, train: Part, loss: Loss) 
     return min(seconds, key=lambda dtype: seconds[dtype])
 
 
-def _contiguous(network: Network) -> dict[str, Tensor]:
+def _contiguous(network: nn.Module) -> dict[str, Tensor]:
     return {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
 
 

@@ -35,7 +35,8 @@ report pages
 compare
 stages
 study
-external cross
+external cross corpus
+pretrain
 phantoms
 cli demo
 """

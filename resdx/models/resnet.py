@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Self, cast
 
 from torch import Tensor, nn
@@ -10,7 +9,7 @@ from torch import Tensor, nn
 from .convolution import Convolution
 from .freeze import freeze, hold_frozen
 from .specs import STAGES, ResNet
-from .weights import find_published, load_trunk
+from .weights import find_published, load_trunk, starting_file
 
 BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}  # in layer1 to layer4
 WIDTHS = (64, 128, 256, 512)
@@ -122,8 +121,8 @@ def build_trunk(spec: ResNet, *, weights: str) -> ResidualNetwork:
     if weights == "imagenet":
         file = IMAGENET[spec.depth]
         load_trunk(trunk, find_published(file, url=URL + file))
-    elif weights:
-        load_trunk(trunk, Path(weights))
+    elif path := starting_file(weights, spec.depth):
+        load_trunk(trunk, path)
     return trunk
 
 

@@ -21,7 +21,7 @@ class ResNet:
     `stem`: "7x7" with stride 2 and max-pool, or "3x3" with neither, for images under about 96 px.
     `last_stride`: 1 keeps layer4 at the size of layer3, for finer maps.
     `frozen`: "" nothing, a stage (it and all before it), or "all".
-    `weights`: "" from scratch, "imagenet", or a file.
+    `weights`: "" from scratch, "imagenet", "resdx" (our own, pre-trained on medical images), or a file.
     """
 
     depth: int = 50
@@ -43,9 +43,9 @@ class ResNet:
         if self.last_stride not in (1, 2):
             raise RecipeError(f"ResNet last_stride must be 1 or 2, not {self.last_stride}")
         check_stage(self.frozen, STAGES)
-        if self.weights == "imagenet" and (self.stem, self.stride) != ("7x7", "3x3"):
+        if self.weights in ("imagenet", "resdx") and (self.stem, self.stride) != ("7x7", "3x3"):
             raise RecipeError(
-                f"ImageNet weights fit ResNet(stem='7x7', stride='3x3') only, not stem={self.stem!r}, stride={self.stride!r}; "
+                f"{'ImageNet' if self.weights == 'imagenet' else 'resdx'} weights fit ResNet(stem='7x7', stride='3x3') only, not stem={self.stem!r}, stride={self.stride!r}; "
                 "use weights='' or the standard form"
             )
 

@@ -25,14 +25,34 @@ from torch import Tensor, nn
 
 from ..errors import RunError, WeightsError
 from ..records import read_json, write_bytes, write_json
+from .packed import unpack
 
 TIMEOUT = 30  # s without an answer before a download is given up
+SHIPPED = Path(__file__).parent / "shipped"
 CHUNK = 1 << 20  # bytes
 
 
 def cache_folder() -> Path:
     """Where downloads are kept: `resdx/weights` in the user's cache."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "resdx" / "weights"
+
+
+def shipped(depth: int) -> Path:
+    """The file of weights="resdx": ours, pre-trained on medical images. Raises WeightsError for a depth that has none."""
+    path = SHIPPED / f"resnet{depth}.safetensors"
+    if not path.is_file():
+        depths = ", ".join(sorted(file.stem.removeprefix("resnet") for file in SHIPPED.glob("resnet*.safetensors")))
+        raise WeightsError(
+            f"resdx ships no pre-trained ResNet-{depth} (there are {depths or 'none'}); choose another depth or weights"
+        )
+    return path
+
+
+def starting_file(weights: str, depth: int) -> Path | None:
+    """The file that the weights of a ResNet name: ours or a user's own; None for none and for the published ones."""
+    if weights == "resdx":
+        return shipped(depth)
+    return Path(weights) if weights not in ("", "imagenet") else None
 
 
 def find_published(file: str, *, url: str = "", sha256: str = "") -> Path:
@@ -149,7 +169,7 @@ def load_state(module: nn.Module, path: Path) -> None:
 
 def load_trunk(trunk: nn.Module, path: Path) -> None:
     """As `load_state`, for a trunk: a classifier's own head (`fc.*`, or `head.*` beside `trunk.*`) is left out."""
-    state = trunk_of(read_state(path))
+    state = unpack(trunk_of(read_state(path)))
     fill(trunk, {key: value for key, value in state.items() if not key.startswith("fc.")}, str(path))
 
 

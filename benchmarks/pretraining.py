@@ -1,0 +1,328 @@
+"""Pre-training on openly licensed sets, and what it is worth on sets that were left out.
+
+    python -m benchmarks.pretraining ablation WORK --data FOLDER      which parts of the loss help: small, on the tune and calib parts
+    python -m benchmarks.pretraining make WORK --data FOLDER --depth 50
+    python -m benchmarks.pretraining transfer WORK --data FOLDER --weights FILE
+    python -m benchmarks.pretraining page WORK                        docs/pretraining.md from the figures of all
+
+FOLDER holds the sets under the names of benchmarks/sets.py. Everything is kept in WORK and resumed when killed. The ablation never
+sees a test part; the transfer table reads the test parts of the targets, and nothing is chosen on it.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from benchmarks.sets import SETS
+from resdx.corpus import Member
+from resdx.data import Prepared
+from resdx.engines.torch import infer
+from resdx.intervals import person_codes, resample
+from resdx.learning_curve import nested
+from resdx.metrics import macro_auroc
+from resdx.models.net import build
+from resdx.models.specs import Net, Pretrained, ResNet
+from resdx.parts import Part, part_of
+from resdx.pretrain import Parts, pretrain, pretraining_recipe
+from resdx.recipe import Recipe, Training
+from resdx.recipes import get_recipe
+from resdx.records import read_json, write_json
+from resdx.runs import Run
+from resdx.sources import FolderPerClass
+from resdx.stages import STAGES, is_done, prepared_of, repeat
+from resdx.study import start
+from resdx.train import Progress, bench_of, run_epoch, steps_of
+
+FIGURES = Path(__file__).parent / "figures"
+
+CORPUS = {  # licence as published with the set
+    "cxr-pneumonia": "CC BY 4.0",
+    "ct-lung": "CC BY 4.0",
+    "mri-brain": "MIT",
+    "malaria-cells": "public domain",
+    "histo-lung": "CC BY 4.0",
+}
+TARGETS = ("us-breast", "ct-covid", "skin-ham10000", "fundus-odir")
+SHARES = (0.05, 0.1, 0.25, 1.0)
+ABLATION = {
+    "from scratch": None,
+    "labels": Parts(1, 0, 0),
+    "views": Parts(0, 1, 0),
+    "labels, views": Parts(1, 1, 0),
+    "labels, teacher": Parts(1, 0, 1),
+    "labels, views, teacher": Parts(1, 1, 1),
+}
+SEEDS, DRAWS = 3, 1000
+STEPS, BATCH = 100, 32  # of one fine-tuning, whatever the share
+
+
+def recipe_of(name: str) -> Recipe:
+    """How a set is read."""
+    if name == "histo-lung":
+        return replace(get_recipe("plain"), source=FolderPerClass())
+    return SETS[name].recipe_of("")
+
+
+def run_until(last: str, work: Path, data: Path, name: str, size: int = 0) -> Run:
+    """The run of a set in WORK, up to a stage."""
+    path = work / (f"{name}-{size}" if size else name)
+    if not (path / "run.json").exists():
+        recipe = recipe_of(name)
+        start(data / name, recipe=recipe.set("size", str(size)) if size else recipe, out=path)
+    for stage in STAGES:
+        run = Run.open(path)
+        if not is_done(run, stage):
+            repeat(run, stage.name)
+        if stage.name == last:
+            break
+    return Run.open(path)
+
+
+def members(work: Path, data: Path) -> list[Member]:
+    """The corpus."""
+    return [Member(run_until("audit", work, data, name), name, licence) for name, licence in CORPUS.items()]
+
+
+# --- on a target: features and fine-tuning
+
+
+@dataclass(frozen=True)
+class Target:
+    """A left-out set: what is learnt from, what is judged, and the persons of both."""
+
+    name: str
+    run: Run
+    prepared: Prepared
+    train: Part
+    judged: Part
+
+    @classmethod
+    def open(cls, work: Path, data: Path, name: str, size: int, part: str) -> Target:
+        """`part` is "test", or "tune" for tune and calib together."""
+        run = run_until("prepare", work, data, name, size)
+        prepared = prepared_of(run)
+        judged = (
+            part_of(run, prepared, part)
+            if part == "test"
+            else join(part_of(run, prepared, "tune"), part_of(run, prepared, "calib"))
+        )
+        return cls(name, run, prepared, part_of(run, prepared, "train"), judged)
+
+    def share(self, share: float, seed: int) -> NDArray[np.intp]:
+        """Positions in train of a share of its persons, the smaller inside the larger; every class has two cases at least."""
+        person = person_codes(
+            [group or case for group, case in zip(self.train.groups, self.train.ids, strict=True)], len(self.train.ids)
+        )
+        order = nested(self.train.truth, person, seed=[seed])
+        few = np.isin(person, order[: max(2, round(share * len(order)))])
+        for column in self.train.truth.T:  # a class that the share lacks comes in with its first persons
+            for one in order:
+                if (column[few] == 1).sum() >= 2:
+                    break
+                few |= (person == one) & (column == 1)
+        return np.flatnonzero(few)
+
+    def area(self, probability: NDArray[np.float32]) -> float:
+        """Macro AUROC of answers to the judged part."""
+        return float(macro_auroc(self.judged.truth, probability))
+
+
+def join(first: Part, second: Part) -> Part:
+    """Two parts as one."""
+    return Part(
+        first.ids + second.ids,
+        first.groups + second.groups,
+        *(np.concatenate([getattr(first, f), getattr(second, f)]) for f in ("rows", "keys", "truth", "targets")),
+    )
+
+
+def some(part: Part, at: NDArray[np.intp]) -> Part:
+    """The cases of a part at these positions."""
+    return Part(
+        tuple(part.ids[i] for i in at),
+        tuple(part.groups[i] for i in at),
+        part.rows[at],
+        part.keys[at],
+        part.truth[at],
+        part.targets[at],
+    )
+
+
+def features_of(target: Target, net: Net, weights: Path | None) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Pooled features of train and of the judged part."""
+    network = build(net, 1, weights=weights)
+    return tuple(infer(network, target.prepared.images, part.rows)[1] for part in (target.train, target.judged))  # type: ignore[return-value]
+
+
+def by_regression(target: Target, x: NDArray[np.float32], z: NDArray[np.float32], at: NDArray[np.intp]) -> NDArray[np.float32]:
+    """Answers of a logistic regression on standardised features, one a class, strength 1/C = 100."""
+    out = []
+    for column in target.train.truth.T:
+        known = at[~np.isnan(column[at])]
+        model = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=500, class_weight="balanced"))
+        model.fit(x[known], column[known])
+        out.append(model.predict_proba(z)[:, 1])
+    return np.stack(out, 1).astype(np.float32)
+
+
+def by_training(target: Target, net: Net, weights: Path | None, at: NDArray[np.intp], seed: int) -> NDArray[np.float32]:
+    """Answers of the network after the same number of steps on a share, whatever it started from."""
+    part = some(target.train, at)
+    batch = min(BATCH, max(4, len(at)))
+    learn = Training(epochs=1, batch=batch, lr=1e-3, lr_decay=0.7 if weights else 1.0, ema=0.98, warmup=0.1)
+    epochs = max(1, round(STEPS / steps_of(learn, len(at))))
+    learn = replace(learn, epochs=epochs)
+    settings = replace(target.run.settings, seed=seed, weights=str(weights or ""), choices={"dtype": "bfloat16"})
+    run = replace(target.run, recipe=replace(target.run.recipe, model=net, learn=learn), settings=settings)
+    bench = bench_of(run, learn, target.prepared, part)
+    progress = Progress()
+    for _ in range(epochs):
+        run_epoch(bench, part, progress, lambda: None)
+        progress.epoch += 1
+    logits, _ = infer(bench.average, target.prepared.images, target.judged.rows, dtype="bfloat16")
+    return target.run.recipe.task.probabilities(logits)
+
+
+# --- the three commands
+
+
+def ablation(work: Path, data: Path, *, size: int = 64, epochs: int = 6) -> None:
+    """Frozen features and the reserved persons after a small pre-training with each part of the loss."""
+    found = read_json(FIGURES / "pretraining-ablation.json") if (FIGURES / "pretraining-ablation.json").exists() else {}
+    for name, parts in ABLATION.items():
+        if name in found:
+            continue
+        weights = None
+        if parts:
+            recipe = pretraining_recipe(18, size)
+            recipe = replace(recipe, learn=replace(recipe.learn, epochs=epochs, start_size=0))  # type: ignore[arg-type]
+            weights = pretrain(
+                members(work, data), work / f"ablation-{name.replace(', ', '-').replace(' ', '-')}", recipe=recipe, parts=parts
+            )
+        row = {}
+        for one in TARGETS:
+            target = Target.open(work, data, one, size, "tune")
+            x, z = features_of(target, Net(ResNet(18)), weights)
+            for share in (0.1, 1.0):
+                areas = [
+                    target.area(by_regression(target, x, z, target.share(share, seed))) for seed in range(5 if share < 1 else 1)
+                ]
+                row[f"{one} {share:g}"] = [float(np.mean(areas)), float(np.std(areas))]
+        found[name] = row
+        write_json(FIGURES / "pretraining-ablation.json", found)
+        print(
+            name,
+            {key: round(value[0], 3) for key, value in row.items()},
+            round(float(np.mean([v[0] for v in row.values()])), 4),
+            flush=True,
+        )
+
+
+def make(work: Path, data: Path, depth: int, epochs: int, size: int, parts: Parts) -> None:
+    """The shipped file."""
+    recipe = pretraining_recipe(depth, size)
+    recipe = replace(recipe, learn=replace(recipe.learn, epochs=epochs))  # type: ignore[arg-type]
+    pretrain(members(work, data), work / f"resnet{depth}", recipe=recipe, parts=parts)
+
+
+def transfer(work: Path, data: Path, weights: Path, depth: int, shares: Sequence[float], size: int = 112) -> None:
+    """Four starts on four left-out sets: answers are kept a case, so that differences can be paired."""
+    net, mobile = Net(ResNet(depth)), Net(Pretrained("mobilenetv2_100", weights="imagenet", frozen="all"))
+    for one in TARGETS:
+        target = Target.open(work, data, one, size, "test")
+        large = Target.open(work, data, one, 224, "test")
+        own, other = features_of(target, net, weights), features_of(large, mobile, None)
+        ways: dict[str, Callable[[NDArray[np.intp], int], NDArray[np.float32]]] = {
+            "resdx, frozen": lambda at, seed, t=target, f=own: by_regression(t, *f, at),  # type: ignore[misc]
+            "ImageNet MobileNet-V2, frozen": lambda at, seed, t=large, f=other: by_regression(t, *f, at),  # type: ignore[misc]
+            "from scratch": lambda at, seed, t=target: by_training(t, net, None, at, seed),  # type: ignore[misc]
+            "resdx, fine-tuned": lambda at, seed, t=target: by_training(t, net, weights, at, seed),  # type: ignore[misc]
+        }
+        for share in shares:
+            for seed in range(SEEDS):
+                at = target.share(share, seed)
+                for way, answer in ways.items():
+                    path = (
+                        work
+                        / "answers"
+                        / f"resnet{depth}"
+                        / f"{one}-{share:g}-{seed}-{way.replace(', ', '-').replace(' ', '-')}.npy"
+                    )
+                    if not path.exists():
+                        path.parent.mkdir(parents=True, exist_ok=True)
+                        np.save(path, answer(at, seed))
+                    area = target.area(np.load(path, allow_pickle=False))
+                    print(one, share, seed, way, len(at), round(area, 4), flush=True)
+            write_json(FIGURES / f"transfer-resnet{depth}-{one}-{share:g}.json", compared(work, target, depth, share, list(ways)))
+
+
+def compared(work: Path, target: Target, depth: int, share: float, ways: Sequence[str]) -> dict[str, Any]:
+    """Mean macro AUROC over seeds of each way, and each less "from scratch", with percentiles over the same draws of persons."""
+    said = {
+        way: [
+            np.load(
+                work
+                / "answers"
+                / f"resnet{depth}"
+                / f"{target.name}-{share:g}-{seed}-{way.replace(', ', '-').replace(' ', '-')}.npy",
+                allow_pickle=False,
+            )
+            for seed in range(SEEDS)
+        ]
+        for way in ways
+    }
+    truth = target.judged.truth
+    person = person_codes(
+        [group or case for group, case in zip(target.judged.groups, target.judged.ids, strict=True)], len(truth)
+    )
+    draws: dict[str, list[NDArray[np.float64]]] = {way: [] for way in ways}
+    for counts in resample(np.nan_to_num(truth).argmax(1), person, draws=DRAWS, seed=0):
+        for way in ways:
+            draws[way].append(np.mean([macro_auroc(truth, one, counts) for one in said[way]], axis=0))
+    out: dict[str, Any] = {
+        "cases": len(truth),
+        "persons": int(person.max()) + 1,
+        "learnt": [len(target.share(share, seed)) for seed in range(SEEDS)],
+    }
+    scratch = np.concatenate(draws["from scratch"])
+    base = float(np.mean([macro_auroc(truth, one) for one in said["from scratch"]]))
+    for way in ways:
+        mine, value = np.concatenate(draws[way]), float(np.mean([macro_auroc(truth, one) for one in said[way]]))
+        out[way] = [value, *np.nanquantile(mine, (0.025, 0.975)).tolist()]
+        out[f"{way} less from scratch"] = [value - base, *np.nanquantile(mine - scratch, (0.025, 0.975)).tolist()]
+    return out
+
+
+def main() -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=("ablation", "make", "transfer"))
+    parser.add_argument("work", type=Path)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--depth", type=int, default=50)
+    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--size", type=int, default=112)
+    parser.add_argument("--parts", type=float, nargs=3, default=(1, 1, 0), metavar=("LABELS", "VIEWS", "TEACHER"))
+    parser.add_argument("--weights", type=Path)
+    parser.add_argument("--shares", type=float, nargs="*", default=SHARES)
+    asked = parser.parse_args()
+    if asked.what == "ablation":
+        ablation(asked.work, asked.data)
+    elif asked.what == "make":
+        make(asked.work, asked.data, asked.depth, asked.epochs, asked.size, Parts(*asked.parts))
+    else:
+        transfer(asked.work, asked.data, asked.weights, asked.depth, asked.shares)
+
+
+if __name__ == "__main__":
+    main()

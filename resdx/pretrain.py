@@ -1,0 +1,459 @@
+"""Pre-training on several data sets at once, to start other trainings from: labels, two views of a picture, and a teacher.
+
+Every set has its own columns of one linear head. The self-supervised part is VICReg (Bardes, Ponce and LeCun 2022): two views of a
+picture shall have equal projections, whose coordinates vary and do not repeat each other; it needs no large batch. The teacher
+part predicts the pooled features that another network gives of the plain picture (Romero et al. 2015). As in `train`, nothing
+random has a state, and a killed run goes on to the same weights.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from rich.progress import TaskID
+from torch import Tensor, nn
+from torch.nn.functional import mse_loss, relu
+
+from .corpus import Corpus, Member, gather
+from .engines.torch import DTYPES, device, infer, three_channels, to_tensor
+from .errors import AuditStop, RunError
+from .losses import loss_function
+from .metrics import macro_auroc
+from .models.net import Network, build
+from .models.packed import Seen, pack
+from .models.specs import Net, Pretrained, ResNet
+from .recipe import Recipe, Training
+from .records import write_bytes, write_json, write_text
+from .runs import Run, Settings
+from .stages import repeat
+from .steps.image import Resize
+from .steps.random import Affine, Erase, Flip, Tone, apply
+from .study import changed_recipe, start
+from .train import Progress, follow, load_checkpoint, rate_at, save_checkpoint, size_at
+
+PROJECTED = 1024  # length of a projection
+STEPS = 100  # steps from one checkpoint to the next
+STATISTICS = 1024  # pictures that give the packed network its BatchNorm statistics
+TEACHER_SIZE = 224  # pixels the teacher was made for
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """How much each part of the loss counts; 0 leaves it out."""
+
+    labels: float = 1.0
+    views: float = 1.0
+    teacher: float = 0.0
+
+    def __post_init__(self) -> None:
+        if min(asdict(self).values()) < 0 or not any(asdict(self).values()):
+            raise RunError("the parts of the loss (labels, views, teacher) are numbers of 0 or more, and one of them is not 0")
+
+
+class Pupil(nn.Module):
+    """The network with one linear head for all sets, a projector for the views and a linear map to the teacher's features."""
+
+    def __init__(self, network: Network, teacher: int) -> None:
+        super().__init__()
+        self.network = network
+        wide = network.channels
+        self.projector = nn.Sequential(
+            nn.Linear(wide, PROJECTED), nn.BatchNorm1d(PROJECTED), nn.ReLU(), nn.Linear(PROJECTED, PROJECTED)
+        )
+        self.imitate = nn.Linear(wide, max(teacher, 1))
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What a pre-training works with."""
+
+    run: Run
+    corpus: Corpus
+    parts: Parts
+    network: Pupil
+    average: Pupil
+    optimiser: torch.optim.Optimizer
+    losses: tuple[Callable[[Tensor, Tensor], Tensor], ...]
+    taught: tuple[Floats, ...]  # the teacher's features of each pool, standardised
+    dtype: str
+
+
+def pretraining_recipe(depth: int = 50, size: int = 112) -> Recipe:
+    """What is learnt, and how: the settings of a training, here in steps of all sets together."""
+    return Recipe(
+        name="pretraining",
+        title="Pre-training",
+        prepare=(Resize(size),),
+        augment=(
+            Flip(),
+            Affine(degrees=20, scale=0.3, shift=0.12, shear=4),
+            Tone(brightness=0.25, contrast=0.3, gamma=0.3),
+            Erase(),
+        ),
+        model=Net(ResNet(depth)),
+        learn=Training(epochs=10, batch=64, lr=1e-3, ema=0.998, start_size=64),
+    )
+
+
+def pretrain(
+    members: Sequence[Member],
+    out: str | Path,
+    *,
+    recipe: Recipe | None = None,
+    parts: Parts | None = None,
+    targets: Sequence[Run] = (),
+    seed: int = 0,
+    quiet: bool = False,
+) -> Path:
+    """Learn from all members together, or go on where it was killed, and give back the path of the packed weights.
+
+    Writes into `out`: corpus.json (what was learnt from, and what was left out), failures.csv, state.safetensors (the checkpoint),
+    weights.safetensors (the trunk with hashes of every case it has seen) and card.md.
+
+    Args:
+        recipe: model, size, augmentation and learning; `pretraining_recipe` by default
+        parts: how much labels, views and teacher count
+        targets: runs whose test part must not be in the corpus
+
+    Raises:
+        DataError: a set holds a target's test picture, or nothing is left of one.
+        RunError: `out` holds a pre-training of another kind, or cannot be written.
+    """
+    asked, parts = recipe or pretraining_recipe(), parts or Parts()
+    run = _opened(Path(out), asked, parts, members, seed, quiet)
+    with run.alone():
+        corpus = gather(members, asked.size, targets=targets)
+        run.write_failures(corpus.failures)
+        write_json(run.path / "corpus.json", {"parts": asdict(parts), "sets": corpus.table()})
+        run.say(
+            f"corpus: {len(corpus):,} cases of {len(corpus.pools)} sets; {sum(len(p.reserved) for p in corpus.pools):,} reserved"
+        )
+        lesson = _lesson(run, corpus, parts)
+        _learn(lesson)
+        return _finish(lesson)
+
+
+def pretrain_sets(
+    sets: Sequence[str],
+    *,
+    out: str,
+    recipes: Sequence[tuple[str, str]] = (),
+    licences: Sequence[tuple[str, str]] = (),
+    weight: Sequence[tuple[str, str]] = (),
+    target: Sequence[str] = (),
+    depth: str = "50",
+    size: int = 112,
+    labels: float = 1,
+    views: float = 1,
+    teacher: float = 0,
+    changes: Sequence[tuple[str, str]] = (),
+    seed: int = 0,
+    quiet: bool = False,
+) -> Path:
+    """`pretrain` as the command line asks for it: sets are "DATA" or "NAME=DATA", where DATA may be a run that is audited.
+
+    Data that is no run is scanned and audited in `out`/sets/NAME. Raises RunError where an option names a set that is not there.
+    """
+    named = {name or Path(data).resolve().stem: data for name, _, data in (text.rpartition("=") for text in sets)}
+    for pairs in (recipes, licences, weight):
+        if strange := [name for name, _ in pairs if name not in named]:
+            raise RunError(f"there is no set {strange[0]!r}; the sets are {', '.join(named)}")
+    if len(named) < len(sets):
+        raise RunError("two sets have the same name; name them NAME=DATA")
+    by_name, text_of, often = dict(recipes), dict(licences), dict(weight)
+    members = []
+    for name, data in named.items():
+        run = _audited(Path(data), Path(out) / "sets" / name, by_name.get(name, "plain"), quiet)
+        members.append(Member(run, name, text_of.get(name, ""), _number(often.get(name, "1"), f"--weight {name}")))
+    recipe = changed_recipe(pretraining_recipe(int(depth), size), changes)
+    targets = [Run.open(path, quiet=True) for path in target]
+    return pretrain(members, out, recipe=recipe, parts=Parts(labels, views, teacher), targets=targets, seed=seed, quiet=quiet)
+
+
+def _audited(data: Path, place: Path, recipe: str, quiet: bool) -> Run:
+    """The run of a set, audited; a finding that stops a training does not stop this one, which judges nothing."""
+    path = data if (data / "run.json").exists() else place
+    run = Run.open(path, quiet=quiet) if (path / "run.json").exists() else start(data, recipe=recipe, out=path, quiet=quiet)
+    for name in ("scan", "audit"):
+        run = Run.open(path, quiet=quiet)
+        if not (path / f"{name}.json").exists():
+            with suppress(AuditStop):
+                repeat(run, name)
+    return Run.open(path, quiet=quiet)
+
+
+def _number(text: str, what: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 < value < math.inf:
+        raise RunError(f"{what} is {text!r}; it must be a number above 0")
+    return value
+
+
+def vicreg(first: Tensor, second: Tensor) -> Tensor:
+    """Invariance, variance and covariance of two projections (B, D) of the same pictures, with the weights 25, 25 and 1 of the paper."""
+    first, second = first.float(), second.float()
+    spread = torch.stack([relu(1 - (z.var(0) + 1e-4).sqrt()).mean() for z in (first, second)]).mean()
+    return 25 * mse_loss(first, second) + 25 * spread + _covariance(first) + _covariance(second)
+
+
+def _covariance(z: Tensor) -> Tensor:
+    centred = z - z.mean(0)
+    matrix = centred.T @ centred / (len(z) - 1)
+    return (matrix.square().sum() - matrix.diagonal().square().sum()) / z.shape[1]
+
+
+def _opened(out: Path, recipe: Recipe, parts: Parts, members: Sequence[Member], seed: int, quiet: bool) -> Run:
+    """The directory, made or opened again; the same has to be asked of it."""
+    choices = {"parts": asdict(parts), "sets": [[m.name, m.run.manifest.sha256, m.weight] for m in members]}
+    if not (out / "run.json").exists():
+        return Run.create(out, recipe, Settings(str(out.resolve()), seed, choices=choices), quiet=quiet)
+    run = Run.open(out, quiet=quiet)
+    had = {key: run.settings.choices.get(key) for key in choices}
+    if run.recipe != recipe or json.loads(json.dumps(choices)) != had or run.settings.seed != seed:
+        raise RunError(f"{out} holds another pre-training; ask for the same again or choose another --out")
+    return run
+
+
+def _lesson(run: Run, corpus: Corpus, parts: Parts) -> Lesson:
+    recipe, where = run.recipe, device()
+    learn = cast(Training, recipe.learn)
+    torch.manual_seed(run.settings.seed)
+    taught = tuple(_taught(run, corpus, k) for k in range(len(corpus.pools))) if parts.teacher else ()
+    network = build(recipe.model, corpus.first[-1])
+    pupil = Pupil(network, taught[0].shape[1] if taught else 0).to(where).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    average = copy.deepcopy(pupil).requires_grad_(False)
+    matrices = [p for p in pupil.parameters() if p.ndim > 1]
+    groups: list[dict[str, Any]] = [
+        {"params": matrices},
+        {"params": [p for p in pupil.parameters() if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    optimiser = torch.optim.AdamW(groups, lr=learn.lr, weight_decay=learn.weight_decay, fused=True)
+    losses = tuple(loss_function(pool.member.run.recipe.task) for pool in corpus.pools)
+    lesson = Lesson(run, corpus, parts, pupil, average, optimiser, losses, taught, "bfloat16")
+    dtype = dict(run.settings.choices).get("dtype") or _faster(lesson)
+    return replace(lesson, run=run.changed(choices={**run.settings.choices, "dtype": dtype}), dtype=dtype)
+
+
+def _faster(lesson: Lesson) -> str:
+    """The number format in which two steps of a copy take less time; measured once and stored."""
+    seconds = {}
+    for dtype in DTYPES:
+        trial = replace(lesson, network=copy.deepcopy(lesson.network), dtype=dtype)
+        for turn in range(3):
+            if turn == 1:  # the first step warms up
+                started = time.perf_counter()
+            loss, _ = _loss(trial, 0, lesson.run.recipe.size)
+            loss.backward()  # type: ignore[no-untyped-call]
+        seconds[dtype] = time.perf_counter() - started
+    return min(seconds, key=lambda dtype: seconds[dtype])
+
+
+def _learn(lesson: Lesson) -> None:
+    run, learn = lesson.run, cast(Training, lesson.run.recipe.learn)
+    progress = load_checkpoint(lesson)
+    epoch_steps = math.ceil(len(lesson.corpus) / learn.batch)
+    total = learn.epochs * epoch_steps
+    with run.progress("pretrain", total) as bar:
+        bar.update(TaskID(0), completed=progress.step)
+        while progress.step < total:
+            started, sums, until = time.perf_counter(), np.zeros(3), min(progress.step + STEPS, total)
+            steps = until - progress.step
+            lesson.network.train()
+            while progress.step < until:
+                sums += _step(lesson, progress, rate_at(learn, progress.step, epoch_steps), epoch_steps)
+                bar.advance(TaskID(0))
+            progress.epoch = progress.step // epoch_steps
+            if not np.isfinite(sums).all():
+                raise RunError(f"{run.path}: the loss is not finite at step {progress.step}; lower learn.lr (now {learn.lr:g})")
+            save_checkpoint(lesson, progress)
+            seconds = time.perf_counter() - started
+            labels, views, teacher = (sums / steps).tolist()
+            run.log("steps", step=progress.step, labels=labels, views=views, teacher=teacher, seconds=seconds)
+            run.say(
+                f"step {progress.step:,} of {total:,}: labels {labels:.3f}, views {views:.2f}, teacher {teacher:.3f}, "
+                f"{steps * learn.batch / seconds:.0f} cases/s"
+            )
+
+
+def _step(lesson: Lesson, progress: Progress, rate: float, epoch_steps: int) -> NDArray[np.float64]:
+    """One step; gives the three parts of the loss."""
+    learn = cast(Training, lesson.run.recipe.learn)
+    for group in lesson.optimiser.param_groups:
+        group["lr"] = learn.lr * rate
+    size = size_at(learn, lesson.run.recipe.size, progress.step // epoch_steps)
+    loss, found = _loss(lesson, progress.step, size)
+    lesson.optimiser.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    torch.nn.utils.clip_grad_norm_(lesson.network.parameters(), 5.0)
+    lesson.optimiser.step()
+    progress.step += 1
+    follow(lesson.average, lesson.network, min(learn.ema, progress.step / (progress.step + 10)))
+    return found
+
+
+def _loss(lesson: Lesson, step: int, size: int) -> tuple[Tensor, NDArray[np.float64]]:
+    """The loss of a step and its three parts; both views learn from the labels where there are two."""
+    run, pupil, parts, corpus = lesson.run, lesson.network, lesson.parts, lesson.corpus
+    learn, where = cast(Training, run.recipe.learn), next(lesson.network.parameters()).device
+    drawn = corpus.draw(learn.batch, run.settings.seed, step)
+    pools = corpus.pools
+    images = torch.cat([to_tensor(pools[k].pictures.images[pools[k].rows[at]], where).expand(-1, 3, -1, -1) for k, at in drawn])
+    keys = np.concatenate([pools[k].keys[at] for k, at in drawn])
+    views = 2 if parts.views else 1
+    varied = [
+        apply(run.recipe.augment, images, keys, seed=run.settings.seed, epoch=views * step + view, size=size)
+        for view in range(views)
+    ]
+    with torch.autocast(where.type, DTYPES[lesson.dtype], enabled=lesson.dtype != "float32"):
+        embedding = pupil.network.embed(torch.cat(varied).contiguous(memory_format=torch.channels_last))
+        logits = pupil.network.head(embedding) if parts.labels else None
+        projected = pupil.projector(embedding) if parts.views else None
+        imitated = pupil.imitate(embedding) if parts.teacher else None
+    terms = [embedding.new_zeros((), dtype=torch.float32) for _ in range(3)]
+    if logits is not None:
+        for view in torch.split(logits.float(), len(images)):
+            start = 0
+            for k, at in drawn:
+                rows, start = slice(start, start + len(at)), start + len(at)
+                targets = torch.from_numpy(pools[k].targets[at]).to(where)
+                terms[0] = terms[0] + lesson.losses[k](view[rows, corpus.outputs(k)], targets) * (len(at) / len(images) / views)
+    if projected is not None:
+        terms[1] = vicreg(*projected.chunk(2))
+    if imitated is not None:
+        wanted = torch.from_numpy(np.concatenate([lesson.taught[k][at] for k, at in drawn])).to(where)
+        terms[2] = mse_loss(imitated.float(), wanted.repeat(views, 1))
+    weights = (parts.labels, parts.views / 25, parts.teacher)  # a VICReg loss is about 25 times a cross-entropy
+    total = torch.stack([weight * term for weight, term in zip(weights, terms, strict=True)]).sum()
+    return total, np.array([float(term.detach()) for term in terms])
+
+
+def _taught(run: Run, corpus: Corpus, k: int) -> Floats:
+    """The teacher's pooled features of the cases of a pool, standardised over them; kept beside the pictures."""
+    pool = corpus.pools[k]
+    path = pool.pictures.folder / "teacher.npy"
+    if not path.exists():
+        teacher = build(Net(Pretrained("mobilenetv2_100", weights="imagenet", frozen="all")), 1).to(device())
+        found = []
+        with run.progress(f"teacher on {pool.member.name}", len(pool.pictures.images)) as bar:
+            for start in range(0, len(pool.pictures.images), 64):
+                images = to_tensor(pool.pictures.images[start : start + 64], device())
+                large = nn.functional.interpolate(images, size=TEACHER_SIZE, mode="bilinear", antialias=True)
+                with torch.inference_mode():
+                    found.append(teacher.eval().embed(three_channels(large)).float().cpu().numpy())
+                bar.advance(TaskID(0), len(images))
+        with path.open("wb") as file:
+            np.save(file, np.concatenate(found))
+    features = np.load(path, allow_pickle=False)[pool.rows]
+    return np.asarray((features - features.mean(0)) / (features.std(0) + 1e-3), np.float32)
+
+
+def _finish(lesson: Lesson) -> Path:
+    """Pack the averaged trunk, measure what packing costs on the reserved cases, and write weights and card."""
+    run, corpus, network = lesson.run, lesson.corpus, lesson.average.network
+    whole = reserved_auroc(corpus, network)
+    seen = {name: np.concatenate([getattr(pool, name) for pool in corpus.pools]) for name in ("sha256", "perceptual")}
+    sources = {
+        "sets": corpus.table(),
+        "parts": asdict(lesson.parts),
+        "recipe": run.recipe.fingerprint(),
+        "seed": run.settings.seed,
+    }
+    trunk, data = pack(cast(nn.Module, network.trunk), map(network.normalise, _plain(lesson)), Seen(sources, **seen))
+    packed = copy.deepcopy(network)
+    packed.trunk = cast(Any, trunk)
+    small = reserved_auroc(corpus, packed)
+    path = run.path / "weights.safetensors"
+    write_bytes(path, data)
+    write_text(run.path / "card.md", card(run, corpus, lesson.parts, whole, small, len(data)))
+    run.say(f"weights: {path}, {len(data) / 1e6:.1f} MB")
+    return path
+
+
+def _plain(lesson: Lesson) -> list[Tensor]:
+    """Batches of plain pictures, drawn as in training."""
+    out, size = [], 64
+    for step in range(STATISTICS // size):
+        drawn = lesson.corpus.draw(size, lesson.run.settings.seed + 1, step)
+        pools = lesson.corpus.pools
+        out.append(
+            torch.cat([three_channels(to_tensor(pools[k].pictures.images[pools[k].rows[at]], device())) for k, at in drawn])
+        )
+    return out
+
+
+def reserved_auroc(corpus: Corpus, network: Network) -> dict[str, float]:
+    """Macro AUROC of each set's own head on its reserved persons, who were never learnt from; sets without any are left out."""
+    out = {}
+    for k, pool in enumerate(corpus.pools):
+        if len(pool.reserved):
+            logits, _ = infer(network, pool.pictures.images, pool.reserved)
+            recipe = pool.member.run.recipe
+            area = float(macro_auroc(pool.reserved_truth, recipe.task.probabilities(logits[:, corpus.outputs(k)])))
+            if math.isfinite(area):
+                out[pool.member.name] = area
+    return out
+
+
+def card(run: Run, corpus: Corpus, parts: Parts, whole: Mapping[str, float], small: Mapping[str, float], size: int) -> str:
+    """The model card: what the weights have learnt from, how, what packing cost, and what they are not for."""
+    rows = []
+    for row in cast(list[dict[str, Any]], corpus.table()):
+        name = row["name"]
+        area = f"{whole[name]:.3f} / {small[name]:.3f}" if name in whole and name in small else "-"
+        left = ", ".join(f"{count:,} {why}" for why, count in row["left_out"].items()) or "-"
+        rows.append(f"| {name} | {row['licence']} | {row['cases']:,} | {row['reserved']:,} | {left} | {area} |")
+    learn = cast(Training, run.recipe.learn)
+    trunk = cast(ResNet, run.recipe.model.trunk)
+    return CARD.format(
+        depth=trunk.depth,
+        size=run.recipe.size,
+        cases=len(corpus),
+        megabytes=size / 1e6,
+        rows="\n".join(rows),
+        epochs=learn.epochs,
+        batch=learn.batch,
+        lr=learn.lr,
+        labels=parts.labels,
+        views=parts.views,
+        teacher=parts.teacher,
+        fingerprint=run.recipe.fingerprint()[:12],
+        seed=run.settings.seed,
+    )
+
+
+CARD = """# ResNet-{depth}, pre-trained on medical images
+
+Weights to start a training from, or to take frozen features from. Not a diagnostic model: its heads were thrown away.
+
+- Input: RGB or grey repeated, [0, 1], about {size} px; stride in the 3x3, torchvision's names.
+- File: {megabytes:.1f} MB, int8 a channel with BatchNorm re-estimated after packing, expanded to float32 at load.
+- Learnt from {cases:,} cases in {epochs} passes of batches of {batch}, AdamW, rate {lr:g}, cosine; parts of the loss: labels {labels:g}, two
+  views (VICReg) {views:g}, teacher {teacher:g}. Recipe {fingerprint}, seed {seed}.
+- The file carries sha256 and perceptual hashes of every case learnt from; a run that would test on one is stopped.
+- One person in five (sha256 of the person's name modulo 5 is 0) of every set without a shipped test part was never learnt from.
+
+| set | licence | cases | reserved | left out | macro AUROC on the reserved, before / after packing |
+|---|---|---|---|---|---|
+{rows}
+
+## Limits
+
+The pictures are small, few and from public sets with known defects; persons can be told apart only as far as the sets name them.
+Which faces of disease, devices and people they show is not known. Judge a model that started here on your own data.
+"""

@@ -1,0 +1,104 @@
+"""What goes into a corpus: who is reserved, what is left out and why, and what is refused."""
+
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from resdx.audit import Audit
+from resdx.cases import Case
+from resdx.corpus import Member, gather, is_reserved, sort_out
+from resdx.errors import DataError
+from resdx.phantoms import draw_phantoms
+from resdx.runs import Run
+from resdx.split import units
+from resdx.stages import repeat
+from resdx.study import start
+from tests.conftest import TINY
+
+
+@pytest.fixture(scope="module")
+def audited(tmp_path_factory):
+    """Phantoms of 30 persons with a shipped test part, audited."""
+    folder = tmp_path_factory.mktemp("corpus")
+    draw_phantoms(folder / "films", persons=30, size=48, test_share=0.3, seed=5)
+    start(folder / "films", recipe=TINY, out=folder / "run", quiet=True)
+    repeat(Run.open(folder / "run", quiet=True), "scan")
+    repeat(Run.open(folder / "run", quiet=True), "audit")
+    return Run.open(folder / "run", quiet=True)
+
+
+def case(name, group="", part="", labels=("ill",)):
+    return Case(name, f"{name}.png", group=group, labels=labels, part=part)
+
+
+def test_one_name_in_five_is_reserved_by_its_sha256():
+    names = [f"p{i}" for i in range(2000)]
+    assert is_reserved("p1") == (int(hashlib.sha256(b"p1").hexdigest(), 16) % 5 == 0)
+    assert np.mean([is_reserved(name) for name in names]) == pytest.approx(0.2, abs=0.03)
+
+
+def test_a_reserved_person_takes_the_persons_joined_to_it_along():
+    names = [f"p{i}" for i in range(50)]
+    kept = next(name for name in names if is_reserved(name))
+    free = next(name for name in names if not is_reserved(name))
+    cases = [case("a", kept), case("b", free), case("c", free)]
+    assert [one.id for one in sort_out(cases, Audit(()))["reserved"]] == ["a"]
+    joined = sort_out(cases, Audit((), clusters=(("a", "b"),)))
+    assert [one.id for one in joined["reserved"]] == ["a", "b", "c"]
+
+
+def test_a_shipped_test_part_is_left_out_with_what_it_shares_and_nobody_is_reserved():
+    cases = [case("a", "p1", "test"), case("b", "p1"), case("c", "p2"), case("d", "p3"), case("e", "p4", labels=None)]
+    found = sort_out(cases, Audit((), clusters=(("a", "c"),), unreadable=()))
+    assert {why: [one.id for one in those] for why, those in found.items() if those} == {
+        "learnt": ["d"],
+        "shipped test part": ["a"],
+        "shares a person or picture with the shipped test part": ["b", "c"],
+        "not assessed": ["e"],
+    }
+
+
+def test_every_case_is_somewhere_and_no_unit_is_on_two_sides():
+    rng = np.random.default_rng(0)
+    cases = [case(f"c{i}", f"p{rng.integers(40)}") for i in range(120)]
+    clusters = tuple((f"c{a}", f"c{b}") for a, b in rng.integers(120, size=(10, 2)) if a != b)
+    found = sort_out(cases, Audit((), clusters=clusters))
+    assert sum(map(len, found.values())) == len(cases)
+    unit = dict(zip((one.id for one in cases), units(cases, clusters), strict=True))
+    assert not {unit[one.id] for one in found["learnt"]} & {unit[one.id] for one in found["reserved"]}
+
+
+def test_the_corpus_holds_pictures_targets_and_hashes_of_what_is_learnt(audited):
+    corpus = gather([Member(audited, "films", "CC0"), Member(audited, "again", weight=4.0)], 32)
+    first = corpus.pools[0]
+    test = sum(one.part == "test" for one in audited.manifest.cases)
+    assert first.left_out["shipped test part"] == test and not len(first.reserved)
+    assert len(first.rows) == len(first.targets) == len(first.sha256) <= len(audited.manifest) - test
+    assert first.pictures.images.shape[1:3] == (32, 32) and corpus.first == (0, 2, 4)
+    files = {hashlib.sha256(path.read_bytes()).digest() for path in Path(audited.settings.data).rglob("*.png")}
+    assert {row.tobytes() for row in first.sha256} <= files
+    assert corpus.chance.tolist() == pytest.approx([0.2, 0.8])
+    assert set(first.keys) & set(corpus.pools[1].keys) == set()  # the same picture in two sets is varied differently
+
+
+def test_draws_follow_from_seed_and_step_alone(audited):
+    corpus = gather([Member(audited, "films"), Member(audited, "again")], 32)
+    one, two, other = corpus.draw(64, 0, 7), corpus.draw(64, 0, 7), corpus.draw(64, 0, 8)
+    assert all(a == c and np.array_equal(b, d) for (a, b), (c, d) in zip(one, two, strict=True))
+    assert sum(len(at) for _, at in one) == 64
+    assert not all(np.array_equal(b, d) for (_, b), (_, d) in zip(one, other, strict=False))
+
+
+def test_a_set_that_holds_a_targets_test_pictures_is_refused_by_name(study):
+    with pytest.raises(DataError, match=r"films holds \d+ pictures of the test part of .*; leave the set out"):
+        gather([Member(study.run, "films")], 32, targets=[study.run])
+
+
+def test_two_sets_of_one_name_and_a_set_without_cases_are_refused(audited):
+    with pytest.raises(DataError, match="two sets are called films"):
+        gather([Member(audited, "films"), Member(audited, "films")], 32)
+    everyone = audited.manifest.cases
+    assert not sort_out([replace(one, part="test") for one in everyone], Audit(()))["learnt"]

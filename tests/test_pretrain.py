@@ -1,0 +1,114 @@
+"""Pre-training: the loss of two views in closed form, a killed run, and a run that starts from the result."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+from safetensors.torch import load_file
+
+from resdx.audit import Audit
+from resdx.cli import cli
+from resdx.corpus import Member
+from resdx.errors import AuditStop, RunError
+from resdx.models.packed import read_seen
+from resdx.pretrain import Parts, pretrain, pretraining_recipe, vicreg
+from resdx.recipe import Training
+from resdx.runs import Run
+from resdx.sharing import learnt_before
+from resdx.stages import EVIDENCE, repeat, resume
+from resdx.study import start
+from tests.conftest import TINY
+
+SMALL = replace(pretraining_recipe(18, 32), learn=Training(epochs=1, batch=8, ema=0.9))
+
+
+@pytest.fixture(scope="module")
+def result(study, tmp_path_factory):
+    """Weights that have learnt from the films, with their folder."""
+    out = tmp_path_factory.mktemp("pretrained") / "out"
+    return pretrain([Member(study.run, "films", "CC0")], out, recipe=SMALL, quiet=True)
+
+
+def test_equal_views_that_vary_and_do_not_repeat_each_other_cost_nothing():
+    z = torch.cat([torch.eye(8), -torch.eye(8)]) * 4  # mean 0, no covariance, variance above 1
+    assert float(vicreg(z, z)) == pytest.approx(0, abs=1e-6)
+    assert float(vicreg(torch.zeros(4, 8), torch.zeros(4, 8))) == pytest.approx(25 * (1 - 0.01))  # collapsed: no variance
+
+
+def test_the_loss_of_views_is_that_of_the_paper():
+    generator = np.random.default_rng(0)
+    a, b = generator.normal(size=(2, 32, 6))
+    spread = np.mean([np.maximum(0, 1 - np.sqrt(z.var(0, ddof=1) + 1e-4)).mean() for z in (a, b)])
+    covariance = sum((np.cov(z.T)[~np.eye(6, dtype=bool)] ** 2).sum() / 6 for z in (a, b))
+    wanted = 25 * ((a - b) ** 2).mean() + 25 * spread + covariance
+    assert float(vicreg(torch.tensor(a), torch.tensor(b))) == pytest.approx(wanted, rel=1e-5)
+
+
+def test_weights_card_and_corpus_are_written(result, study):
+    card = (result.parent / "card.md").read_text()
+    assert "| films | CC0 |" in card and "Not a diagnostic model" in card
+    rows = json.loads((result.parent / "corpus.json").read_text())["sets"]
+    assert rows[0]["cases"] + rows[0]["reserved"] + sum(rows[0]["left_out"].values()) == len(study.run.manifest)
+    assert len(read_seen(result).sha256) == rows[0]["cases"]
+
+
+def test_a_killed_run_goes_on_to_the_same_weights(result, study, tmp_path, monkeypatch):
+    monkeypatch.setattr("resdx.pretrain.STEPS", 3)
+
+    def killed(run, text):
+        if text.startswith("step 6"):
+            raise KeyboardInterrupt
+
+    member = [Member(study.run, "films", "CC0")]
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "say", killed)
+        with pytest.raises(KeyboardInterrupt):
+            pretrain(member, tmp_path / "out", recipe=SMALL, quiet=True)
+    path = pretrain(member, tmp_path / "out", recipe=SMALL, quiet=True)
+    ours, theirs = load_file(path), load_file(result)
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+def test_another_question_in_the_same_folder_is_refused(result, study):
+    with pytest.raises(RunError, match="holds another pre-training"):
+        pretrain([Member(study.run, "films", "CC0")], result.parent, recipe=SMALL, parts=Parts(views=0), quiet=True)
+
+
+@pytest.mark.parametrize("parts", [(0, 0, 0), (-1, 1, 0)])
+def test_parts_of_nothing_are_refused(parts):
+    with pytest.raises(RunError, match="one of them is not 0"):
+        Parts(*parts)
+
+
+def test_an_honest_split_keeps_what_the_weights_have_seen_in_train(result, films, study):
+    run = start(films, recipe=TINY, out=study.run.store / "from-result", weights=result, skip=EVIDENCE, quiet=True)
+    for name in ("scan", "audit", "split"):
+        repeat(Run.open(run.path, quiet=True), name)
+    run = Run.open(run.path, quiet=True)
+    facts = Audit.from_json(run.read("audit.json", "audit")).facts
+    seen = set(learnt_before(read_seen(result), facts))
+    assert len(seen) > len(facts) / 2
+    assert seen <= {case.id for case in run.cases("train")}
+    assert len(run.cases("test")) > 0
+    codes = [finding["code"] for finding in run.read("split.json", "split")["findings"]]
+    assert "seen-in-pretraining" in codes
+
+
+def test_a_run_that_would_test_on_what_its_weights_have_seen_stops(result, films, study):
+    run = start(films, recipe=TINY, out=study.run.store / "stops", weights=result, protocol="assumed", skip=EVIDENCE, quiet=True)
+    with pytest.raises(AuditStop, match=r"learnt from \d+ cases of the test part.*--accept seen-in-pretraining"):
+        resume(run)
+
+
+def test_the_command_line_learns_from_folders(films, tmp_path):
+    out = tmp_path / "out"
+    asked = ["pretrain", f"one={films}", "--out", out, "--depth", 18, "--size", 32, "--licence", "one=CC0", "--json"]
+    small = ["--set", "learn.epochs=1", "--set", "learn.batch=32", "--views", 0]
+    found = CliRunner().invoke(cli, [str(word) for word in [*asked, *small]])
+    assert found.exit_code == 0, found.output
+    assert json.loads(found.stdout)["sets"][0]["licence"] == "CC0"
+    wrong = CliRunner().invoke(cli, [str(word) for word in [*asked, "--weight", "two=3"]])
+    assert wrong.exit_code == 1 and "there is no set 'two'; the sets are one" in wrong.stderr
