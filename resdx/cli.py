@@ -68,7 +68,12 @@ def _asking(command: Callable[..., None]) -> Callable[..., None]:
             "--set", "changes", multiple=True, metavar="FIELD=VALUE", callback=_pairs, help="Change the recipe: learn.epochs=3."
         ),
         click.option("--size", type=int, metavar="PIXELS", help="Side of the prepared pictures."),
-        click.option("--weights", default="", metavar="FILE", help="Starting weights in place of the recipe's: a file, resdx, imagenet or none."),
+        click.option(
+            "--weights",
+            default="",
+            metavar="FILE",
+            help="Starting weights in place of the recipe's: a file, resdx, imagenet or none.",
+        ),
         click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of split and training."),
         click.option("--protocol", type=click.Choice(["honest", "published", "assumed"]), default="honest", show_default=True),
         click.option("--accept", multiple=True, metavar="CODE", help="An audit finding that shall not stop the run."),

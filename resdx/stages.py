@@ -31,7 +31,7 @@ from .controls import controls
 from .data import Prepared, content_hashes, prepare
 from .decisions import apply_decisions, find_decisions, read_decisions
 from .embedding import embedding
-from .errors import AuditStop, ResdxError, RunError, count
+from .errors import AuditStop, ResdxError, RunError, WeightsError, count
 from .evaluate import evaluate
 from .explain import explain
 from .familiarity import fit_familiarity
@@ -40,8 +40,9 @@ from .leak import leak_worth
 from .learning_curve import learning_curve
 from .metrics import Estimate
 from .models.packed import read_seen
+from .models.resnet import find_imagenet
 from .models.specs import ResNet
-from .models.weights import starting_file
+from .models.weights import is_shipped, starting_file
 from .parts import part_of
 from .predict import load_familiarity, load_network
 from .recipe import FeatureClassifier
@@ -66,6 +67,7 @@ def scan(run: Run) -> None:
     except ResdxError:
         run.remove_unused()
         raise
+    run = _settle_start(run)
     # Classes of an earlier scan say nothing about what lies there now; those of the recipe hold.
     recipe = replace(run.recipe, classes=()) if run.settings.found else run.recipe
     found = () if recipe.classes else manifest.classes
@@ -403,6 +405,22 @@ def _peak_gb() -> float | None:
         return None
     unit = 1 if sys.platform == "darwin" else 1024  # bytes there, kilobytes elsewhere
     return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9, 2)
+
+
+def _settle_start(run: Run) -> Run:
+    """Where a ResNet shall start from ImageNet and its file cannot be had, our own weights take its place, and that is said."""
+    trunk = run.recipe.model.trunk
+    if run.settings.weights or not isinstance(trunk, ResNet) or trunk.weights != "imagenet":
+        return run
+    try:
+        find_imagenet(trunk.depth)
+    except WeightsError as error:
+        if not is_shipped(trunk.depth):
+            raise
+        said = f"ImageNet weights cannot be had, so the training starts from resdx's own ({error})"
+        run.say(said)
+        return run.changed(recipe=run.recipe.set("model.trunk.weights", "resdx"), choices={**run.settings.choices, "start": said})
+    return run
 
 
 def _learnt_before(run: Run, found: audits.Audit) -> dict[str, bool]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Self, cast
 
 from torch import Tensor, nn
@@ -115,12 +116,17 @@ class ResidualNetwork(nn.Module):
         return self
 
 
+def find_imagenet(depth: int) -> Path:
+    """torchvision's published file, here or fetched. Raises WeightsError when it cannot be had."""
+    file = IMAGENET[depth]
+    return find_published(file, url=URL + file)
+
+
 def build_trunk(spec: ResNet, *, weights: str) -> ResidualNetwork:
     """The trunk of `spec`, started from `weights`: "" random, "imagenet", or a file. Raises WeightsError."""
     trunk = ResidualNetwork(spec)
     if weights == "imagenet":
-        file = IMAGENET[spec.depth]
-        load_trunk(trunk, find_published(file, url=URL + file))
+        load_trunk(trunk, find_imagenet(spec.depth))
     elif path := starting_file(weights, spec.depth):
         load_trunk(trunk, path)
     return trunk

@@ -48,6 +48,11 @@ def shipped(depth: int) -> Path:
     return path
 
 
+def is_shipped(depth: int) -> bool:
+    """True where resdx has weights of its own."""
+    return (SHIPPED / f"resnet{depth}.safetensors").is_file()
+
+
 def starting_file(weights: str, depth: int) -> Path | None:
     """The file that the weights of a ResNet name: ours or a user's own; None for none and for the published ones."""
     if weights == "resdx":
