@@ -1,6 +1,7 @@
 """Pre-training: the loss of two views in closed form, a killed run, and a run that starts from the result."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -12,7 +13,8 @@ from safetensors.torch import load_file
 from resdx.audit import Audit
 from resdx.cli import cli
 from resdx.corpus import Member
-from resdx.errors import AuditStop, RunError
+from resdx.errors import AuditStop, RunError, WeightsError
+from resdx.models.net import build
 from resdx.models.packed import read_seen
 from resdx.pretrain import Parts, pretrain, pretraining_recipe, vicreg
 from resdx.recipe import Training
@@ -112,3 +114,23 @@ def test_the_command_line_learns_from_folders(films, tmp_path):
     assert json.loads(found.stdout)["sets"][0]["licence"] == "CC0"
     wrong = CliRunner().invoke(cli, [str(word) for word in [*asked, "--weight", "two=3"]])
     assert wrong.exit_code == 1 and "there is no set 'two'; the sets are one" in wrong.stderr
+
+
+def test_our_own_weights_take_the_place_of_imagenets_and_that_is_said(result, films, study, monkeypatch):
+    def cannot_be_had(depth):
+        raise WeightsError("no network")
+
+    monkeypatch.setattr("resdx.stages.find_imagenet", cannot_be_had)
+    monkeypatch.setattr("resdx.models.weights.SHIPPED", result.parent)
+    asked = {"recipe": TINY, "weights": "imagenet", "skip": EVIDENCE, "quiet": True}
+    run = start(films, out=study.run.store / "no-imagenet", **asked)
+    with pytest.raises(WeightsError, match="no network"):  # nothing is shipped there under the name of a depth
+        repeat(run, "scan")
+    shutil.copy(result, result.parent / "resnet18.safetensors")
+    repeat(Run.open(run.path, quiet=True), "scan")
+    run = Run.open(run.path, quiet=True)
+    assert run.recipe.model.trunk.weights == "resdx"
+    assert "cannot be had" in run.settings.choices["start"] and "starts from resdx's own" in (run.path / "log.txt").read_text()
+    assert torch.equal(
+        build(run.recipe.model, 2).trunk.conv1.weight, build(run.recipe.model, 2, weights=result).trunk.conv1.weight
+    )
