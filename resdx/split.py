@@ -200,6 +200,11 @@ def _honest(
         if known := [i for i in rest if unit[i] in learnt]:
             parts = {cases[i].id: "train" for i in known}
             rest = [i for i in rest if unit[i] not in learnt]
+            if len({unit[i] for i in rest}) < 3 * FEW_PERSONS:
+                raise DataError(
+                    f"the starting weights have learnt from all but {len({unit[i] for i in rest})} persons, too few to tune, calibrate and "
+                    "test on; start from other weights (--weights none)"
+                )
             shares = shares * (len(known) + len(rest))
             shares[0] = max(0, shares[0] - len(known))
             text = f"{len(known)} cases show persons or pictures that the starting weights have seen; they stand in train alone."
