@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from scipy.stats import chi2_contingency
 
 from .cases import Case, Finding, Grade, Manifest
-from .duplicates import find_duplicates, portable_hash, spectrum
+from .duplicates import find_duplicates, spectrum
 from .errors import count
 from .facts import Facts, Look, Progress, Read, from_columns, look, to_columns
 from .metrics import Estimate
@@ -76,8 +76,7 @@ def audit(manifest: Manifest, read: Read, *, processes: int | None = None, progr
     seen = look(
         {case.id: f"{manifest.root}/{case.path}" for case in manifest.cases}, read, processes=processes, progress=progress
     )
-    hashes = portable_hash(seen.thumbnails)
-    facts = tuple(replace(fact, hash=row.tobytes().hex()) for fact, row in zip(seen.facts, hashes, strict=True))
+    facts = seen.facts
     exact = [members for members in _gather((fact.sha256, i) for i, fact in enumerate(facts)).values() if len(members) > 1]
     aspects = [fact.width / fact.height for fact in facts]
     found = find_duplicates(seen.thumbnails, aspects=aspects, known=exact)

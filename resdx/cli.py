@@ -40,7 +40,9 @@ class _Group(click.Group):
             click.echo(f"resdx: {error}", err=True)
             sys.exit(1)
         except KeyboardInterrupt:
-            click.echo("resdx: stopped; go on with `resdx resume RUN`", err=True)
+            click.echo(
+                "resdx: stopped; go on with `resdx resume RUN`, or with the same command where it was `resdx pretrain`", err=True
+            )
             sys.exit(130)
 
 

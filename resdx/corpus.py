@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -13,18 +14,22 @@ from numpy.typing import NDArray
 from .audit import Audit
 from .cases import Case
 from .data import Prepared
-from .duplicates import find_duplicates, thumbnail
+from .duplicates import find_duplicates
 from .errors import DataError, count
 from .facts import Facts
 from .losses import target
+from .models.packed import Seen
 from .runs import Run
-from .split import units
+from .seen import hash_bytes, learnt_before
+from .sharing import prepared_thumbnails, shared_persons
+from .split import persons, units
 from .stages import prepared_of
 from .steps.image import Resize
 from .steps.random import case_keys
 from .tasks import truth
 
 RESERVED = 5  # one person in so many is never learnt from
+SHIPPED = "shipped test part"
 SHOWN = 3  # examples in a sentence
 
 
@@ -42,18 +47,20 @@ class Member:
 class Pool:
     """What is learnt from one data set.
 
-    Rows of its prepared pictures, keys for random draws, and targets (N, outputs) with NaN where unknown; the same of the
-    `reserved` cases, which are only scored; `left_out` says how many cases are not used, and why; sha256 and perceptual hash
-    (N, 32) of every case that is learnt from.
+    Case ids, rows of the prepared pictures, keys for random draws, and targets (N, outputs) with NaN where unknown; rows, truth and
+    persons of the `reserved` cases, which are only scored; how many cases are not used, and why; sha256 and perceptual hash (N, 32)
+    of every case that is learnt from.
     """
 
     member: Member
     pictures: Prepared
+    ids: tuple[str, ...]
     rows: NDArray[np.int64]
     keys: NDArray[np.uint64]
     targets: NDArray[np.float32]
     reserved: NDArray[np.int64]
     reserved_truth: NDArray[np.float32]
+    reserved_persons: tuple[str, ...]
     left_out: Mapping[str, int]
     sha256: NDArray[np.uint8]
     perceptual: NDArray[np.uint8]
@@ -86,6 +93,14 @@ class Corpus:
         shares = np.array([pool.member.weight * len(pool.rows) ** 0.5 for pool in self.pools])
         return np.asarray(shares / shares.sum())
 
+    @cached_property
+    def sha256(self) -> str:
+        """Hash of what is learnt from, in its order, with its targets."""
+        found = hashlib.sha256()
+        for pool in self.pools:
+            found.update(pool.sha256.tobytes() + pool.keys.tobytes() + pool.targets.tobytes())
+        return found.hexdigest()
+
     def outputs(self, pool: int) -> slice:
         """The columns of the common logits that belong to a pool."""
         return slice(self.first[pool], self.first[pool + 1])
@@ -98,18 +113,20 @@ class Corpus:
 
     def table(self) -> list[dict[str, object]]:
         """A row a data set, for the card and for corpus.json."""
+        manifests = [pool.member.run.manifest for pool in self.pools]
         return [
             {
                 "name": pool.member.name,
-                "licence": pool.member.licence or pool.member.run.manifest.licence or "not stated",
+                "licence": pool.member.licence or manifest.licence or "not stated",
+                "persons_named": manifest.grouped,
                 "cases": len(pool.rows),
                 "reserved": len(pool.reserved),
                 "left_out": dict(pool.left_out),
                 "share_of_draws": round(float(share), 4),
                 "classes": list(pool.member.run.recipe.classes),
-                "manifest": pool.member.run.manifest.sha256,
+                "manifest": manifest.sha256,
             }
-            for pool, share in zip(self.pools, self.chance, strict=True)
+            for pool, share, manifest in zip(self.pools, self.chance, manifests, strict=True)
         ]
 
 
@@ -118,57 +135,84 @@ def is_reserved(name: str) -> bool:
     return int.from_bytes(hashlib.sha256(name.encode()).digest()) % RESERVED == 0
 
 
-def gather(members: Sequence[Member], size: int, *, targets: Sequence[Run] = ()) -> Corpus:
+def gather(members: Sequence[Member], size: int, *, targets: Sequence[Run] = (), labels: bool = True) -> Corpus:
     """Read, sort out and prepare every set at `size` pixels.
 
-    Left out: unreadable files, cases without a label, the shipped test part and whatever shares a person or a picture with it,
-    and reserved persons where a set ships no test part.
+    Left out: unreadable files, cases without a label (where `labels` count), the shipped test part and whatever shares a person
+    or a picture with it, one person in five, and pictures that another set keeps for a test.
 
     Args:
-        targets: finished or split runs whose test part the corpus must not share a picture with
+        targets: runs with a split, with whose test part the corpus must share no picture and no person
 
     Raises:
-        DataError: a set holds a picture of a target's test part (both are named), or nothing is left of one.
+        DataError: a set holds a picture or a person of a target's test part (both are named), or nothing is left of one.
     """
     if twice := [m.name for i, m in enumerate(members) if m.name in {other.name for other in members[:i]}]:
         raise DataError(f"two sets are called {twice[0]}; name them NAME=DATA")
-    pools = tuple(_pool(member, size) for member in members)
+    found = [Audit.from_json(member.run.read("audit.json", "audit")) for member in members]
+    sorted_out = [sort_out(m.run.manifest.cases, a, labels=labels) for m, a in zip(members, found, strict=True)]
+    for k in range(len(members)):
+        _leave_to_others(k, sorted_out, found)
+    pools = tuple(_pool(m, parts, a, size) for m, parts, a in zip(members, sorted_out, found, strict=True))
     for run in targets:
-        _refuse_shared(pools, run)
-    failures = [(f"{pool.member.name}/{case}", why) for pool in pools for case, why in pool.pictures.failures]
+        _refuse_shared(pools, run, size)
+    failures = [
+        (f"{pool.member.name}/{case}", why)
+        for pool, audited in zip(pools, found, strict=True)
+        for case, why in dict((*audited.unreadable, *pool.pictures.failures)).items()
+    ]
     return Corpus(pools, tuple(failures))
 
 
-def _pool(member: Member, size: int) -> Pool:
+def _leave_to_others(k: int, sorted_out: Sequence[dict[str, list[Case]]], found: Sequence[Audit]) -> None:
+    """Leave out of set `k` the pictures that another set keeps for a test: public collections copy from each other."""
+    kept: list[Facts] = []
+    for other, (parts, audited) in enumerate(zip(sorted_out, found, strict=True)):
+        facts = {fact.case: fact for fact in audited.facts}
+        names = ("reserved", SHIPPED) if other != k else ()
+        kept += [facts[case.id] for name in names for case in parts.get(name, ()) if case.id in facts]
+    if kept:
+        wanted = Seen({}, hash_bytes([fact.sha256 for fact in kept]), hash_bytes([fact.hash for fact in kept]))
+        parts, learnt = sorted_out[k], {case.id for case in sorted_out[k]["learnt"]}
+        known = learnt_before(wanted, [fact for fact in found[k].facts if fact.case in learnt])
+        parts["kept for a test by another set"] = [case for case in parts["learnt"] if case.id in known]
+        parts["learnt"] = [case for case in parts["learnt"] if case.id not in known]
+
+
+def _prepared(run: Run, size: int) -> Prepared:
+    """All pictures of a run at `size`, whatever its own recipe prepares."""
+    return prepared_of(replace(run, recipe=replace(run.recipe, prepare=(Resize(size),))))
+
+
+def _pool(member: Member, parts: Mapping[str, list[Case]], found: Audit, size: int) -> Pool:
     run = member.run
-    found = Audit.from_json(run.read("audit.json", "audit"))
-    small = replace(run, recipe=replace(run.recipe, prepare=(Resize(size),)))
-    pictures = prepared_of(small)
-    parts = sort_out(run.manifest.cases, found)
+    pictures = _prepared(run, size)
     chosen = [case for case in parts["learnt"] if case.id in pictures.row]
     kept = [case for case in parts["reserved"] if case.id in pictures.row]
     if not chosen:
         raise DataError(f"{member.name}: no case is left to learn from; leave the set out")
     facts = {fact.case: fact for fact in found.facts}
     recipe, ids = run.recipe, [case.id for case in chosen]
-    left_out = {why: len(cases) for why, cases in parts.items() if why not in ("learnt", "reserved") and cases}
-    if lost := sum(len(parts[name]) for name in ("learnt", "reserved")) - len(chosen) - len(kept):
-        left_out["unreadable"] = lost
+    left_out = Counter({why: len(cases) for why, cases in parts.items() if why not in ("learnt", "reserved") and cases})
+    left_out["unreadable"] += sum(len(parts[name]) for name in ("learnt", "reserved")) - len(chosen) - len(kept)
+    person = persons(run.manifest.cases, found.clusters)
     return Pool(
         member,
         pictures,
+        tuple(ids),
         pictures.rows(ids),
         case_keys([f"{member.name}/{case}" for case in ids]),
         target(recipe.task, truth(recipe.task, recipe.classes, chosen)),
         pictures.rows([case.id for case in kept]),
         truth(recipe.task, recipe.classes, kept),
-        left_out,
-        _bytes([facts[case].sha256 for case in ids]),
-        _bytes([facts[case].hash for case in ids]),
+        tuple(person[case.id] for case in kept),
+        +left_out,
+        hash_bytes([facts[case].sha256 for case in ids]),
+        hash_bytes([facts[case].hash for case in ids]),
     )
 
 
-def sort_out(cases: Sequence[Case], found: Audit) -> dict[str, list[Case]]:
+def sort_out(cases: Sequence[Case], found: Audit, *, labels: bool = True) -> dict[str, list[Case]]:
     """Cases by what becomes of them: "learnt", "reserved", or why they are left out."""
     unit = units(cases, found.clusters)
     unreadable = {case for case, _ in found.unreadable}
@@ -176,18 +220,16 @@ def sort_out(cases: Sequence[Case], found: Audit) -> dict[str, list[Case]]:
     first: dict[int, str] = {}
     for case, number in zip(cases, unit, strict=True):
         first.setdefault(number, case.id)
-    reserved = set()
-    if not shipped:
-        reserved = {n for case, n in zip(cases, unit, strict=True) if is_reserved(case.group or first[n])}
+    reserved = {number for case, number in zip(cases, unit, strict=True) if is_reserved(case.group or first[number])}
     out: dict[str, list[Case]] = {"learnt": [], "reserved": []}
     for case, number in zip(cases, unit, strict=True):
         if case.id in unreadable:
             what = "unreadable"
         elif case.part == "test":
-            what = "shipped test part"
+            what = SHIPPED
         elif number in shipped:
             what = "shares a person or picture with the shipped test part"
-        elif case.labels is None:
+        elif case.labels is None and labels:
             what = "not assessed"
         else:
             what = "reserved" if number in reserved else "learnt"
@@ -195,32 +237,36 @@ def sort_out(cases: Sequence[Case], found: Audit) -> dict[str, list[Case]]:
     return out
 
 
-def _refuse_shared(pools: Sequence[Pool], run: Run) -> None:
-    """Raise DataError where a pool holds a picture of the test part of `run`, byte by byte or nearly."""
+def _refuse_shared(pools: Sequence[Pool], run: Run, size: int) -> None:
+    """Raise DataError where a pool holds a picture of the test part of `run`, byte by byte or nearly, or another of its persons."""
     facts = {fact.case: fact for fact in Audit.from_json(run.read("audit.json", "audit")).facts}
-    pictures = prepared_of(run)
-    test = [facts[case.id] for case in run.cases("test") if case.id in pictures.row]
-    theirs = _thumbnails(pictures.images, pictures.rows([fact.case for fact in test]))
-    digests = {fact.sha256: fact for fact in test}
+    pictures = _prepared(run, size)
+    test = [case for case in run.cases("test") if case.id in pictures.row]
+    if not test:
+        return
+    theirs = prepared_thumbnails(pictures, test)
+    digests = {facts[case.id].sha256: case.id for case in test}
+    groups = {case.id: case.group for case in run.manifest.cases}
+    named = [replace(case, group=groups[case.id]) for case in test]
     for pool in pools:
+        known = pool.member.run.manifest.by_id
+        cases = [known[case] for case in pool.ids]
         same = [digests[digest] for row in pool.sha256 if (digest := row.tobytes().hex()) in digests]
+        both = np.concatenate([prepared_thumbnails(pool.pictures, cases), theirs])
         if not same:
-            ours = _thumbnails(pool.pictures.images, pool.rows)
-            clusters = find_duplicates(np.concatenate([ours, theirs]))
-            same = [test[i - len(ours)] for one in clusters if min(one) < len(ours) for i in one if i >= len(ours)]
+            shapes = {
+                fact.case: fact.width / fact.height for fact in Audit.from_json(pool.member.run.read("audit.json", "audit")).facts
+            }
+            aspects = [*(shapes[case] for case in pool.ids), *(facts[case.id].width / facts[case.id].height for case in test)]
+            clusters = find_duplicates(both, aspects=aspects)
+            same = [test[i - len(cases)].id for one in clusters if min(one) < len(cases) for i in one if i >= len(cases)]
         if same:
-            raise DataError(_shared_text(pool.member.name, run, same))
+            raise DataError(_shared_text(pool.member.name, run, "picture", same))
+        ids, likeness = shared_persons(cases, named, both)
+        if ids and not (likeness.value is not None and (likeness.low or 0) <= 0.5):  # ids that restart name other people
+            raise DataError(_shared_text(pool.member.name, run, "person", ids))
 
 
-def _shared_text(name: str, run: Run, same: Sequence[Facts]) -> str:
-    shown = ", ".join(fact.case for fact in same[:SHOWN]) + (" ..." if len(same) > SHOWN else "")
-    return f"{name} holds {count(len(same), 'picture')} of the test part of {run.path} ({shown}); leave the set out of the corpus"
-
-
-def _thumbnails(images: NDArray[np.uint8], rows: NDArray[np.int64]) -> NDArray[np.uint8]:
-    return np.stack([thumbnail(images[row].astype(np.float32)) for row in rows])
-
-
-def _bytes(texts: Sequence[str]) -> NDArray[np.uint8]:
-    """(N, 32) from hexadecimal texts."""
-    return np.frombuffer(b"".join(bytes.fromhex(text) for text in texts), np.uint8).reshape(len(texts), 32)
+def _shared_text(name: str, run: Run, what: str, same: Sequence[str]) -> str:
+    shown = ", ".join(same[:SHOWN]) + (" ..." if len(same) > SHOWN else "")
+    return f"{name} holds {count(len(same), what)} of the test part of {run.path} ({shown}); leave the set out of the corpus"

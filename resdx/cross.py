@@ -41,7 +41,7 @@ from .report import report_folds
 from .runs import Run
 from .scoring import left_out
 from .stages import EVIDENCE, adopt, resume
-from .study import accepting, changed_recipe, default_folder, start
+from .study import accepting, asked_recipe, default_folder, start
 from .tasks import MultiLabel, positive_class, truth
 
 DRAWS = 2000
@@ -87,10 +87,14 @@ def cross_validate(
 
 def _same_question(run: Run, asked: dict[str, Any]) -> None:
     """Raise RunError where a fold that is there was asked something else: folds of two questions make no cross-validation."""
-    wanted = changed_recipe(asked.get("recipe", "plain"), asked.get("changes", ()))
+    wanted, file = asked_recipe(asked.get("recipe", "plain"), asked.get("changes", ()), asked.get("weights", ""))
     wanted = replace(wanted, classes=wanted.classes or run.recipe.classes)
-    if wanted != run.recipe or asked.get("seed", 0) != run.settings.seed:
-        raise RunError(f"{run.path} was made with another recipe or seed; ask the same again or choose another --out")
+    if "start" in run.settings.choices:  # ImageNet's weights could not be had
+        wanted = wanted.set("model.trunk.weights", "resdx")
+    if (wanted, file, asked.get("seed", 0)) != (run.recipe, run.settings.weights, run.settings.seed):
+        raise RunError(
+            f"{run.path} was made with another recipe, other weights or another seed; ask the same again or choose another --out"
+        )
 
 
 def table(result: dict[str, Any]) -> str:

@@ -36,5 +36,9 @@ class RunError(ResdxError):
     """A run directory misses a stage, is of another version or cannot be written."""
 
 
+class AbsentWeightsError(WeightsError):
+    """Published weights are neither here nor to be fetched."""
+
+
 class AuditStop(ResdxError):
     """The audit found something that must be settled, or accepted by its code, before training."""

@@ -25,15 +25,24 @@ from .priors import estimate_prior, shift_prior
 from .records import append_text, read_log, write_json, write_text
 from .runs import Run, Scores
 from .scoring import score
+from .seen import SEEN
 from .split import part_hash
 from .tasks import MultiLabel, positive_class, truth
 
 LEDGER = "test-reads.jsonl"
+TESTED_AGAIN = "The starting weights have learnt from cases of the test part. Do not read this as performance on new persons."
 STAMPS = {
     "honest": "",
     "published": "Published protocol: the paper's own split, with its leaks. Do not read this as performance on new persons.",
     "assumed": "Assumed protocol: random images 80/20, seed 42. Persons may be on both sides: do not read this as performance on new persons.",
 }
+
+
+def stamp_of(run: Run) -> str:
+    """What stands on every page of a run whose figures are not those of new persons."""
+    findings = run.read("split.json", "split")["findings"]
+    again = any((finding["code"], finding["grade"]) == (SEEN, "stop") for finding in findings)
+    return STAMPS[run.settings.protocol] or (TESTED_AGAIN if again else "")
 
 
 def evaluate(run: Run, prepared: Prepared) -> dict[str, Any]:
@@ -53,7 +62,7 @@ def evaluate(run: Run, prepared: Prepared) -> dict[str, Any]:
     said = predictor.answer(scores)
     result = {
         "protocol": run.settings.protocol,
-        "stamp": STAMPS[run.settings.protocol],
+        "stamp": stamp_of(run),
         "test": {"hash": name, "reads": reads, "cases": len(cases), "persons": count_persons(cases)},
         "scores": judge(run, predictor.calibration, cases, logits, said),
         "prior_corrected": prior_corrected(run, predictor.calibration, cases, logits),

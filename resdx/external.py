@@ -22,7 +22,7 @@ from .cases import NOT_ASSESSED, Case, Manifest, Prediction, count_persons
 from .data import prepare
 from .differences import DRAWS, Figure, Judged, answers_of, between_persons, figures, judge_figures, t_interval
 from .drift import recalibration
-from .errors import AuditStop, DataError
+from .errors import AuditStop, DataError, count
 from .evaluate import judge, prior_corrected, read_once_more
 from .facts import look
 from .features import answers
@@ -33,6 +33,7 @@ from .predict import Predictor
 from .records import write_json, write_text
 from .runs import Run, Scores
 from .scoring import Answers
+from .seen import learnt_before, seen_by, start_of
 from .sharing import Elsewhere, Shared, find_shared
 from .sources import detect
 from .split import part_hash, persons, units
@@ -214,6 +215,8 @@ def _settle(run: Run, place: Elsewhere, shared: Shared, accept: Sequence[str]) -
     known = () if shared.restarts else shared.persons
     touched = {there for there, _ in (*shared.exact, *shared.near)}
     touched |= {case.id for case in place.manifest.cases if case.group in known}
+    learnt = learnt_before(seen_by(start_of(run)), place.facts)
+    touched |= {*learnt}
     if not touched:
         return set()
     if ACCEPT not in accept:
@@ -221,6 +224,11 @@ def _settle(run: Run, place: Elsewhere, shared: Shared, accept: Sequence[str]) -
         text = f"{len(touched)} of {len(place.manifest)} cases of {place.name} are known to {run.path}: "
         text += f"{len(shared.exact)} byte-identical and {len(shared.near)} nearly identical pictures"
         text += f" ({', '.join(f'{there} is {here}' for there, here in pairs[:SHOWN])})" if pairs else ""
+        text += (
+            f", {count(len(learnt), 'picture')} that the starting weights have learnt from ({', '.join([*learnt][:SHOWN])})"
+            if learnt
+            else ""
+        )
         text += f", {len(known)} person ids ({', '.join(known[:SHOWN])})" if known else ""
         raise AuditStop(f"{text}; that is no external validation: name other data, or leave them out with --accept {ACCEPT}")
     unit = units(place.manifest.cases, shared.clusters)

@@ -10,7 +10,7 @@ import hashlib
 import io
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 
@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from .duplicates import thumbnail
+from .duplicates import portable_hash, thumbnail
 from .errors import ResdxError
 from .steps.read import split_index
 
@@ -80,7 +80,8 @@ def look(paths: Mapping[str, str], read: Read, *, processes: int | None = None, 
         if progress:
             progress(done, len(paths))
     stack = np.stack(pictures) if pictures else np.zeros((0, 64, 64), np.uint8)
-    return Look(tuple(facts), stack, tuple(failed))
+    hashed = (replace(fact, hash=row.tobytes().hex()) for fact, row in zip(facts, portable_hash(stack), strict=True))
+    return Look(tuple(hashed), stack, tuple(failed))
 
 
 def to_columns(facts: Sequence[Facts]) -> dict[str, list[object]]:

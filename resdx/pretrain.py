@@ -9,10 +9,12 @@ random has a state, and a killed run goes on to the same weights.
 from __future__ import annotations
 
 import copy
+import io
 import json
 import math
+import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -25,17 +27,19 @@ from rich.progress import TaskID
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss, relu
 
+from .cards import card, reserved_auroc
 from .corpus import Corpus, Member, gather
-from .engines.torch import DTYPES, device, infer, three_channels, to_tensor
-from .errors import AuditStop, RunError
+from .engines.torch import DTYPES, device, three_channels, to_tensor
+from .errors import AuditStop, RecipeError, RunError
 from .losses import loss_function
-from .metrics import macro_auroc
 from .models.net import Network, build
 from .models.packed import Seen, pack
 from .models.specs import Net, Pretrained, ResNet
 from .recipe import Recipe, Training
-from .records import write_bytes, write_json, write_text
-from .runs import Run, Settings
+from .recipes import get_recipe
+from .records import to_record, write_bytes, write_json, write_text
+from .runs import Run, Settings, resolve_data
+from .seen import merged, seen_by, start_of
 from .stages import repeat
 from .steps.image import Resize
 from .steps.random import Affine, Erase, Flip, Tone, apply
@@ -133,9 +137,11 @@ def pretrain(
         RunError: `out` holds a pre-training of another kind, or cannot be written.
     """
     asked, parts = recipe or pretraining_recipe(), parts or Parts()
+    _check(asked)
     run = _opened(Path(out), asked, parts, members, seed, quiet)
     with run.alone():
-        corpus = gather(members, asked.size, targets=targets)
+        corpus = gather(members, asked.size, targets=targets, labels=parts.labels > 0)
+        run = _same_corpus(run, corpus)
         run.write_failures(corpus.failures)
         write_json(run.path / "corpus.json", {"parts": asdict(parts), "sets": corpus.table()})
         run.say(
@@ -167,7 +173,7 @@ def pretrain_sets(
 
     Data that is no run is scanned and audited in `out`/sets/NAME. Raises RunError where an option names a set that is not there.
     """
-    named = {name or Path(data).resolve().stem: data for name, _, data in (text.rpartition("=") for text in sets)}
+    named = dict(_named(text) for text in sets)
     for pairs in (recipes, licences, weight):
         if strange := [name for name, _ in pairs if name not in named]:
             raise RunError(f"there is no set {strange[0]!r}; the sets are {', '.join(named)}")
@@ -183,10 +189,27 @@ def pretrain_sets(
     return pretrain(members, out, recipe=recipe, parts=Parts(labels, views, teacher), targets=targets, seed=seed, quiet=quiet)
 
 
+def _named(text: str) -> tuple[str, str]:
+    """Name and place of a set; a path that is there is a path, whatever it holds."""
+    name, told, data = text.partition("=")
+    if Path(text).exists() or not told:
+        name, data = re.sub(r"[^\w.-]+", "-", Path(text).resolve().stem), text
+    if not re.fullmatch(r"[\w-][\w.-]*", name):
+        raise RunError(f"{name!r} cannot be the name of a set; use letters, digits, '-' and '_', as in chest={data}")
+    return name, data
+
+
 def _audited(data: Path, place: Path, recipe: str, quiet: bool) -> Run:
     """The run of a set, audited; a finding that stops a training does not stop this one, which judges nothing."""
     path = data if (data / "run.json").exists() else place
-    run = Run.open(path, quiet=quiet) if (path / "run.json").exists() else start(data, recipe=recipe, out=path, quiet=quiet)
+    if not (path / "run.json").exists():
+        start(data, recipe=recipe, out=path, quiet=quiet)
+    run = Run.open(path, quiet=quiet)
+    if path == place and (run.recipe.name, Path(run.settings.asked or run.settings.data)) != (
+        get_recipe(recipe).name,
+        resolve_data(data),
+    ):
+        raise RunError(f"{path} holds another set under this name; choose another name or another --out")
     for name in ("scan", "audit"):
         run = Run.open(path, quiet=quiet)
         if not (path / f"{name}.json").exists():
@@ -218,6 +241,33 @@ def _covariance(z: Tensor) -> Tensor:
     return (matrix.square().sum() - matrix.diagonal().square().sum()) / z.shape[1]
 
 
+def _check(recipe: Recipe) -> None:
+    """Raise RecipeError for settings that a pre-training does not have, so that none is passed over in silence."""
+    if not isinstance(recipe.learn, Training) or not isinstance(recipe.model.trunk, ResNet):
+        raise RecipeError("a pre-training trains a ResNet by gradient descent")
+    if recipe.model.trunk.frozen:
+        raise RecipeError("a pre-training leaves nothing frozen; leave model.trunk.frozen empty")
+    used = {
+        name: getattr(recipe.learn, name) for name in ("epochs", "batch", "lr", "weight_decay", "warmup", "ema", "start_size")
+    }
+    if odd := [key for key, value in asdict(replace(Training(), **used)).items() if getattr(recipe.learn, key) != value]:
+        raise RecipeError(f"a pre-training has no learn.{odd[0]}; leave it as it is")
+    if recipe.learn.batch < 8:
+        raise RecipeError(
+            f"a pre-training compares the pictures of a batch, so learn.batch must be at least 8, not {recipe.learn.batch}"
+        )
+
+
+def _same_corpus(run: Run, corpus: Corpus) -> Run:
+    """Keep the corpus's hash; another one would give other weights, which say less than they have seen."""
+    had = run.settings.choices.get("corpus", corpus.sha256)
+    if had != corpus.sha256:
+        raise RunError(
+            f"{run.path} began with another corpus (files, labels or an audit have changed); put them back or choose another --out"
+        )
+    return run.changed(choices={**run.settings.choices, "corpus": corpus.sha256})
+
+
 def _opened(out: Path, recipe: Recipe, parts: Parts, members: Sequence[Member], seed: int, quiet: bool) -> Run:
     """The directory, made or opened again; the same has to be asked of it."""
     choices = {"parts": asdict(parts), "sets": [[m.name, m.run.manifest.sha256, m.weight] for m in members]}
@@ -233,8 +283,8 @@ def _opened(out: Path, recipe: Recipe, parts: Parts, members: Sequence[Member], 
 def _lesson(run: Run, corpus: Corpus, parts: Parts) -> Lesson:
     recipe, where = run.recipe, device()
     learn = cast(Training, recipe.learn)
-    torch.manual_seed(run.settings.seed)
     taught = tuple(_taught(run, corpus, k) for k in range(len(corpus.pools))) if parts.teacher else ()
+    torch.manual_seed(run.settings.seed)
     network = build(recipe.model, corpus.first[-1])
     pupil = Pupil(network, taught[0].shape[1] if taught else 0).to(where).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = copy.deepcopy(pupil).requires_grad_(False)
@@ -260,6 +310,7 @@ def _faster(lesson: Lesson) -> str:
                 started = time.perf_counter()
             loss, _ = _loss(trial, 0, lesson.run.recipe.size)
             loss.backward()  # type: ignore[no-untyped-call]
+            float(loss.detach())  # waits for a GPU
         seconds[dtype] = time.perf_counter() - started
     return min(seconds, key=lambda dtype: seconds[dtype])
 
@@ -297,6 +348,7 @@ def _step(lesson: Lesson, progress: Progress, rate: float, epoch_steps: int) -> 
     for group in lesson.optimiser.param_groups:
         group["lr"] = learn.lr * rate
     size = size_at(learn, lesson.run.recipe.size, progress.step // epoch_steps)
+    torch.manual_seed(int(np.random.default_rng([lesson.run.settings.seed, progress.step]).integers(2**62)))  # dropout
     loss, found = _loss(lesson, progress.step, size)
     lesson.optimiser.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
@@ -346,7 +398,7 @@ def _loss(lesson: Lesson, step: int, size: int) -> tuple[Tensor, NDArray[np.floa
 def _taught(run: Run, corpus: Corpus, k: int) -> Floats:
     """The teacher's pooled features of the cases of a pool, standardised over them; kept beside the pictures."""
     pool = corpus.pools[k]
-    path = pool.pictures.folder / "teacher.npy"
+    path = pool.pictures.folder / f"mobilenetv2_100-imagenet-{TEACHER_SIZE}.npy"
     if not path.exists():
         teacher = build(Net(Pretrained("mobilenetv2_100", weights="imagenet", frozen="all")), 1).to(device())
         found = []
@@ -357,8 +409,9 @@ def _taught(run: Run, corpus: Corpus, k: int) -> Floats:
                 with torch.inference_mode():
                     found.append(teacher.eval().embed(three_channels(large)).float().cpu().numpy())
                 bar.advance(TaskID(0), len(images))
-        with path.open("wb") as file:
-            np.save(file, np.concatenate(found))
+        out = io.BytesIO()
+        np.save(out, np.concatenate(found))
+        write_bytes(path, out.getvalue())
     features = np.load(path, allow_pickle=False)[pool.rows]
     return np.asarray((features - features.mean(0)) / (features.std(0) + 1e-3), np.float32)
 
@@ -366,21 +419,24 @@ def _taught(run: Run, corpus: Corpus, k: int) -> Floats:
 def _finish(lesson: Lesson) -> Path:
     """Pack the averaged trunk, measure what packing costs on the reserved cases, and write weights and card."""
     run, corpus, network = lesson.run, lesson.corpus, lesson.average.network
-    whole = reserved_auroc(corpus, network)
+    judged = lesson.parts.labels > 0  # else the heads have learnt nothing
+    whole = reserved_auroc(corpus, network) if judged else {}
     seen = {name: np.concatenate([getattr(pool, name) for pool in corpus.pools]) for name in ("sha256", "perceptual")}
     sources = {
+        "trunk": to_record(run.recipe.model.trunk),
         "sets": corpus.table(),
         "parts": asdict(lesson.parts),
         "recipe": run.recipe.fingerprint(),
         "seed": run.settings.seed,
     }
-    trunk, data = pack(cast(nn.Module, network.trunk), map(network.normalise, _plain(lesson)), Seen(sources, **seen))
+    known = merged(Seen(sources, **seen), seen_by(start_of(run)))
+    trunk, data = pack(cast(nn.Module, network.trunk), map(network.normalise, _plain(lesson)), cast(Seen, known))
     packed = copy.deepcopy(network)
     packed.trunk = cast(Any, trunk)
-    small = reserved_auroc(corpus, packed)
+    small = reserved_auroc(corpus, packed) if judged else {}
     path = run.path / "weights.safetensors"
     write_bytes(path, data)
-    write_text(run.path / "card.md", card(run, corpus, lesson.parts, whole, small, len(data)))
+    write_text(run.path / "card.md", card(run, corpus, asdict(lesson.parts), whole, small, len(data)))
     run.say(f"weights: {path}, {len(data) / 1e6:.1f} MB")
     return path
 
@@ -395,65 +451,3 @@ def _plain(lesson: Lesson) -> list[Tensor]:
             torch.cat([three_channels(to_tensor(pools[k].pictures.images[pools[k].rows[at]], device())) for k, at in drawn])
         )
     return out
-
-
-def reserved_auroc(corpus: Corpus, network: Network) -> dict[str, float]:
-    """Macro AUROC of each set's own head on its reserved persons, who were never learnt from; sets without any are left out."""
-    out = {}
-    for k, pool in enumerate(corpus.pools):
-        if len(pool.reserved):
-            logits, _ = infer(network, pool.pictures.images, pool.reserved)
-            recipe = pool.member.run.recipe
-            area = float(macro_auroc(pool.reserved_truth, recipe.task.probabilities(logits[:, corpus.outputs(k)])))
-            if math.isfinite(area):
-                out[pool.member.name] = area
-    return out
-
-
-def card(run: Run, corpus: Corpus, parts: Parts, whole: Mapping[str, float], small: Mapping[str, float], size: int) -> str:
-    """The model card: what the weights have learnt from, how, what packing cost, and what they are not for."""
-    rows = []
-    for row in cast(list[dict[str, Any]], corpus.table()):
-        name = row["name"]
-        area = f"{whole[name]:.3f} / {small[name]:.3f}" if name in whole and name in small else "-"
-        left = ", ".join(f"{count:,} {why}" for why, count in row["left_out"].items()) or "-"
-        rows.append(f"| {name} | {row['licence']} | {row['cases']:,} | {row['reserved']:,} | {left} | {area} |")
-    learn = cast(Training, run.recipe.learn)
-    trunk = cast(ResNet, run.recipe.model.trunk)
-    return CARD.format(
-        depth=trunk.depth,
-        size=run.recipe.size,
-        cases=len(corpus),
-        megabytes=size / 1e6,
-        rows="\n".join(rows),
-        epochs=learn.epochs,
-        batch=learn.batch,
-        lr=learn.lr,
-        labels=parts.labels,
-        views=parts.views,
-        teacher=parts.teacher,
-        fingerprint=run.recipe.fingerprint()[:12],
-        seed=run.settings.seed,
-    )
-
-
-CARD = """# ResNet-{depth}, pre-trained on medical images
-
-Weights to start a training from, or to take frozen features from. Not a diagnostic model: its heads were thrown away.
-
-- Input: RGB or grey repeated, [0, 1], about {size} px; stride in the 3x3, torchvision's names.
-- File: {megabytes:.1f} MB, int8 a channel with BatchNorm re-estimated after packing, expanded to float32 at load.
-- Learnt from {cases:,} cases in {epochs} passes of batches of {batch}, AdamW, rate {lr:g}, cosine; parts of the loss: labels {labels:g}, two
-  views (VICReg) {views:g}, teacher {teacher:g}. Recipe {fingerprint}, seed {seed}.
-- The file carries sha256 and perceptual hashes of every case learnt from; a run that would test on one is stopped.
-- One person in five (sha256 of the person's name modulo 5 is 0) of every set without a shipped test part was never learnt from.
-
-| set | licence | cases | reserved | left out | macro AUROC on the reserved, before / after packing |
-|---|---|---|---|---|---|
-{rows}
-
-## Limits
-
-The pictures are small, few and from public sets with known defects; persons can be told apart only as far as the sets name them.
-Which faces of disease, devices and people they show is not known. Judge a model that started here on your own data.
-"""

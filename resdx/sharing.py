@@ -17,12 +17,9 @@ from .data import Prepared
 from .duplicates import find_duplicates, spectrum, thumbnail
 from .facts import Facts
 from .metrics import Estimate
-from .models.packed import Seen
 from .runs import Run
 from .shortcuts import same_or_not
 from .split import PARTS
-
-NEARLY = 20  # bits of 256 in which perceptual hashes of the same picture may differ
 
 
 @dataclass(frozen=True)
@@ -68,7 +65,7 @@ def find_shared(run: Run, own: Prepared, place: Elsewhere) -> Shared:
     audited = {fact.case: fact for fact in Audit.from_json(run.read("audit.json", "audit")).facts}
     seen = {fact.case: fact for fact in place.facts}
     facts = [*(audited[case.id] for case in ours), *(seen[case.id] for case in theirs)]
-    pictures = np.concatenate([_thumbnails(own, ours), _thumbnails(place.prepared, theirs)])
+    pictures = np.concatenate([prepared_thumbnails(own, ours), prepared_thumbnails(place.prepared, theirs)])
     copies: dict[str, list[int]] = {}
     for i, fact in enumerate(facts):
         copies.setdefault(fact.sha256, []).append(i)
@@ -78,34 +75,13 @@ def find_shared(run: Run, own: Prepared, place: Elsewhere) -> Shared:
     identical = {there for there, _ in exact}
     near = [pair for pair in _across(found, ours, theirs) if pair[0] not in identical]
     groups = {case.id: case.group for case in run.manifest.cases}
-    ids, likeness = _shared_persons([replace(case, group=groups[case.id]) for case in ours], theirs, pictures)
+    ids, likeness = shared_persons([replace(case, group=groups[case.id]) for case in ours], theirs, pictures)
     clusters = [tuple(theirs[i - len(ours)].id for i in cluster if i >= len(ours)) for cluster in found]
     return Shared(tuple(exact), tuple(near), ids, likeness, tuple(one for one in clusters if len(one) > 1))
 
 
-def learnt_before(seen: Seen, facts: Sequence[Facts]) -> dict[str, bool]:
-    """The cases that starting weights have learnt from: True byte by byte, False where the perceptual hashes nearly agree.
-
-    Of 256 bits, different pictures of the sets that resdx was measured on differ in 22 at least; a picture that was encoded again
-    or resized differs in fewer. A crop or a turn is not noticed.
-    """
-    digests = {row.tobytes().hex() for row in seen.sha256}
-    hashes = _signs(seen.perceptual)
-    out = {}
-    for fact in facts:
-        if fact.sha256 in digests:
-            out[fact.case] = True
-        elif fact.hash and (_signs(np.frombuffer(bytes.fromhex(fact.hash), np.uint8)[None]) @ hashes.T).max() >= 256 - 2 * NEARLY:
-            out[fact.case] = False
-    return out
-
-
-def _signs(hashes: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """(N, 32) bytes -> (N, 256) of -1 and 1, whose products count bits that agree."""
-    return np.unpackbits(hashes, axis=1).astype(np.float32) * 2 - 1
-
-
-def _thumbnails(prepared: Prepared, cases: Sequence[Case]) -> NDArray[np.uint8]:
+def prepared_thumbnails(prepared: Prepared, cases: Sequence[Case]) -> NDArray[np.uint8]:
+    """(N, 64, 64) of cases as they were prepared."""
     rows = prepared.rows([case.id for case in cases])
     small = [thumbnail(prepared.images[row].astype(np.float32)) for row in rows]
     return np.stack(small) if small else np.zeros((0, 64, 64), np.uint8)
@@ -121,9 +97,7 @@ def _across(clusters: Sequence[Sequence[int]], ours: Sequence[Case], theirs: Seq
     return out
 
 
-def _shared_persons(
-    ours: Sequence[Case], theirs: Sequence[Case], pictures: NDArray[np.uint8]
-) -> tuple[tuple[str, ...], Estimate]:
+def shared_persons(ours: Sequence[Case], theirs: Sequence[Case], pictures: NDArray[np.uint8]) -> tuple[tuple[str, ...], Estimate]:
     """Person ids of both sets, and whether pictures that share one are more alike than others (STATISTICS section 2)."""
     first = {case.group: i for i, case in reversed(list(enumerate(ours))) if case.group}
     there = {case.group: i for i, case in reversed(list(enumerate(theirs, len(ours)))) if case.group}

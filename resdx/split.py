@@ -197,25 +197,21 @@ def _honest(
         rule = "honest: the shipped test part as it is; train, tune and calib by person, stratified"
     else:
         rule = "honest: by person, stratified"
-        if known := [i for i in rest if unit[i] in learnt]:
-            parts = {cases[i].id: "train" for i in known}
-            rest = [i for i in rest if unit[i] not in learnt]
-            if len({unit[i] for i in rest}) < 3 * FEW_PERSONS:
-                raise DataError(
-                    f"the starting weights have learnt from all but {len({unit[i] for i in rest})} persons, too few to tune, calibrate and "
-                    "test on; start from other weights (--weights none)"
-                )
-            shares = shares * (len(known) + len(rest))
-            shares[0] = max(0, shares[0] - len(known))
-            text = f"{len(known)} cases show persons or pictures that the starting weights have seen; they stand in train alone."
-            findings.append(Finding("seen-in-pretraining", "note", text, tuple(cases[i].id for i in known)))
     if not any(case.group for case in cases):
         rule += "; no person ids, so near-duplicate clusters stand for persons"
+    known = [i for i in rest if unit[i] in learnt]
+    if known:
+        rest = [i for i in rest if unit[i] not in learnt]
+        parts |= {cases[i].id: "train" for i in known}
+        findings.append(_seen([cases[i] for i in known], len({unit[i] for i in rest})))
+        shares = shares / shares.sum() * (len(known) + len(rest))
+        shares[0] = max(0, shares[0] - len(known))
     left = [cases[i] for i in rest]
     _enough(left, [unit[i] for i in rest])
     dealt = _deal(left, [unit[i] for i in rest], shares / shares.sum(), seed)
     few = len({unit[i] for i, k in zip(rest, dealt, strict=True) if PARTS[k] == "calib"})
-    if cross_fit and few < FEW_CALIB:  # the test part is the one that four parts would have had
+    if cross_fit and few < FEW_CALIB and not known:  # out-of-fold scores of what the weights have seen would flatter
+        # The test part is the one that four parts would have had.
         dealt = np.where(dealt == PARTS.index("test"), dealt, PARTS.index("train"))
         rule = (
             f"{rule.replace('train, tune and calib', 'train')}; no tune and calib, which would hold {few} persons: "
@@ -223,6 +219,16 @@ def _honest(
         )
     parts |= {case.id: PARTS[k] for case, k in zip(left, dealt, strict=True)}
     return parts, rule, tuple(findings)
+
+
+def _seen(known: Sequence[Case], others: int) -> Finding:
+    if others < 3 * FEW_PERSONS:
+        raise DataError(
+            f"the starting weights have learnt from all but {others} persons outside the test part, too few to tune and calibrate on; "
+            "start from other weights (--weights none)"
+        )
+    text = f"{len(known)} cases show persons or pictures that the starting weights have seen; they stand in train alone."
+    return Finding("seen-in-pretraining", "note", text, tuple(case.id for case in known))
 
 
 def _enough(cases: Sequence[Case], unit: Sequence[int]) -> None:

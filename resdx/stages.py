@@ -12,7 +12,7 @@ import shutil
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ from .controls import controls
 from .data import Prepared, content_hashes, prepare
 from .decisions import apply_decisions, find_decisions, read_decisions
 from .embedding import embedding
-from .errors import AuditStop, ResdxError, RunError, WeightsError, count
+from .errors import AbsentWeightsError, AuditStop, ResdxError, RunError, count
 from .evaluate import evaluate
 from .explain import explain
 from .familiarity import fit_familiarity
@@ -39,23 +39,21 @@ from .features import answers, cross_fit, fit_features, is_cross_fitted, out_of_
 from .leak import leak_worth
 from .learning_curve import learning_curve
 from .metrics import Estimate
-from .models.packed import read_seen
 from .models.resnet import find_imagenet
 from .models.specs import ResNet
-from .models.weights import is_shipped, starting_file
+from .models.weights import is_shipped
 from .parts import part_of
 from .predict import load_familiarity, load_network
 from .recipe import FeatureClassifier
 from .records import to_record, write_bytes, write_json, write_text
 from .report import report
 from .runs import Run, Scores
-from .sharing import learnt_before
+from .seen import SEEN, learnt_before, refuse_changed_start, seen_by, start_hash, start_of
 from .sources import detect
 from .suspects import suspects
 from .tasks import truth
 from .train import fit
 
-SEEN = "seen-in-pretraining"  # the code that lets a run test on what its starting weights have learnt from
 FAMILIAR = 2000  # train cases whose embeddings say what is familiar; more changes nothing
 
 
@@ -64,10 +62,10 @@ def scan(run: Run) -> None:
     asked = run.settings.asked or run.settings.data
     try:
         manifest = (run.recipe.source or detect(Path(asked))).scan(Path(asked))
+        run = _settle_start(run)
     except ResdxError:
         run.remove_unused()
         raise
-    run = _settle_start(run)
     # Classes of an earlier scan say nothing about what lies there now; those of the recipe hold.
     recipe = replace(run.recipe, classes=()) if run.settings.found else run.recipe
     found = () if recipe.classes else manifest.classes
@@ -124,7 +122,8 @@ def split(run: Run) -> None:
     settle(run)
     found = audits.Audit.from_json(run.read("audit.json", "audit"))
     manifest, settings = run.manifest, run.settings
-    learnt = _learnt_before(run, found)
+    learnt = learnt_before(seen_by(start_of(run)), found.facts)
+    run = run.changed(choices={**settings.choices, "start_sha256": start_hash(run)}) if learnt else run
     divided = splits.split(
         manifest,
         found.clusters,
@@ -137,15 +136,9 @@ def split(run: Run) -> None:
         cross_fit=isinstance(run.recipe.learn, FeatureClassifier),
         learnt=learnt,
     )
-    tested = [case for case in learnt if divided.parts[case] == "test"]
-    if tested and SEEN not in settings.accepted:
-        raise AuditStop(
-            f"The starting weights have learnt from {count(len(tested), 'case')} of the test part, e.g. {tested[0]}, so its figures would "
-            f"flatter. Start from other weights, or go on with: resdx resume {run.path} --accept {SEEN}"
-        )
+    findings = [finding.to_json() for finding in (*divided.findings, *_tested_again(run, divided, learnt))]
     write_text(run.path / "split.csv", divided.to_csv())
     counts = {part: _counts(run.cases(part)) for part in splits.PARTS}
-    findings = [finding.to_json() for finding in divided.findings]
     write_json(
         run.path / "split.json",
         {"rule": divided.rule, "seed": divided.seed, "fold": divided.fold, "findings": findings, "counts": counts},
@@ -154,8 +147,8 @@ def split(run: Run) -> None:
         "split: "
         + ", ".join(f"{part} {count(n['cases'], 'case')} of {count(n['persons'], 'person')}" for part, n in counts.items())
     )
-    for finding in divided.findings:
-        run.say(f"split: {finding.text}")
+    for finding in findings:
+        run.say(f"split: {finding['text']}")
 
 
 def prepared_of(run: Run) -> Prepared:
@@ -187,6 +180,7 @@ def prepare_stage(run: Run) -> None:
 def train(run: Run) -> None:
     """Train, then write the answers to tune and calib (or the out-of-fold ones to train) and what training cases look like."""
     settle(run)
+    refuse_changed_start(run)
     prepared, judged = prepared_of(run), () if is_cross_fitted(run) else ("tune", "calib")
     parts = {name: part_of(run, prepared, name) for name in ("train", *judged)}
     if not (run.path / "scores-calib.npz").exists():
@@ -294,6 +288,7 @@ def repeat(run: Run, name: str) -> None:
     Raises:
         RunError: an earlier stage is missing.
     """
+    _refuse_pretraining(run)
     at = NAMES.index(name)
     missing = [stage.name for stage in STAGES[:at] if not stage.evidence and not is_done(run, stage)]
     if missing and name != "report":  # the page of an unfinished run says what is missing
@@ -339,6 +334,7 @@ def adopt(run: Run, other: Run) -> None:
 def resume(run: Run) -> None:
     """Run every stage from the first that is not finished, but for what is skipped or has to be asked for; nothing where all are."""
     todo = [stage for stage in STAGES if _wanted(run, stage) and not is_done(run, stage)]
+    _refuse_pretraining(run)
     if not todo:
         return
     with run.alone():
@@ -347,6 +343,12 @@ def resume(run: Run) -> None:
             opened = Run.open(run.path, quiet=run.quiet)  # a stage may settle recipe or settings
             if _wanted(opened, stage) and not (stage.evidence and is_done(opened, stage)):
                 _timed(opened, stage)
+
+
+def _refuse_pretraining(run: Run) -> None:
+    """Raise RunError for the folder of a pre-training, which has checkpoints of the same name and no stages."""
+    if "corpus" in run.settings.choices:
+        raise RunError(f"{run.path} is a pre-training, which has no stages; the same `resdx pretrain` command goes on with it")
 
 
 def _wanted(run: Run, stage: Stage) -> bool:
@@ -407,6 +409,20 @@ def _peak_gb() -> float | None:
     return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9, 2)
 
 
+def _tested_again(run: Run, divided: splits.Split, learnt: Collection[str]) -> list[Finding]:
+    """What the test part shares with the starting weights; raises AuditStop where that has not been accepted."""
+    known = {divided.persons[case] for case in learnt}
+    tested = [case for case in divided.ids("test") if divided.persons[case] in known]
+    if not tested:
+        return []
+    text = f"The starting weights have learnt from {count(len(tested), 'case')} of the test part, or from others of the same persons, e.g. {tested[0]}."
+    if SEEN not in run.settings.accepted:
+        raise AuditStop(
+            f"{text} Its figures would flatter. Start from other weights, or go on with: resdx resume {run.path} --accept {SEEN}"
+        )
+    return [Finding(SEEN, "stop", text, tuple(tested))]
+
+
 def _settle_start(run: Run) -> Run:
     """Where a ResNet shall start from ImageNet and its file cannot be had, our own weights take its place, and that is said."""
     trunk = run.recipe.model.trunk
@@ -414,22 +430,13 @@ def _settle_start(run: Run) -> Run:
         return run
     try:
         find_imagenet(trunk.depth)
-    except WeightsError as error:
+    except AbsentWeightsError as error:
         if not is_shipped(trunk.depth):
             raise
         said = f"ImageNet weights cannot be had, so the training starts from resdx's own ({error})"
         run.say(said)
         return run.changed(recipe=run.recipe.set("model.trunk.weights", "resdx"), choices={**run.settings.choices, "start": said})
     return run
-
-
-def _learnt_before(run: Run, found: audits.Audit) -> dict[str, bool]:
-    """The cases that the starting weights have learnt from, as far as their file says."""
-    trunk = run.recipe.model.trunk
-    named = run.settings.weights or trunk.weights
-    path = starting_file(named, trunk.depth) if isinstance(trunk, ResNet) else None
-    seen = read_seen(path) if path else None
-    return learnt_before(seen, found.facts) if seen else {}
 
 
 def _counts(cases: Sequence[Case]) -> dict[str, Any]:

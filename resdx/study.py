@@ -11,6 +11,8 @@ from typing import Any
 from . import __version__
 from .cases import Prediction
 from .errors import DataError, RunError, WeightsError
+from .models.specs import ResNet
+from .models.weights import shipped
 from .predict import Predictor
 from .recipe import Recipe
 from .recipes import get_recipe
@@ -27,6 +29,27 @@ def changed_recipe(recipe: str | Recipe, changes: Iterable[tuple[str, str]]) -> 
     for field, text in changes:
         found = found.set(field, text)
     return found
+
+
+def asked_recipe(recipe: str | Recipe, changes: Iterable[tuple[str, str]], weights: str | Path) -> tuple[Recipe, str]:
+    """The recipe that was asked for, with starting weights that are named in it; and the path of those that are a file.
+
+    Raises:
+        RecipeError: the network has no weights of that name.
+        WeightsError: the file is not there, or resdx ships none for this depth.
+    """
+    found = changed_recipe(recipe, changes)
+    if weights in NAMED:
+        if weights == "resdx" and not isinstance(found.model.trunk, ResNet):
+            raise WeightsError(
+                f"resdx has weights of its own for ResNet only, not for {found.model.trunk}; leave out --weights resdx"
+            )
+        found, weights = found.set("model.trunk.weights", NAMED[str(weights)]), ""
+    if weights and not Path(weights).is_file():
+        raise WeightsError(f"the weights file {weights} is not there; check the path")
+    if isinstance(trunk := found.model.trunk, ResNet) and trunk.weights == "resdx" and not weights:
+        shipped(trunk.depth)
+    return found, str(Path(weights).resolve()) if weights else ""
 
 
 def default_folder(data: str | Path, recipe: str | Recipe) -> Path:
@@ -58,13 +81,8 @@ def start(
     """
     if wrong := sorted({*skip} - {*EVIDENCE}):
         raise RunError(f"{wrong[0]} cannot be skipped; what can be left out is {', '.join(EVIDENCE)}")
-    asked = changed_recipe(recipe, changes)
-    if weights in NAMED:
-        asked, weights = asked.set("model.trunk.weights", NAMED[str(weights)]), ""
+    asked, file = asked_recipe(recipe, changes, weights)
     folder = Path(out) if out else default_folder(data, asked)
-    if weights and not Path(weights).is_file():
-        raise WeightsError(f"the weights file {weights} is not there; check the path")
-    file = str(Path(weights).resolve()) if weights else ""
     settings = Settings(str(resolve_data(data)), seed, protocol, tuple(accept), fold, folds, file, __version__, skip=tuple(skip))
     return Run.create(folder, asked, settings, quiet=quiet)
 

@@ -50,8 +50,9 @@ def test_a_reserved_person_takes_the_persons_joined_to_it_along():
     assert [one.id for one in joined["reserved"]] == ["a", "b", "c"]
 
 
-def test_a_shipped_test_part_is_left_out_with_what_it_shares_and_nobody_is_reserved():
-    cases = [case("a", "p1", "test"), case("b", "p1"), case("c", "p2"), case("d", "p3"), case("e", "p4", labels=None)]
+def test_a_shipped_test_part_is_left_out_with_what_it_shares():
+    p1, p2, p3, p4 = [name for name in map("p{}".format, range(20)) if not is_reserved(name)][:4]
+    cases = [case("a", p1, "test"), case("b", p1), case("c", p2), case("d", p3), case("e", p4, labels=None)]
     found = sort_out(cases, Audit((), clusters=(("a", "c"),), unreadable=()))
     assert {why: [one.id for one in those] for why, those in found.items() if those} == {
         "learnt": ["d"],
@@ -59,6 +60,7 @@ def test_a_shipped_test_part_is_left_out_with_what_it_shares_and_nobody_is_reser
         "shares a person or picture with the shipped test part": ["b", "c"],
         "not assessed": ["e"],
     }
+    assert [one.id for one in sort_out(cases, Audit(()), labels=False)["learnt"]] == ["c", "d", "e"]
 
 
 def test_every_case_is_somewhere_and_no_unit_is_on_two_sides():
@@ -75,8 +77,9 @@ def test_the_corpus_holds_pictures_targets_and_hashes_of_what_is_learnt(audited)
     corpus = gather([Member(audited, "films", "CC0"), Member(audited, "again", weight=4.0)], 32)
     first = corpus.pools[0]
     test = sum(one.part == "test" for one in audited.manifest.cases)
-    assert first.left_out["shipped test part"] == test and not len(first.reserved)
-    assert len(first.rows) == len(first.targets) == len(first.sha256) <= len(audited.manifest) - test
+    assert first.left_out["shipped test part"] == test
+    assert len(first.rows) == len(first.targets) == len(first.sha256) == len(first.ids)
+    assert len(first.rows) + len(first.reserved) + sum(first.left_out.values()) == len(audited.manifest)
     assert first.pictures.images.shape[1:3] == (32, 32) and corpus.first == (0, 2, 4)
     files = {hashlib.sha256(path.read_bytes()).digest() for path in Path(audited.settings.data).rglob("*.png")}
     assert {row.tobytes() for row in first.sha256} <= files
@@ -95,6 +98,39 @@ def test_draws_follow_from_seed_and_step_alone(audited):
 def test_a_set_that_holds_a_targets_test_pictures_is_refused_by_name(study):
     with pytest.raises(DataError, match=r"films holds \d+ pictures of the test part of .*; leave the set out"):
         gather([Member(study.run, "films")], 32, targets=[study.run])
+
+
+def test_a_set_that_holds_another_picture_of_a_targets_test_person_is_refused(study, audited, tmp_path):
+    test = {case.group for case in study.run.cases("test")}
+    some = [one for one in study.run.manifest.cases if one.group in test and not is_reserved(one.group)]
+    firsts = {one.group: one for one in some}.values()
+    lines = [
+        "id,path,labels,group",
+        *(f"{one.id},{study.run.manifest.root}/{one.path},{one.label},{one.group}" for one in firsts),
+    ]
+    (tmp_path / "others.csv").write_text("\n".join(lines) + "\n")
+    run = start(tmp_path / "others.csv", recipe=replace(TINY, source=None), out=tmp_path / "run", quiet=True)
+    repeat(run, "scan")
+    repeat(Run.open(run.path, quiet=True), "audit")
+    with pytest.raises(DataError, match=r"others holds \d+ (pictures|persons) of the test part of"):
+        gather([Member(Run.open(run.path, quiet=True), "others")], 32, targets=[study.run])
+
+
+def test_what_one_set_keeps_for_a_test_is_left_out_of_the_others(audited, tmp_path):
+    shipped = [one for one in audited.manifest.cases if one.part == "test"]
+    others = [one for one in audited.manifest.cases if one.part != "test"][:30]
+    rows = [f"x{i},{audited.manifest.root}/{one.path},{one.label}" for i, one in enumerate([*shipped, *others])]
+    (tmp_path / "copies.csv").write_text("\n".join(["id,path,labels", *rows]) + "\n")
+    run = start(tmp_path / "copies.csv", recipe=replace(TINY, source=None), out=tmp_path / "run", quiet=True)
+    repeat(run, "scan")
+    repeat(Run.open(run.path, quiet=True), "audit")
+    copies = Run.open(run.path, quiet=True)
+    alone = gather([Member(copies, "copies")], 32).pools[0]
+    beside = gather([Member(audited, "films"), Member(copies, "copies")], 32).pools[1]
+    learnt = {row.tobytes() for row in beside.sha256}
+    tested = {hashlib.sha256((audited.manifest.root / one.path).read_bytes()).digest() for one in shipped}
+    assert not learnt & tested
+    assert len(alone.rows) - len(beside.rows) == beside.left_out["kept for a test by another set"] > 0
 
 
 def test_two_sets_of_one_name_and_a_set_without_cases_are_refused(audited):

@@ -25,7 +25,7 @@ runs split duplicates decisions
 facts shortcuts
 audit
 data
-parts engines maps sharing
+parts engines maps sharing seen
 features predict sanity
 train
 charts evaluate explain differences
@@ -35,7 +35,7 @@ report pages
 compare
 stages
 study
-external cross corpus
+external cross corpus cards
 pretrain
 phantoms
 cli demo

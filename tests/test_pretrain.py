@@ -13,13 +13,17 @@ from safetensors.torch import load_file
 from resdx.audit import Audit
 from resdx.cli import cli
 from resdx.corpus import Member
-from resdx.errors import AuditStop, RunError, WeightsError
+from resdx.errors import AbsentWeightsError, AuditStop, RecipeError, RunError, WeightsError
+from resdx.external import external
+from resdx.facts import Facts
 from resdx.models.net import build
 from resdx.models.packed import read_seen
+from resdx.models.specs import Net, ResNet
+from resdx.phantoms import draw_phantoms
 from resdx.pretrain import Parts, pretrain, pretraining_recipe, vicreg
 from resdx.recipe import Training
 from resdx.runs import Run
-from resdx.sharing import learnt_before
+from resdx.seen import learnt_before, seen_by
 from resdx.stages import EVIDENCE, repeat, resume
 from resdx.study import start
 from tests.conftest import TINY
@@ -105,6 +109,77 @@ def test_a_run_that_would_test_on_what_its_weights_have_seen_stops(result, films
         resume(run)
 
 
+def test_what_was_accepted_is_stamped_on_every_page(result, films, study):
+    asked = {"recipe": TINY, "weights": result, "protocol": "honest", "accept": ["seen-in-pretraining"], "quiet": True}
+    run = start(films, out=study.run.store / "accepted", fold=0, folds=3, skip=EVIDENCE, **asked)
+    resume(run)
+    done = Run.open(run.path, quiet=True)
+    assert "starting weights have learnt from cases of the test part" in done.metrics["stamp"]
+    assert done.metrics["stamp"] in (done.path / "report.html").read_text()
+
+
+def test_weights_of_a_run_have_seen_what_it_learnt_from_and_what_it_began_with(result, films, study):
+    own = seen_by(study.run.path / "best.safetensors")
+    learnt = [case for part in ("train", "tune", "calib") for case in study.run.cases(part)]
+    assert len(own.sha256) == len(learnt)
+    again = seen_by(study.run.store / "accepted" / "best.safetensors")
+    assert len(again.sha256) > len(read_seen(result).sha256)
+    assert again.sources["started from"]["sets"][0]["name"] == "films"
+
+
+def test_an_external_set_that_the_weights_have_seen_is_refused(result, films, study, tmp_path):
+    draw_phantoms(tmp_path / "other", persons=40, size=48, seed=9)
+    run = start(tmp_path / "other", recipe=TINY, out=study.run.store / "elsewhere", weights=result, skip=EVIDENCE, quiet=True)
+    resume(run)
+    with pytest.raises(AuditStop, match=r"\d+ pictures that the starting weights have learnt from"):
+        external(Run.open(run.path, quiet=True), films)
+
+
+def test_a_start_that_changes_after_the_split_is_refused(result, films, study, tmp_path):
+    shutil.copy(result, tmp_path / "mine.safetensors")
+    run = start(
+        films, recipe=TINY, out=study.run.store / "changes", weights=tmp_path / "mine.safetensors", skip=EVIDENCE, quiet=True
+    )
+    for name in ("scan", "audit", "split"):
+        repeat(Run.open(run.path, quiet=True), name)
+    (tmp_path / "mine.safetensors").write_bytes(result.read_bytes() + b" ")
+    with pytest.raises(RunError, match="has changed since the split"):
+        repeat(Run.open(run.path, quiet=True), "train")
+
+
+def test_a_pretraining_has_no_stages_and_keeps_its_checkpoint(result):
+    run = Run.open(result.parent, quiet=True)
+    for work in (resume, lambda one: repeat(one, "scan")):
+        with pytest.raises(RunError, match="the same `resdx pretrain` command goes on"):
+            work(run)
+    assert (result.parent / "state.safetensors").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        (("learn.mixup", "0.2"), "no learn.mixup"),
+        (("learn.batch", "2"), "at least 8"),
+        (("model.trunk.frozen", "layer1"), "leaves nothing frozen"),
+    ],
+)
+def test_settings_that_a_pretraining_does_not_have_are_refused(study, tmp_path, change, what):
+    with pytest.raises(RecipeError, match=what):
+        pretrain([Member(study.run, "films")], tmp_path / "out", recipe=SMALL.set(*change), quiet=True)
+    assert not (tmp_path / "out").exists()
+
+
+def test_weights_of_another_stride_are_refused(result):
+    with pytest.raises(WeightsError, match="made for stem '7x7', not '3x3'"):
+        build(Net(ResNet(18, stem="3x3")), 2, weights=result)
+
+
+def test_a_flat_picture_is_like_no_other(result):
+    seen = read_seen(result)
+    flat = Facts("flat", "0" * 64, 8, 8, "PNG", "L", 8, 0.0, "00" * 32)
+    assert learnt_before(replace(seen, perceptual=np.zeros_like(seen.perceptual)), [flat]) == {}
+
+
 def test_the_command_line_learns_from_folders(films, tmp_path):
     out = tmp_path / "out"
     asked = ["pretrain", f"one={films}", "--out", out, "--depth", 18, "--size", 32, "--licence", "one=CC0", "--json"]
@@ -118,7 +193,7 @@ def test_the_command_line_learns_from_folders(films, tmp_path):
 
 def test_our_own_weights_take_the_place_of_imagenets_and_that_is_said(result, films, study, monkeypatch):
     def cannot_be_had(depth):
-        raise WeightsError("no network")
+        raise AbsentWeightsError("no network")
 
     monkeypatch.setattr("resdx.stages.find_imagenet", cannot_be_had)
     monkeypatch.setattr("resdx.models.weights.SHIPPED", result.parent)

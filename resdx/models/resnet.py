@@ -7,8 +7,10 @@ from typing import Self, cast
 
 from torch import Tensor, nn
 
+from ..errors import WeightsError
 from .convolution import Convolution
 from .freeze import freeze, hold_frozen
+from .packed import read_seen
 from .specs import STAGES, ResNet
 from .weights import find_published, load_trunk, starting_file
 
@@ -116,6 +118,17 @@ class ResidualNetwork(nn.Module):
         return self
 
 
+def check_form(spec: ResNet, path: Path) -> None:
+    """Raise WeightsError where packed weights were made for another stem or stride, which their shapes do not show."""
+    seen = read_seen(path)
+    made = seen.sources.get("trunk", {}) if seen else {}
+    for name in ("stride", "stem"):
+        if made and made.get(name) != getattr(spec, name):
+            raise WeightsError(
+                f"{path} was made for {name} {made.get(name)!r}, not {getattr(spec, name)!r}; set model.trunk.{name}"
+            )
+
+
 def find_imagenet(depth: int) -> Path:
     """torchvision's published file, here or fetched. Raises WeightsError when it cannot be had."""
     file = IMAGENET[depth]
@@ -128,6 +141,7 @@ def build_trunk(spec: ResNet, *, weights: str) -> ResidualNetwork:
     if weights == "imagenet":
         load_trunk(trunk, find_imagenet(spec.depth))
     elif path := starting_file(weights, spec.depth):
+        check_form(spec, path)
         load_trunk(trunk, path)
     return trunk
 

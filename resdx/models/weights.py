@@ -23,9 +23,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from ..errors import RunError, WeightsError
+from ..errors import AbsentWeightsError, RunError, WeightsError
 from ..records import read_json, write_bytes, write_json
-from .packed import unpack
+from .packed import SEEN, unpack
 
 TIMEOUT = 30  # s without an answer before a download is given up
 SHIPPED = Path(__file__).parent / "shipped"
@@ -76,7 +76,7 @@ def find_published(file: str, *, url: str = "", sha256: str = "") -> Path:
             return path
     advice = f"get {file} elsewhere and put it into {cache_folder()}, or name it with --weights FILE"
     if not url:
-        raise WeightsError(
+        raise AbsentWeightsError(
             f"{file} is neither in $RESDX_WEIGHTS nor in {cache_folder()}, and is not offered for download; {advice}"
         )
     return _download(url, cache_folder() / file, expected, advice)
@@ -101,7 +101,7 @@ def _download(url: str, path: Path, expected: str, advice: str) -> Path:
         part.replace(path)
     except (OSError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", None) or error
-        raise WeightsError(
+        raise AbsentWeightsError(
             f"{path.name} is neither in $RESDX_WEIGHTS nor in {path.parent}, and {url} cannot be fetched ({reason}); {advice}"
         ) from error
     finally:
@@ -174,7 +174,12 @@ def load_state(module: nn.Module, path: Path) -> None:
 
 def load_trunk(trunk: nn.Module, path: Path) -> None:
     """As `load_state`, for a trunk: a classifier's own head (`fc.*`, or `head.*` beside `trunk.*`) is left out."""
-    state = unpack(trunk_of(read_state(path)))
+    state = read_state(path)
+    if path.suffix != ".safetensors" and any(key.startswith(SEEN) for key in state):
+        raise WeightsError(
+            f"{path} was packed by resdx and saved again, which loses what it has learnt from; use the .safetensors file"
+        )
+    state = unpack(trunk_of(state))
     fill(trunk, {key: value for key, value in state.items() if not key.startswith("fc.")}, str(path))
 
 

@@ -1,0 +1,119 @@
+"""What starting weights have learnt from, so that nothing of it is tested on as if it were new."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .audit import Audit
+from .errors import DataError, RunError
+from .facts import Facts
+from .models.packed import Seen, read_seen
+from .models.specs import ResNet
+from .models.weights import starting_file
+from .records import read_json
+from .runs import Run
+
+SEEN = "seen-in-pretraining"  # the code that lets a run test on what its starting weights have learnt from
+NEARLY = 20  # bits of 256 in which perceptual hashes of the same picture may differ
+AT_ONCE = 1024  # pictures whose hashes are compared with all that were seen
+
+
+def start_of(run: Run) -> Path | None:
+    """The file a run starts from; None for random weights and for the published ones. Raises WeightsError where it is not there."""
+    trunk = run.recipe.model.trunk
+    named = run.settings.weights or trunk.weights
+    return (
+        starting_file(named, trunk.depth)
+        if isinstance(trunk, ResNet)
+        else Path(run.settings.weights)
+        if run.settings.weights
+        else None
+    )
+
+
+def start_hash(run: Run) -> str:
+    """sha256 of the file a run starts from; "" where there is none."""
+    path = start_of(run)
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path else ""
+
+
+def seen_by(path: Path | None) -> Seen | None:
+    """What the weights of a file have learnt from, as far as that is known.
+
+    A packed file says it; weights that lie in a run directory have learnt from that run's train, tune and calib, and from what the
+    run itself started from.
+    """
+    if path is None:
+        return None
+    found, owner = read_seen(path), path.resolve().parent
+    if found or not (owner / "split.csv").exists() or not (owner / "run.json").exists():
+        return found
+    facts = {fact.case: fact for fact in Audit.from_json(read_json(owner / "audit.json")).facts}
+    with (owner / "split.csv").open(newline="", encoding="utf-8") as file:
+        learnt = [row[0] for row in list(csv.reader(file))[1:] if row[1] in ("train", "tune", "calib") and row[0] in facts]
+    own = Seen(
+        {"run": str(owner)},
+        hash_bytes([facts[case].sha256 for case in learnt]),
+        hash_bytes([facts[case].hash for case in learnt]),
+    )
+    asked = read_json(owner / "run.json")
+    trunk = asked["recipe"]["model"]["trunk"]
+    start = asked["settings"].get("weights") or trunk.get("weights", "")
+    return merged(own, seen_by(starting_file(start, trunk.get("depth", 0))))
+
+
+def merged(first: Seen | None, second: Seen | None) -> Seen | None:
+    """What two sets of weights have learnt from, the one having started from the other."""
+    if first is None or second is None:
+        return first or second
+    return Seen(
+        {**first.sources, "started from": dict(second.sources)},
+        np.concatenate([first.sha256, second.sha256]),
+        np.concatenate([first.perceptual, second.perceptual]),
+    )
+
+
+def learnt_before(seen: Seen | None, facts: Sequence[Facts]) -> dict[str, bool]:
+    """The cases that starting weights have learnt from: True byte by byte, False where the perceptual hashes nearly agree.
+
+    Of 256 bits, different pictures of the sets that resdx was measured on differ in 22 at least; a picture that was encoded again
+    or resized differs in fewer. A crop or a turn is not noticed. A flat picture is like no other.
+    """
+    if seen is None:
+        return {}
+    digests = {row.tobytes().hex() for row in seen.sha256}
+    out = {fact.case: True for fact in facts if fact.sha256 in digests}
+    known = _signs(seen.perceptual[seen.perceptual.any(1)])
+    others = [fact for fact in facts if fact.case not in out and fact.hash.strip("0")]
+    for start in range(0, len(others) if len(known) else 0, AT_ONCE):
+        some = others[start : start + AT_ONCE]
+        agree = (_signs(hash_bytes([fact.hash for fact in some])) @ known.T).max(1)
+        out |= {fact.case: False for fact, bits in zip(some, agree, strict=True) if bits >= 256 - 2 * NEARLY}
+    return out
+
+
+def hash_bytes(texts: Sequence[str]) -> NDArray[np.uint8]:
+    """(N, 32) from hexadecimal texts. Raises DataError for an audit of before pictures were hashed."""
+    if any(len(text) != 64 for text in texts):
+        raise DataError("the audit holds no hashes of the pictures; run `resdx audit` on it again")
+    return np.frombuffer(b"".join(bytes.fromhex(text) for text in texts), np.uint8).reshape(len(texts), 32)
+
+
+def refuse_changed_start(run: Run) -> None:
+    """Raise RunError where the file a run starts from is not the one that its split was made for."""
+    had = run.settings.choices.get("start_sha256", "")
+    if had and had != start_hash(run):
+        raise RunError(
+            f"{start_of(run)} has changed since the split, which keeps what it has seen from the test part; run `resdx split {run.path}`"
+        )
+
+
+def _signs(hashes: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """(N, 32) bytes -> (N, 256) of -1 and 1, whose products count bits that agree."""
+    return np.unpackbits(hashes, axis=1).astype(np.float32) * 2 - 1
