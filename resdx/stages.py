@@ -113,7 +113,7 @@ def settle(run: Run) -> None:
     """Raise AuditStop while a finding of grade "stop" is neither mended nor accepted."""
     found = audits.Audit.from_json(run.read("audit.json", "audit"))
     if stops := audits.open_stops(found, run.settings.accepted):
-        codes = " ".join(f"--accept {finding.code}" for finding in stops)
+        codes = " ".join(dict.fromkeys(f"--accept {finding.code}" for finding in stops))
         raise AuditStop(f"{stops[0].text} Mend the data, or go on with: resdx resume {run.path} {codes}")
 
 

@@ -1,11 +1,13 @@
 """What goes into a corpus: who is reserved, what is left out and why, and what is refused."""
 
 import hashlib
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from resdx.audit import Audit
 from resdx.cases import Case
@@ -100,31 +102,41 @@ def test_a_set_that_holds_a_targets_test_pictures_is_refused_by_name(study):
         gather([Member(study.run, "films")], 32, targets=[study.run])
 
 
-def test_a_set_that_holds_another_picture_of_a_targets_test_person_is_refused(study, audited, tmp_path):
-    test = {case.group for case in study.run.cases("test")}
-    some = [one for one in study.run.manifest.cases if one.group in test and not is_reserved(one.group)]
-    firsts = {one.group: one for one in some}.values()
-    lines = [
-        "id,path,labels,group",
-        *(f"{one.id},{study.run.manifest.root}/{one.path},{one.label},{one.group}" for one in firsts),
-    ]
-    (tmp_path / "others.csv").write_text("\n".join(lines) + "\n")
-    run = start(tmp_path / "others.csv", recipe=replace(TINY, source=None), out=tmp_path / "run", quiet=True)
-    repeat(run, "scan")
-    repeat(Run.open(run.path, quiet=True), "audit")
-    with pytest.raises(DataError, match=r"others holds \d+ (pictures|persons) of the test part of"):
-        gather([Member(Run.open(run.path, quiet=True), "others")], 32, targets=[study.run])
+def copied(folder, root, cases):
+    """An audited run on copies of some cases, whose persons keep their names."""
+    rows = []
+    for i, one in enumerate(cases):
+        (folder / "copies").mkdir(exist_ok=True)
+        shutil.copy(root / one.path, folder / "copies" / f"{i}.png")
+        rows.append(f"x{i},copies/{i}.png,{one.label},{one.group}")
+    (folder / "copies.csv").write_text("\n".join(["id,path,labels,group", *rows]) + "\n")
+    run = start(
+        folder / "copies.csv", recipe=replace(TINY, source=None), out=folder / "run", accept=["too-few-persons"], quiet=True
+    )
+    for stage in ("scan", "audit"):
+        repeat(Run.open(run.path, quiet=True), stage)
+    return Run.open(run.path, quiet=True)
+
+
+def test_a_set_that_holds_another_picture_of_a_targets_test_person_is_refused(study, tmp_path):
+    test = {case.id: case.group for case in study.run.cases("test")}
+    manifest = study.run.manifest
+    others = [one for one in manifest.cases if one.group in test.values() and one.id not in test and not is_reserved(one.group)]
+    assert not others  # a split keeps a person's pictures together, so another one has to be drawn
+    films = [one for one in manifest.cases if one.group in test.values()]
+    for one in films:
+        turned = Image.open(manifest.root / one.path).rotate(180)  # the perceptual hashes differ, and so do the pictures
+        (tmp_path / "turned" / one.path).parent.mkdir(parents=True, exist_ok=True)
+        turned.save(tmp_path / "turned" / one.path)
+    run = copied(tmp_path, tmp_path / "turned", films)
+    with pytest.raises(DataError, match=r"copies holds \d+ (pictures|persons) of the test part of .*; leave the set out"):
+        gather([Member(run, "copies")], 32, targets=[study.run])
 
 
 def test_what_one_set_keeps_for_a_test_is_left_out_of_the_others(audited, tmp_path):
     shipped = [one for one in audited.manifest.cases if one.part == "test"]
     others = [one for one in audited.manifest.cases if one.part != "test"][:30]
-    rows = [f"x{i},{audited.manifest.root}/{one.path},{one.label}" for i, one in enumerate([*shipped, *others])]
-    (tmp_path / "copies.csv").write_text("\n".join(["id,path,labels", *rows]) + "\n")
-    run = start(tmp_path / "copies.csv", recipe=replace(TINY, source=None), out=tmp_path / "run", quiet=True)
-    repeat(run, "scan")
-    repeat(Run.open(run.path, quiet=True), "audit")
-    copies = Run.open(run.path, quiet=True)
+    copies = copied(tmp_path, audited.manifest.root, [*shipped, *others])
     alone = gather([Member(copies, "copies")], 32).pools[0]
     beside = gather([Member(audited, "films"), Member(copies, "copies")], 32).pools[1]
     learnt = {row.tobytes() for row in beside.sha256}

@@ -35,7 +35,8 @@ report pages
 compare
 stages
 study
-external cross corpus cards
+external cross corpus
+cards
 pretrain
 phantoms
 cli demo

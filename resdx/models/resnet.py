@@ -8,6 +8,7 @@ from typing import Self, cast
 from torch import Tensor, nn
 
 from ..errors import WeightsError
+from ..records import from_record
 from .convolution import Convolution
 from .freeze import freeze, hold_frozen
 from .packed import read_seen
@@ -121,12 +122,10 @@ class ResidualNetwork(nn.Module):
 def check_form(spec: ResNet, path: Path) -> None:
     """Raise WeightsError where packed weights were made for another stem or stride, which their shapes do not show."""
     seen = read_seen(path)
-    made = seen.sources.get("trunk", {}) if seen else {}
+    made = from_record(seen.sources["trunk"]) if seen and "trunk" in seen.sources else spec
     for name in ("stride", "stem"):
-        if made and made.get(name) != getattr(spec, name):
-            raise WeightsError(
-                f"{path} was made for {name} {made.get(name)!r}, not {getattr(spec, name)!r}; set model.trunk.{name}"
-            )
+        if (was := getattr(made, name)) != (wanted := getattr(spec, name)):
+            raise WeightsError(f"{path} was made for {name} {was!r}, not {wanted!r}; set model.trunk.{name}")
 
 
 def find_imagenet(depth: int) -> Path:
