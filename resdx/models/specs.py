@@ -21,7 +21,7 @@ class ResNet:
     `stem`: "7x7" with stride 2 and max-pool, or "3x3" with neither, for images under about 96 px.
     `last_stride`: 1 keeps layer4 at the size of layer3, for finer maps.
     `frozen`: "" nothing, a stage (it and all before it), or "all".
-    `weights`: "" from scratch, "imagenet", "resdx" (our own, pre-trained on medical images), or a file.
+    `weights`: "" from scratch, "imagenet", "resdx" (our own, where a file of it is installed), or a file.
     """
 
     depth: int = 50
