@@ -12,6 +12,7 @@ sees a test part; the transfer table reads the test parts of the targets, and no
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,8 +26,9 @@ from sklearn.preprocessing import StandardScaler
 
 from benchmarks.sets import SETS
 from resdx.corpus import Member
-from resdx.data import Prepared
+from resdx.data import Prepared, content_hashes
 from resdx.engines.torch import infer
+from resdx.evaluate import read_once_more
 from resdx.intervals import person_codes, resample
 from resdx.learning_curve import nested
 from resdx.metrics import macro_auroc
@@ -39,6 +41,7 @@ from resdx.recipes import get_recipe
 from resdx.records import read_json, write_json
 from resdx.runs import Run
 from resdx.sources import FolderPerClass
+from resdx.split import part_hash
 from resdx.stages import STAGES, is_done, prepared_of, repeat
 from resdx.study import start
 from resdx.train import Progress, bench_of, run_epoch, steps_of
@@ -228,11 +231,16 @@ def ablation(work: Path, data: Path, *, size: int = 64, epochs: int = 6) -> None
         )
 
 
+def targets_of(work: Path, data: Path) -> list[Run]:
+    """The left-out sets, split: a corpus that holds a picture or a person of a test part is refused."""
+    return [run_until("split", work, data, name, 112) for name in TARGETS]
+
+
 def make(work: Path, data: Path, depth: int, epochs: int, size: int, parts: Parts) -> None:
     """The shipped file."""
     recipe = pretraining_recipe(depth, size)
     recipe = replace(recipe, learn=replace(recipe.learn, epochs=epochs))  # type: ignore[arg-type]
-    pretrain(members(work, data), work / f"resnet{depth}", recipe=recipe, parts=parts)
+    pretrain(members(work, data), work / f"resnet{depth}", recipe=recipe, parts=parts, targets=targets_of(work, data))
 
 
 def transfer(work: Path, data: Path, weights: Path, depth: int, shares: Sequence[float], size: int = 112) -> None:
@@ -241,6 +249,8 @@ def transfer(work: Path, data: Path, weights: Path, depth: int, shares: Sequence
     for one in TARGETS:
         target = Target.open(work, data, one, size, "test")
         large = Target.open(work, data, one, 224, "test")
+        for run in (target.run, large.run):
+            read_once_more(run, part_hash([case.id for case in run.cases("test")], content_hashes(run)))
         own, other = features_of(target, net, weights), features_of(large, mobile, None)
         ways: dict[str, Callable[[NDArray[np.intp], int], NDArray[np.float32]]] = {
             "resdx, frozen": lambda at, seed, t=target, f=own: by_regression(t, *f, at),  # type: ignore[misc]
@@ -252,12 +262,7 @@ def transfer(work: Path, data: Path, weights: Path, depth: int, shares: Sequence
             for seed in range(SEEDS):
                 at = target.share(share, seed)
                 for way, answer in ways.items():
-                    path = (
-                        work
-                        / "answers"
-                        / f"resnet{depth}"
-                        / f"{one}-{share:g}-{seed}-{way.replace(', ', '-').replace(' ', '-')}.npy"
-                    )
+                    path = answers_path(work, depth, one, share, seed, way)
                     if not path.exists():
                         path.parent.mkdir(parents=True, exist_ok=True)
                         np.save(path, answer(at, seed))
@@ -266,19 +271,15 @@ def transfer(work: Path, data: Path, weights: Path, depth: int, shares: Sequence
             write_json(FIGURES / f"transfer-resnet{depth}-{one}-{share:g}.json", compared(work, target, depth, share, list(ways)))
 
 
+def answers_path(work: Path, depth: int, name: str, share: float, seed: int, way: str) -> Path:
+    """Where the answers of one trial are kept."""
+    return work / "answers" / f"resnet{depth}" / f"{name}-{share:g}-{seed}-{re.sub('[, ]+', '-', way)}.npy"
+
+
 def compared(work: Path, target: Target, depth: int, share: float, ways: Sequence[str]) -> dict[str, Any]:
-    """Mean macro AUROC over seeds of each way, and each less "from scratch", with percentiles over the same draws of persons."""
+    """Mean macro AUROC over seeds of each way, and each less "from scratch", over the same draws of persons and of seeds."""
     said = {
-        way: [
-            np.load(
-                work
-                / "answers"
-                / f"resnet{depth}"
-                / f"{target.name}-{share:g}-{seed}-{way.replace(', ', '-').replace(' ', '-')}.npy",
-                allow_pickle=False,
-            )
-            for seed in range(SEEDS)
-        ]
+        way: [np.load(answers_path(work, depth, target.name, share, seed, way), allow_pickle=False) for seed in range(SEEDS)]
         for way in ways
     }
     truth = target.judged.truth
@@ -288,18 +289,22 @@ def compared(work: Path, target: Target, depth: int, share: float, ways: Sequenc
     draws: dict[str, list[NDArray[np.float64]]] = {way: [] for way in ways}
     for counts in resample(np.nan_to_num(truth).argmax(1), person, draws=DRAWS, seed=0):
         for way in ways:
-            draws[way].append(np.mean([macro_auroc(truth, one, counts) for one in said[way]], axis=0))
+            draws[way].append(np.stack([macro_auroc(truth, one, counts) for one in said[way]]))
+    often = np.random.default_rng(0).multinomial(SEEDS, np.full(SEEDS, 1 / SEEDS), DRAWS).T / SEEDS
+    drawn = {way: (np.concatenate(parts, axis=1) * often).sum(0) for way, parts in draws.items()}
     out: dict[str, Any] = {
         "cases": len(truth),
         "persons": int(person.max()) + 1,
         "learnt": [len(target.share(share, seed)) for seed in range(SEEDS)],
     }
-    scratch = np.concatenate(draws["from scratch"])
     base = float(np.mean([macro_auroc(truth, one) for one in said["from scratch"]]))
     for way in ways:
-        mine, value = np.concatenate(draws[way]), float(np.mean([macro_auroc(truth, one) for one in said[way]]))
-        out[way] = [value, *np.nanquantile(mine, (0.025, 0.975)).tolist()]
-        out[f"{way} less from scratch"] = [value - base, *np.nanquantile(mine - scratch, (0.025, 0.975)).tolist()]
+        value = float(np.mean([macro_auroc(truth, one) for one in said[way]]))
+        out[way] = [value, *np.nanquantile(drawn[way], (0.025, 0.975)).tolist()]
+        out[f"{way} less from scratch"] = [
+            value - base,
+            *np.nanquantile(drawn[way] - drawn["from scratch"], (0.025, 0.975)).tolist(),
+        ]
     return out
 
 
@@ -353,7 +358,7 @@ WAYS = ("from scratch", "resdx, fine-tuned", "resdx, frozen", "ImageNet MobileNe
 PAGE = """# What pre-training is worth
 
 ResNet-{depth}, pre-trained on openly licensed sets (its [card](models/resnet{depth}.md)), judged on sets that were not in the corpus. Macro AUROC on the test part by person, mean of 3 seeds (another share
-of the training persons and another start each), 95 % percentiles of 1,000 draws of test persons. From scratch and fine-tuned have the same budget: 100 steps of 32 pictures at 112 px. Frozen: a logistic
+of the training persons and another start each), 95 % percentiles of 1,000 draws of test persons and of seeds. From scratch and fine-tuned have the same budget: 100 steps of 32 pictures at 112 px. Frozen: a logistic
 regression on pooled features, of MobileNet-V2 at 224 px. The sets' defects are those of [the results](results.md). Made by `python -m benchmarks.pretraining transfer WORK --data FOLDER --weights FILE`.
 
 At 10 % of the training persons fine-tuning is better than from scratch, with the whole interval of the paired difference, on {better} of 4 sets.
