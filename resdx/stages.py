@@ -123,7 +123,7 @@ def split(run: Run) -> None:
     found = audits.Audit.from_json(run.read("audit.json", "audit"))
     manifest, settings = run.manifest, run.settings
     learnt = learnt_before(seen_by(start_of(run)), found.facts)
-    run = run.changed(choices={**settings.choices, "start_sha256": start_hash(run)}) if learnt else run
+    run = run.changed(choices={**settings.choices, "start_sha256": start_hash(run)}) if start_of(run) else run
     divided = splits.split(
         manifest,
         found.clusters,
