@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -78,7 +79,8 @@ def test_folds_are_kept_and_not_run_again(crossed, films):
 
 def test_folds_of_another_question_are_refused(crossed, films):
     with pytest.raises(
-        RunError, match=r"fold-0 was made with another recipe or seed; ask the same again or choose another --out"
+        RunError,
+        match=r"fold-0 was made with another recipe, other weights or another seed; ask the same again or choose another --out",
     ):
         cross_validate(films, recipe="plain", out=crossed[0], folds=FOLDS, quiet=True)
 
@@ -195,7 +197,8 @@ def test_parent_without_calibration_says_what_to_do(tmp_path):
 
 def test_folds_of_frozen_features_are_cross_fitted_within(films, study, tmp_path):
     recipe = replace(study.run.recipe, learn=FeatureClassifier(penalties=(0.01, 0.1)))
-    weights = study.run.path / "best.safetensors"
+    weights = tmp_path / "start.safetensors"  # in the run, best.safetensors has learnt from these films
+    shutil.copy(study.run.path / "best.safetensors", weights)
     found = cross_validate(films, recipe=recipe, out=tmp_path / "all", folds=FOLDS, quiet=True, weights=weights)
     assert found["persons"] == 60
     for k in range(FOLDS):

@@ -64,7 +64,11 @@ def unpack(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def read_seen(path: Path) -> Seen | None:
-    """What the weights of a file have learnt from; None where the file does not say. Raises WeightsError when it is broken."""
+    """What the weights of a file have learnt from; None where it does not say, or cannot be opened, which loading it refuses.
+
+    Raises:
+        WeightsError: it says so in another form than resdx writes.
+    """
     if path.suffix != ".safetensors" or not path.is_file():
         return None
     try:
@@ -76,7 +80,9 @@ def read_seen(path: Path) -> Seen | None:
                 file.get_tensor(SEEN + "sha256"),
                 file.get_tensor(SEEN + "perceptual"),
             )
-    except (SafetensorError, OSError, LookupError, ValueError) as error:
+    except (SafetensorError, OSError):
+        return None
+    except (LookupError, ValueError) as error:
         raise WeightsError(f"{path} does not say what it was learnt from as resdx writes it; fetch it again") from error
 
 
