@@ -136,6 +136,7 @@ class ManifestCsv:
     def scan(self, root: Path) -> Manifest:
         table = root if root.is_file() else root / self.file
         whole = Manifest.read(table)
+        whole = replace(whole, cases=tuple(replace(case, path=_below(case.path, home(root))) for case in whole.cases))
         there = [case for case in whole.cases if (home(root) / split_index(case.path)[0]).is_file()]
         gone = [case.path for case in whole.cases if not (home(root) / split_index(case.path)[0]).is_file()]
         if not there:
@@ -145,6 +146,11 @@ class ManifestCsv:
         text = f"{len(gone)} of {len(whole)} rows in {table.name} name a file that is not there: {some(gone)}"
         findings = [Finding("rows-without-file", "look", text, figures={"count": len(gone)})] if gone else []
         return close(home(root), there, findings)
+
+
+def _below(path: str, folder: Path) -> str:
+    """A path as it is read from `folder`; absolute ones are rewritten, as many tables hold them."""
+    return os.path.relpath(path, folder) if os.path.isabs(path) else path
 
 
 @record

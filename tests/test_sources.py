@@ -147,6 +147,16 @@ def test_manifest_keeps_the_rows_whose_file_is_there(tmp_path):
     assert finding(manifest, "rows-without-file").figures == {"count": 1}
 
 
+def test_manifest_may_hold_absolute_paths(tmp_path):
+    pictures(tmp_path / "scans", "a.png")
+    pictures(tmp_path / "tables", "b.png")
+    table = tmp_path / "tables" / "manifest.csv"
+    table.write_text(f"path,labels\n{tmp_path}/scans/a.png,sick\n{tmp_path}/tables/b.png,well\n")
+    manifest = ManifestCsv().scan(table)
+    assert [case.path for case in manifest.cases] == ["../scans/a.png", "b.png"]
+    assert all(ReadImage()(f"{manifest.root}/{case.path}").shape == (3, 4, 1) for case in manifest.cases)
+
+
 def test_npz_set_gives_parts_and_labels(tmp_path):
     images = np.zeros((2, 3, 4), np.uint8)
     np.savez(tmp_path / "set.npz", train_images=images, train_labels=[[0], [1]], test_images=images, test_labels=[[1], [0]])
