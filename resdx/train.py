@@ -108,10 +108,15 @@ def fit(run: Run, prepared: Prepared, train: Part, tune: Part) -> Network:
                 size=size_at(learn, run.recipe.size, epoch),
             )
             run.say(
-                f"epoch {progress.epoch} of {learn.epochs}: loss {mean_loss:.3f}, tune AUROC {score:.3f}{' (best)' if better else ''}, "
+                f"epoch {progress.epoch} of {learn.epochs}: loss {mean_loss:.3f}, tune {_worth(score)}{' (best)' if better else ''}, "
                 f"{seconds:.0f} s, {len(train.ids) / seconds:.0f} images/s"
             )
     return bench.network
+
+
+def _worth(score: float) -> str:
+    """A tune score in words; below 0 it is a Brier score, which takes the place of an AUROC that tune is too small for."""
+    return f"AUROC {score:.3f}" if score >= 0 else f"Brier score {-score:.3f}"
 
 
 def steps_of(learn: Training, cases: int) -> int:
