@@ -6,7 +6,7 @@ Each set is cross-validated over 5 grouped folds with the variant "features" of 
 duplicate cluster, calibration. Beside it a plain logistic regression on the same features in the same folds, which learns from everything outside
 the fold, its penalty left at scikit-learn's default. Then both in the usual folds: persons apart only where the set names them, near-duplicates on both
 sides, everything outside the fold learnt from (resdx: its regression with its nested choice of the penalty; the plain one was measured once outside
-resdx). For cxr-pneumonia the folds are its shipped test part, and usual is to learn from all of the shipped training part.
+resdx).
 """
 
 from __future__ import annotations

@@ -183,7 +183,7 @@ Measured with `make results DATA=FOLDER` on 2 CPU cores, honest protocol: split 
 shipped test part as it is and never learnt from. Image level; 95 % intervals resample persons. Each figure is the mean over seeds of the value and
 of the ends of its interval; a seed changes the start, and the split too where the set ships no test part. Nothing was chosen on a test part.
 The minutes of the runs in `benchmarks/figures` were taken while other work ran on the same two cores: read them as upper bounds; those of
-seeds 1 and 2 of `cxr-pneumonia-scratch`, which were stopped and resumed, are the sums of their logged epochs (2.4 minutes each where nothing else ran).
+seeds 1 and 2 of `cxr-pneumonia-scratch`, which were stopped and resumed, are the sums of their logged epochs.
 
 | data set | test cases / persons | model | starting weights | seeds | AUROC | balanced accuracy | accuracy | majority rate | minutes, wall / core | peak GB |
 |---|---|---|---|---|---|---|---|---|---|---|

@@ -21,7 +21,7 @@ from .losses import target
 from .models.packed import Seen
 from .runs import Run
 from .seen import hash_bytes, learnt_before
-from .sharing import prepared_thumbnails, shared_persons
+from .sharing import prepared_thumbnails, restarts, shared_persons
 from .split import persons, units
 from .stages import prepared_of
 from .steps.image import Resize
@@ -47,7 +47,7 @@ class Member:
 class Pool:
     """What is learnt from one data set.
 
-    Case ids, rows of the prepared pictures, keys for random draws, and targets (N, outputs) with NaN where unknown; rows, truth and
+    Case ids, rows of the prepared pictures, width over height of the files, keys for random draws, and targets (N, outputs) with NaN where unknown; rows, truth and
     persons of the `reserved` cases, which are only scored; how many cases are not used, and why; sha256 and perceptual hash (N, 32)
     of every case that is learnt from.
     """
@@ -56,6 +56,7 @@ class Pool:
     pictures: Prepared
     ids: tuple[str, ...]
     rows: NDArray[np.int64]
+    aspects: tuple[float, ...]
     keys: NDArray[np.uint64]
     targets: NDArray[np.float32]
     reserved: NDArray[np.int64]
@@ -154,8 +155,8 @@ def gather(members: Sequence[Member], size: int, *, targets: Sequence[Run] = (),
     for k in range(len(members)):
         _leave_to_others(k, sorted_out, found)
     pools = tuple(_pool(m, parts, a, size) for m, parts, a in zip(members, sorted_out, found, strict=True))
-    for run in targets:
-        _refuse_shared(pools, run, size)
+    for pool in pools if targets else ():
+        _refuse_shared(pool, targets, size)
     failures = [
         (f"{pool.member.name}/{case}", why)
         for pool, audited in zip(pools, found, strict=True)
@@ -201,6 +202,7 @@ def _pool(member: Member, parts: Mapping[str, list[Case]], found: Audit, size: i
         pictures,
         tuple(ids),
         pictures.rows(ids),
+        tuple(facts[case].width / facts[case].height for case in ids),
         case_keys([f"{member.name}/{case}" for case in ids]),
         target(recipe.task, truth(recipe.task, recipe.classes, chosen)),
         pictures.rows([case.id for case in kept]),
@@ -237,33 +239,28 @@ def sort_out(cases: Sequence[Case], found: Audit, *, labels: bool = True) -> dic
     return out
 
 
-def _refuse_shared(pools: Sequence[Pool], run: Run, size: int) -> None:
-    """Raise DataError where a pool holds a picture of the test part of `run`, byte by byte or nearly, or another of its persons."""
-    facts = {fact.case: fact for fact in Audit.from_json(run.read("audit.json", "audit")).facts}
-    pictures = _prepared(run, size)
-    test = [case for case in run.cases("test") if case.id in pictures.row]
-    if not test:
-        return
-    theirs = prepared_thumbnails(pictures, test)
-    digests = {facts[case.id].sha256: case.id for case in test}
-    groups = {case.id: case.group for case in run.manifest.cases}
-    named = [replace(case, group=groups[case.id]) for case in test]
-    for pool in pools:
-        known = pool.member.run.manifest.by_id
-        cases = [known[case] for case in pool.ids]
+def _refuse_shared(pool: Pool, targets: Sequence[Run], size: int) -> None:
+    """Raise DataError where a pool holds a picture of a target's test part, byte by byte or nearly, or another of its persons."""
+    known = pool.member.run.manifest.by_id
+    ours = [known[case] for case in pool.ids]
+    pictures = prepared_thumbnails(pool.pictures, ours)
+    for run in targets:
+        facts = {fact.case: fact for fact in Audit.from_json(run.read("audit.json", "audit")).facts}
+        prepared, groups = _prepared(run, size), {case.id: case.group for case in run.manifest.cases}
+        test = [replace(case, group=groups[case.id]) for case in run.cases("test") if case.id in prepared.row]
+        if not test:
+            continue
+        digests = {facts[case.id].sha256: case.id for case in test}
         same = [digests[digest] for row in pool.sha256 if (digest := row.tobytes().hex()) in digests]
-        both = np.concatenate([prepared_thumbnails(pool.pictures, cases), theirs])
+        both = np.concatenate([pictures, prepared_thumbnails(prepared, test)])
         if not same:
-            shapes = {
-                fact.case: fact.width / fact.height for fact in Audit.from_json(pool.member.run.read("audit.json", "audit")).facts
-            }
-            aspects = [*(shapes[case] for case in pool.ids), *(facts[case.id].width / facts[case.id].height for case in test)]
+            aspects = [*pool.aspects, *(facts[case.id].width / facts[case.id].height for case in test)]
             clusters = find_duplicates(both, aspects=aspects)
-            same = [test[i - len(cases)].id for one in clusters if min(one) < len(cases) for i in one if i >= len(cases)]
+            same = [test[i - len(ours)].id for one in clusters if min(one) < len(ours) for i in one if i >= len(ours)]
         if same:
             raise DataError(_shared_text(pool.member.name, run, "picture", same))
-        ids, likeness = shared_persons(cases, named, both)
-        if ids and not (likeness.value is not None and (likeness.low or 0) <= 0.5):  # ids that restart name other people
+        ids, likeness = shared_persons(ours, test, both)
+        if ids and not restarts(likeness):  # ids that restart name other people
             raise DataError(_shared_text(pool.member.name, run, "person", ids))
 
 

@@ -25,8 +25,7 @@ from .priors import estimate_prior, shift_prior
 from .records import append_text, read_log, write_json, write_text
 from .runs import Run, Scores
 from .scoring import score
-from .seen import SEEN
-from .split import part_hash
+from .split import SEEN, part_hash
 from .tasks import MultiLabel, positive_class, truth
 
 LEDGER = "test-reads.jsonl"

@@ -28,8 +28,8 @@ from torch import Tensor, nn
 from torch.nn.functional import mse_loss, relu
 
 from .cards import card, reserved_auroc
-from .corpus import Corpus, Member, gather
-from .engines.torch import DTYPES, device, three_channels, to_tensor
+from .corpus import Corpus, Member, Pool, gather
+from .engines.torch import BATCH, DTYPES, device, three_channels, to_tensor
 from .errors import AuditStop, RecipeError, RunError
 from .losses import loss_function
 from .models.net import Network, build
@@ -44,7 +44,7 @@ from .stages import repeat
 from .steps.image import Resize
 from .steps.random import Affine, Erase, Flip, Tone, apply
 from .study import changed_recipe, start
-from .train import Progress, follow, load_checkpoint, rate_at, save_checkpoint, size_at
+from .train import Progress, faster, follow, load_checkpoint, rate_at, save_checkpoint, size_at
 
 PROJECTED = 1024  # length of a projection
 STEPS = 100  # steps from one checkpoint to the next
@@ -283,7 +283,7 @@ def _opened(out: Path, recipe: Recipe, parts: Parts, members: Sequence[Member], 
 def _lesson(run: Run, corpus: Corpus, parts: Parts) -> Lesson:
     recipe, where = run.recipe, device()
     learn = cast(Training, recipe.learn)
-    taught = tuple(_taught(run, corpus, k) for k in range(len(corpus.pools))) if parts.teacher else ()
+    taught = tuple(_taught(run, pool) for pool in corpus.pools) if parts.teacher else ()
     torch.manual_seed(run.settings.seed)
     network = build(recipe.model, corpus.first[-1])
     pupil = Pupil(network, taught[0].shape[1] if taught else 0).to(where).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -296,23 +296,18 @@ def _lesson(run: Run, corpus: Corpus, parts: Parts) -> Lesson:
     optimiser = torch.optim.AdamW(groups, lr=learn.lr, weight_decay=learn.weight_decay, fused=True)
     losses = tuple(loss_function(pool.member.run.recipe.task) for pool in corpus.pools)
     lesson = Lesson(run, corpus, parts, pupil, average, optimiser, losses, taught, "bfloat16")
-    dtype = dict(run.settings.choices).get("dtype") or _faster(lesson)
+    dtype = run.settings.choices.get("dtype") or _faster(lesson)
     return replace(lesson, run=run.changed(choices={**run.settings.choices, "dtype": dtype}), dtype=dtype)
 
 
 def _faster(lesson: Lesson) -> str:
-    """The number format in which two steps of a copy take less time; measured once and stored."""
-    seconds = {}
-    for dtype in DTYPES:
+    """The number format that is faster here; measured once and stored."""
+
+    def loss_of(dtype: str) -> Callable[[], Tensor]:
         trial = replace(lesson, network=copy.deepcopy(lesson.network), dtype=dtype)
-        for turn in range(3):
-            if turn == 1:  # the first step warms up
-                started = time.perf_counter()
-            loss, _ = _loss(trial, 0, lesson.run.recipe.size)
-            loss.backward()  # type: ignore[no-untyped-call]
-            float(loss.detach())  # waits for a GPU
-        seconds[dtype] = time.perf_counter() - started
-    return min(seconds, key=lambda dtype: seconds[dtype])
+        return lambda: _loss(trial, 0, lesson.run.recipe.size)[0]
+
+    return faster(loss_of)
 
 
 def _learn(lesson: Lesson) -> None:
@@ -365,7 +360,7 @@ def _loss(lesson: Lesson, step: int, size: int) -> tuple[Tensor, NDArray[np.floa
     learn, where = cast(Training, run.recipe.learn), next(lesson.network.parameters()).device
     drawn = corpus.draw(learn.batch, run.settings.seed, step)
     pools = corpus.pools
-    images = torch.cat([to_tensor(pools[k].pictures.images[pools[k].rows[at]], where).expand(-1, 3, -1, -1) for k, at in drawn])
+    images = _pictures(corpus, drawn, where)
     keys = np.concatenate([pools[k].keys[at] for k, at in drawn])
     views = 2 if parts.views else 1
     varied = [
@@ -395,16 +390,15 @@ def _loss(lesson: Lesson, step: int, size: int) -> tuple[Tensor, NDArray[np.floa
     return total, np.array([float(term.detach()) for term in terms])
 
 
-def _taught(run: Run, corpus: Corpus, k: int) -> Floats:
+def _taught(run: Run, pool: Pool) -> Floats:
     """The teacher's pooled features of the cases of a pool, standardised over them; kept beside the pictures."""
-    pool = corpus.pools[k]
     path = pool.pictures.folder / f"mobilenetv2_100-imagenet-{TEACHER_SIZE}.npy"
     if not path.exists():
         teacher = build(Net(Pretrained("mobilenetv2_100", weights="imagenet", frozen="all")), 1).to(device())
         found = []
         with run.progress(f"teacher on {pool.member.name}", len(pool.pictures.images)) as bar:
-            for start in range(0, len(pool.pictures.images), 64):
-                images = to_tensor(pool.pictures.images[start : start + 64], device())
+            for start in range(0, len(pool.pictures.images), BATCH):
+                images = to_tensor(pool.pictures.images[start : start + BATCH], device())
                 large = nn.functional.interpolate(images, size=TEACHER_SIZE, mode="bilinear", antialias=True)
                 with torch.inference_mode():
                     found.append(teacher.eval().embed(three_channels(large)).float().cpu().numpy())
@@ -443,11 +437,11 @@ def _finish(lesson: Lesson) -> Path:
 
 def _plain(lesson: Lesson) -> list[Tensor]:
     """Batches of plain pictures, drawn as in training."""
-    out, size = [], 64
-    for step in range(STATISTICS // size):
-        drawn = lesson.corpus.draw(size, lesson.run.settings.seed + 1, step)
-        pools = lesson.corpus.pools
-        out.append(
-            torch.cat([three_channels(to_tensor(pools[k].pictures.images[pools[k].rows[at]], device())) for k, at in drawn])
-        )
-    return out
+    corpus, seed, where = lesson.corpus, lesson.run.settings.seed + 1, device()
+    return [_pictures(corpus, corpus.draw(BATCH, seed, step), where) for step in range(STATISTICS // BATCH)]
+
+
+def _pictures(corpus: Corpus, drawn: Sequence[tuple[int, NDArray[np.int64]]], where: torch.device) -> Tensor:
+    """(B, 3, S, S) of the cases that were drawn, pool by pool."""
+    pools = [(corpus.pools[k], at) for k, at in drawn]
+    return torch.cat([three_channels(to_tensor(pool.pictures.images[pool.rows[at]], where)) for pool, at in pools])

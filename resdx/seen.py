@@ -19,22 +19,16 @@ from .models.weights import starting_file
 from .records import read_json
 from .runs import Run
 
-SEEN = "seen-in-pretraining"  # the code that lets a run test on what its starting weights have learnt from
 NEARLY = 20  # bits of 256 in which perceptual hashes of the same picture may differ
 AT_ONCE = 1024  # pictures whose hashes are compared with all that were seen
 
 
 def start_of(run: Run) -> Path | None:
     """The file a run starts from; None for random weights and for the published ones. Raises WeightsError where it is not there."""
-    trunk = run.recipe.model.trunk
-    named = run.settings.weights or trunk.weights
-    return (
-        starting_file(named, trunk.depth)
-        if isinstance(trunk, ResNet)
-        else Path(run.settings.weights)
-        if run.settings.weights
-        else None
-    )
+    trunk, file = run.recipe.model.trunk, run.settings.weights
+    if isinstance(trunk, ResNet):
+        return starting_file(file or trunk.weights, trunk.depth)
+    return Path(file) if file else None
 
 
 def start_hash(run: Run) -> str:
@@ -82,8 +76,8 @@ def merged(first: Seen | None, second: Seen | None) -> Seen | None:
 def learnt_before(seen: Seen | None, facts: Sequence[Facts]) -> dict[str, bool]:
     """The cases that starting weights have learnt from: True byte by byte, False where the perceptual hashes nearly agree.
 
-    Of 256 bits, different pictures of the sets that resdx was measured on differ in 22 at least; a picture that was encoded again
-    or resized differs in fewer. A crop or a turn is not noticed. A flat picture is like no other.
+    A picture that was encoded again or resized keeps most of its 256 bits; a crop or a turn is not noticed. Different pictures are
+    seldom taken for the same, fundus photographs most often (benchmarks/hashes.md). A flat picture is like no other.
     """
     if seen is None:
         return {}

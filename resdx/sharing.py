@@ -51,7 +51,12 @@ class Shared:
     @property
     def restarts(self) -> bool:
         """True where pictures that share an id are no more alike than others: the numbering may start again."""
-        return self.likeness.value is not None and (self.likeness.low or 0) <= 0.5
+        return restarts(self.likeness)
+
+
+def restarts(likeness: Estimate) -> bool:
+    """Whether pictures that share an id are no more alike than others, so that the numbering may have started again."""
+    return likeness.value is not None and (likeness.low or 0) <= 0.5
 
 
 def find_shared(run: Run, own: Prepared, place: Elsewhere) -> Shared:

@@ -22,6 +22,7 @@ from .recipe import PublishedSplit, RandomImages, ShippedParts
 
 PARTS = ("train", "tune", "calib", "test")
 SHARES = (0.60, 0.10, 0.12, 0.18)  # of the persons; of what is left where the data set ships its test part
+SEEN = "seen-in-pretraining"  # the code that lets a run test on what its starting weights have learnt from
 FEW_CALIB = 100  # persons in calib, below which out-of-fold scores of all of train say more than a part of its own
 TRIES = 32  # deals of which the most even one is kept
 MOST_DEALT = 40_000  # persons in all deals together: a second or two
@@ -228,7 +229,7 @@ def _seen(known: Sequence[Case], others: int) -> Finding:
             "start from other weights (--weights none)"
         )
     text = f"{len(known)} cases show persons or pictures that the starting weights have seen; they stand in train alone."
-    return Finding("seen-in-pretraining", "note", text, tuple(case.id for case in known))
+    return Finding(SEEN, "note", text, tuple(case.id for case in known))
 
 
 def _enough(cases: Sequence[Case], unit: Sequence[int]) -> None:

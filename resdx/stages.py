@@ -41,14 +41,14 @@ from .learning_curve import learning_curve
 from .metrics import Estimate
 from .models.resnet import find_imagenet
 from .models.specs import ResNet
-from .models.weights import is_shipped
+from .models.weights import shipped
 from .parts import part_of
 from .predict import load_familiarity, load_network
 from .recipe import FeatureClassifier
 from .records import to_record, write_bytes, write_json, write_text
 from .report import report
 from .runs import Run, Scores
-from .seen import SEEN, learnt_before, refuse_changed_start, seen_by, start_hash, start_of
+from .seen import learnt_before, refuse_changed_start, seen_by, start_hash, start_of
 from .sources import detect
 from .suspects import suspects
 from .tasks import truth
@@ -416,11 +416,11 @@ def _tested_again(run: Run, divided: splits.Split, learnt: Collection[str]) -> l
     if not tested:
         return []
     text = f"The starting weights have learnt from {count(len(tested), 'case')} of the test part, or from others of the same persons, e.g. {tested[0]}."
-    if SEEN not in run.settings.accepted:
+    if splits.SEEN not in run.settings.accepted:
         raise AuditStop(
-            f"{text} Its figures would flatter. Start from other weights, or go on with: resdx resume {run.path} --accept {SEEN}"
+            f"{text} Its figures would flatter. Start from other weights, or go on with: resdx resume {run.path} --accept {splits.SEEN}"
         )
-    return [Finding(SEEN, "stop", text, tuple(tested))]
+    return [Finding(splits.SEEN, "stop", text, tuple(tested))]
 
 
 def _settle_start(run: Run) -> Run:
@@ -431,7 +431,7 @@ def _settle_start(run: Run) -> Run:
     try:
         find_imagenet(trunk.depth)
     except AbsentWeightsError as error:
-        if not is_shipped(trunk.depth):
+        if not shipped(trunk.depth):
             raise
         said = f"ImageNet weights cannot be had, so the training starts from resdx's own ({error})"
         run.say(said)

@@ -12,7 +12,7 @@ from . import __version__
 from .cases import Prediction
 from .errors import DataError, RunError, WeightsError
 from .models.specs import ResNet
-from .models.weights import shipped
+from .models.weights import starting_file
 from .predict import Predictor
 from .recipe import Recipe
 from .recipes import get_recipe
@@ -48,7 +48,7 @@ def asked_recipe(recipe: str | Recipe, changes: Iterable[tuple[str, str]], weigh
     if weights and not Path(weights).is_file():
         raise WeightsError(f"the weights file {weights} is not there; check the path")
     if isinstance(trunk := found.model.trunk, ResNet) and trunk.weights == "resdx" and not weights:
-        shipped(trunk.depth)
+        starting_file(trunk.weights, trunk.depth)
     return found, str(Path(weights).resolve()) if weights else ""
 
 

@@ -304,19 +304,34 @@ def _optimiser(learn: Training, network: Network) -> torch.optim.Optimizer:
 def faster_dtype(network: Network, prepared: Prepared, train: Part, loss: Loss) -> str:
     """bfloat16 when two timed steps of a copy are faster with it than with float32; measured once a run and stored."""
     rows = np.resize(train.rows, 16)
-    seconds = {}
-    for dtype in DTYPES:
+    where = next(network.parameters()).device
+    images = three_channels(to_tensor(prepared.images[rows], where))
+    targets = torch.from_numpy(np.resize(train.targets, (16, train.targets.shape[1]))).to(where)
+
+    def loss_of(dtype: str) -> Callable[[], Tensor]:
         twin = copy.deepcopy(network).train()
-        where = next(twin.parameters()).device
-        images = three_channels(to_tensor(prepared.images[rows], where))
-        targets = torch.from_numpy(np.resize(train.targets, (16, train.targets.shape[1]))).to(where)
-        for turn in range(3):
-            if turn == 1:  # the first step warms up
-                started = time.perf_counter()
+
+        def forward() -> Tensor:
             with torch.autocast(where.type, DTYPES[dtype], enabled=dtype != "float32"):
                 logits = twin(images)
-            loss(logits, targets).backward()  # type: ignore[no-untyped-call]
-            float(logits.detach().float().sum())  # waits for a GPU
+            return loss(logits, targets)
+
+        return forward
+
+    return faster(loss_of)
+
+
+def faster(loss_of: Callable[[str], Callable[[], Tensor]]) -> str:
+    """The number format in which two steps take less time, after one that warms up; `loss_of` gives for each the loss on a copy."""
+    seconds = {}
+    for dtype in DTYPES:
+        forward = loss_of(dtype)
+        for turn in range(3):
+            if turn == 1:
+                started = time.perf_counter()
+            value = forward()
+            value.backward()  # type: ignore[no-untyped-call]
+            float(value.detach())  # waits for a GPU
         seconds[dtype] = time.perf_counter() - started
     return min(seconds, key=lambda dtype: seconds[dtype])
 

@@ -37,26 +37,25 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "resdx" / "weights"
 
 
-def shipped(depth: int) -> Path:
-    """The file of weights="resdx": ours, pre-trained on medical images. Raises WeightsError for a depth that has none."""
+def shipped(depth: int) -> Path | None:
+    """The file of weights="resdx" for a depth: ours, pre-trained on medical images; None where there is none."""
     path = SHIPPED / f"resnet{depth}.safetensors"
-    if not path.is_file():
-        depths = ", ".join(sorted(file.stem.removeprefix("resnet") for file in SHIPPED.glob("resnet*.safetensors")))
-        raise WeightsError(
-            f"resdx ships no pre-trained ResNet-{depth} (there are {depths or 'none'}); choose another depth or weights"
-        )
-    return path
-
-
-def is_shipped(depth: int) -> bool:
-    """True where resdx has weights of its own."""
-    return (SHIPPED / f"resnet{depth}.safetensors").is_file()
+    return path if path.is_file() else None
 
 
 def starting_file(weights: str, depth: int) -> Path | None:
-    """The file that the weights of a ResNet name: ours or a user's own; None for none and for the published ones."""
+    """The file that the weights of a ResNet name: ours or a user's own; None for none and for the published ones.
+
+    Raises:
+        WeightsError: resdx has none of its own for this depth.
+    """
     if weights == "resdx":
-        return shipped(depth)
+        if (path := shipped(depth)) is None:
+            depths = ", ".join(sorted(file.stem.removeprefix("resnet") for file in SHIPPED.glob("resnet*.safetensors")))
+            raise WeightsError(
+                f"resdx ships no pre-trained ResNet-{depth} (there are {depths or 'none'}); choose another depth or weights"
+            )
+        return path
     return Path(weights) if weights not in ("", "imagenet") else None
 
 
