@@ -183,7 +183,7 @@ def main() -> None:
         print("alone decide a stop, so no probe was trained for this count.")
     if "talo" in asked.parts and asked.data:
         run = split_run(asked.data / "cxr-covid-talo", work / "run-talo", "covid_cxr:talo", "128")
-        found = Audit.from_json(run.read("audit.json", "audit")).findings
+        found = run.read_as("audit.json", "audit", Audit.from_json).findings
         print(
             f"\n## cxr-covid-talo: the class is the source\n\nStops of the audit: {', '.join(f.code for f in found if f.grade == 'stop')}.\n{HEAD}"
         )

@@ -25,7 +25,7 @@ at most. A share of different pictures that close would be false alarms. Made by
 
 def row(run: Run) -> str:
     """One line of the table."""
-    found = Audit.from_json(run.read("audit.json", "audit"))
+    found = run.read_as("audit.json", "audit", Audit.from_json)
     place = {fact.case: i for i, fact in enumerate(found.facts)}
     cluster = np.arange(len(place)) + len(found.clusters)
     for number, members in enumerate(found.clusters):

@@ -199,11 +199,12 @@ def by_training(target: Target, net: Net, weights: Path | None, at: NDArray[np.i
 # --- the three commands
 
 
-def ablation(work: Path, data: Path, *, size: int = 64, epochs: int = 6) -> None:
+def ablation(work: Path, data: Path, *, only: Sequence[str] = (), size: int = 64, epochs: int = 6) -> None:
     """Frozen features and the reserved persons after a small pre-training with each part of the loss."""
-    found = read_json(FIGURES / "pretraining-ablation.json") if (FIGURES / "pretraining-ablation.json").exists() else {}
+    kept = FIGURES / "pretraining-ablation.json"
     for name, parts in ABLATION.items():
-        if name in found:
+        found = read_json(kept) if kept.exists() else {}
+        if name in found or (only and name not in only):
             continue
         weights = None
         if parts:
@@ -221,8 +222,8 @@ def ablation(work: Path, data: Path, *, size: int = 64, epochs: int = 6) -> None
                     target.area(by_regression(target, x, z, target.share(share, seed))) for seed in range(5 if share < 1 else 1)
                 ]
                 row[f"{one} {share:g}"] = [float(np.mean(areas)), float(np.std(areas))]
-        found[name] = row
-        write_json(FIGURES / "pretraining-ablation.json", found)
+        found = read_json(kept) if kept.exists() else {}  # another process may measure other rows
+        write_json(kept, {one: (found | {name: row})[one] for one in ABLATION if one in found or one == name})
         print(
             name,
             {key: round(value[0], 3) for key, value in row.items()},
@@ -387,10 +388,11 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=112)
     parser.add_argument("--parts", type=float, nargs=3, default=(1, 1, 0), metavar=("LABELS", "VIEWS", "TEACHER"))
     parser.add_argument("--weights", type=Path)
+    parser.add_argument("--only", nargs="*", default=(), metavar="ROW", help="these rows of the ablation only")
     parser.add_argument("--shares", type=float, nargs="*", default=SHARES)
     asked = parser.parse_args()
     if asked.what == "ablation":
-        ablation(asked.work, asked.data)
+        ablation(asked.work, asked.data, only=asked.only)
     elif asked.what == "make":
         make(asked.work, asked.data, asked.depth, asked.epochs, asked.size, Parts(*asked.parts))
     elif asked.what == "page":

@@ -201,7 +201,7 @@ def border_share(question: Question, answers: Mapping[str, Values], full: Estima
 
 def tables_of(run: Run, cases: Sequence[Case], question: Question) -> list[dict[str, Any]]:
     """How well the source, all facts of the file and its size alone tell a class: the class that each tells best."""
-    facts = {fact.case: fact for fact in Audit.from_json(run.read("audit.json", "audit")).facts}
+    facts = {fact.case: fact for fact in run.read_as("audit.json", "audit", Audit.from_json).facts}
     truth = {run.recipe.classes[k]: question.part.truth[:, k] == 1 for k in question.asked.columns}
     return [_table(name, table, truth, question) for name, table in facts_of(cases, [facts[case.id] for case in cases]).items()]
 
@@ -233,7 +233,7 @@ def _row(name: str, told: str, area: Estimate) -> dict[str, Any]:
 
 def stops_of(run: Run, tables: Sequence[Mapping[str, Any]]) -> list[str]:
     """Why a good score says nothing: a class that comes from one source only, a table that tells one with a lower bound above .9."""
-    found = Audit.from_json(run.read("audit.json", "audit")).findings
+    found = run.read_as("audit.json", "audit", Audit.from_json).findings
     why = [finding.text for finding in found if finding.code == "one-source-class" and finding.grade == "stop"]
     for row in tables:
         area = Estimate.from_json(row["auroc"])

@@ -150,7 +150,7 @@ def gather(members: Sequence[Member], size: int, *, targets: Sequence[Run] = (),
     """
     if twice := [m.name for i, m in enumerate(members) if m.name in {other.name for other in members[:i]}]:
         raise DataError(f"two sets are called {twice[0]}; name them NAME=DATA")
-    found = [Audit.from_json(member.run.read("audit.json", "audit")) for member in members]
+    found = [member.run.read_as("audit.json", "audit", Audit.from_json) for member in members]
     sorted_out = [sort_out(m.run.manifest.cases, a, labels=labels) for m, a in zip(members, found, strict=True)]
     for k in range(len(members)):
         _leave_to_others(k, sorted_out, found)
@@ -245,7 +245,7 @@ def _refuse_shared(pool: Pool, targets: Sequence[Run], size: int) -> None:
     ours = [known[case] for case in pool.ids]
     pictures = prepared_thumbnails(pool.pictures, ours)
     for run in targets:
-        facts = {fact.case: fact for fact in Audit.from_json(run.read("audit.json", "audit")).facts}
+        facts = {fact.case: fact for fact in run.read_as("audit.json", "audit", Audit.from_json).facts}
         prepared, groups = _prepared(run, size), {case.id: case.group for case in run.manifest.cases}
         test = [replace(case, group=groups[case.id]) for case in run.cases("test") if case.id in prepared.row]
         if not test:

@@ -48,7 +48,7 @@ class Prepared:
 
 def content_hashes(run: Run) -> dict[str, str]:
     """sha256 of each readable case's file, as the audit found it."""
-    return {fact.case: fact.sha256 for fact in Audit.from_json(run.read("audit.json", "audit")).facts}
+    return {fact.case: fact.sha256 for fact in run.read_as("audit.json", "audit", Audit.from_json).facts}
 
 
 def prepare(

@@ -25,6 +25,7 @@ from . import maps
 from .cases import Box, Case
 from .data import Prepared
 from .engines.torch import DTYPES, three_channels, to_tensor
+from .errors import DataError
 from .features import is_cross_fitted
 from .intervals import mean_of_persons, proportion
 from .metrics import Estimate
@@ -82,6 +83,16 @@ class Asked:
     def persons(self) -> tuple[str, ...]:
         """The person of each case."""
         return tuple(case.group for case in self.cases)
+
+
+@dataclass(frozen=True)
+class Pointed:
+    """N cases with a known place: whether the map peaks there, whose they are, the share of cells that would be hits, and the map's size."""
+
+    hit: NDArray[np.bool_]
+    persons: tuple[str, ...]
+    chance: Floats
+    shape: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -150,6 +161,14 @@ def pointing_game(run: Run, prepared: Prepared, *, method: str = "cam", only_fou
         RunError: the run is not trained or calibrated yet.
     """
     return _pointing(Setting.open(run), asked(run, prepared), method, only_found=only_found)[0]
+
+
+def pointed(run: Run, prepared: Prepared, *, method: str = "cam", only_found: bool = False) -> Pointed:
+    """The pointing game case by case, as `pointing_game` counts it. Raises DataError where no case has a place that is known."""
+    found = _pointed(Setting.open(run), asked(run, prepared), method, only_found, POINTED)
+    if isinstance(found, str):
+        raise DataError(f"{run.path}: {found}; give the places as `boxes` in a table")
+    return found
 
 
 def asked(run: Run, prepared: Prepared) -> Asked | None:
@@ -343,19 +362,26 @@ def _pointing(
     setting: Setting, everything: Asked | None, method: str, *, only_found: bool = False, limit: int = POINTED
 ) -> tuple[Estimate, float | None]:
     """The pointing game, and its chance level."""
+    found = _pointed(setting, everything, method, only_found, limit)
+    if isinstance(found, str):
+        return Estimate(None, None, None, 0, f"not estimable: {found}"), None
+    share, chance = proportion(found.hit, found.persons), float(found.chance.mean())
+    resolution = f"map of {found.shape[0]} x {found.shape[1]}, tolerance half a cell"
+    return replace(share, note=f"chance {chance:.3f}; {len(found.hit)} cases; {resolution}; {share.note}"), chance
+
+
+def _pointed(setting: Setting, everything: Asked | None, method: str, only_found: bool, limit: int) -> Pointed | str:
+    """The hits, or why there are none to be had."""
     if not isinstance(setting.run.recipe.read, ReadImage | ReadDicom):
-        reader = type(setting.run.recipe.read).__name__
-        return Estimate(None, None, None, 0, f"not estimable: boxes cannot be followed through {reader}"), None
+        return f"boxes cannot be followed through {type(setting.run.recipe.read).__name__}"
     places = list(islice(_places(setting.run, everything, only_found), limit)) if everything else []
     if not places or everything is None:
-        return Estimate(None, None, None, 0, f"not estimable: {_no_place(setting.run, everything)}"), None
+        return _no_place(setting.run, everything)
     some = everything.of([i for i, _, _ in places])
     heat = setting.methods[method](setting.network, some.images, np.array([k for _, k, _ in places]))
     cells = [hits(heat.shape[1:], some.images.shape[1], boxes) for _, _, boxes in places]
     hit = np.array([bool(mask.flat[one.argmax()]) and one.max() > 0 for mask, one in zip(cells, heat, strict=True)])
-    found, chance = proportion(hit, some.persons), float(np.mean([mask.mean() for mask in cells]))
-    resolution = f"map of {heat.shape[1]} x {heat.shape[2]}, tolerance half a cell"
-    return replace(found, note=f"chance {chance:.3f}; {len(places)} cases; {resolution}; {found.note}"), chance
+    return Pointed(hit, some.persons, np.array([mask.mean() for mask in cells]), heat.shape[1:])
 
 
 def _places(run: Run, asked: Asked, only_found: bool) -> Iterator[tuple[int, int, list[Box]]]:

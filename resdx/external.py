@@ -101,7 +101,7 @@ def read_other(run: Run, other: Path, mapping: Mapping[str, str], name: str = ""
     """Scan, read and prepare the cases of another place as the recipe of `run` does; prepared pictures go to the run's cache."""
     if (other / "run.json").is_file():
         source = Run.open(other, quiet=True)
-        audited = Audit.from_json(source.read("audit.json", "audit"))
+        audited = source.read_as("audit.json", "audit", Audit.from_json)
         manifest = relabelled(source.manifest, run, mapping)
         facts, unreadable = audited.facts, audited.unreadable
     else:

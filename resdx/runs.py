@@ -17,11 +17,11 @@ import json
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +39,7 @@ from .recipe import Recipe
 from .recipes import get_recipe, know_steps_of
 from .records import append_text, from_record, read_json, read_log, to_record, write_bytes, write_json, write_text
 
+T = TypeVar("T")
 FORMAT = 1  # of the run directory; raised when an older resdx could not read it
 Protocol = Literal["honest", "published", "assumed"]
 
@@ -163,11 +164,20 @@ class Run:
     @property
     def metrics(self) -> dict[str, Any]:
         """What `evaluate` wrote."""
-        return dict(self.read("metrics.json", "evaluate"))
+        return self.read("metrics.json", "evaluate")
 
-    def read(self, name: str, stage: str) -> Any:
+    def read(self, name: str, stage: str) -> dict[str, Any]:
         """The JSON that `stage` wrote as `name`."""
-        return read_json(self.need(name, stage))
+        return self.read_as(name, stage, dict)
+
+    def read_as(self, name: str, stage: str, made: Callable[[Any], T]) -> T:
+        """What `made` gives of the JSON that `stage` wrote as `name`. Raises RunError where it is JSON of another kind."""
+        path = self.need(name, stage)
+        data = read_json(path)
+        try:
+            return made(data)
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
+            raise RunError(f"{path} is not what resdx writes; write it anew with `resdx {stage} {self.path}`") from error
 
     def need(self, name: str, stage: str) -> Path:
         """The path of a file that `stage` writes. Raises RunError naming the stage when it is not there."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from .audit import Audit
 from .errors import DataError, RunError
 from .facts import Facts
-from .models.packed import Seen, read_seen
+from .models.packed import Seen, read_seen, signed
 from .models.specs import ResNet
-from .models.weights import starting_file
-from .records import read_json
+from .models.weights import read_state, starting_file
+from .records import to_record, write_bytes
 from .runs import Run
 
 NEARLY = 20  # bits of 256 in which perceptual hashes of the same picture may differ
@@ -38,28 +38,18 @@ def start_hash(run: Run) -> str:
 
 
 def seen_by(path: Path | None) -> Seen | None:
-    """What the weights of a file have learnt from, as far as that is known.
+    """What the weights of a file have learnt from, where the file says it; a packed one does, and so does every run's."""
+    return read_seen(path) if path else None
 
-    A packed file says it; weights that lie in a run directory have learnt from that run's train, tune and calib, and from what the
-    run itself started from.
-    """
-    if path is None:
-        return None
-    found, owner = read_seen(path), path.resolve().parent
-    if found or not (owner / "split.csv").exists() or not (owner / "run.json").exists():
-        return found
-    facts = {fact.case: fact for fact in Audit.from_json(read_json(owner / "audit.json")).facts}
-    with (owner / "split.csv").open(newline="", encoding="utf-8") as file:
-        learnt = [row[0] for row in list(csv.reader(file))[1:] if row[1] in ("train", "tune", "calib") and row[0] in facts]
-    own = Seen(
-        {"run": str(owner)},
-        hash_bytes([facts[case].sha256 for case in learnt]),
-        hash_bytes([facts[case].hash for case in learnt]),
-    )
-    asked = read_json(owner / "run.json")
-    trunk = asked["recipe"]["model"]["trunk"]
-    start = asked["settings"].get("weights") or trunk.get("weights", "")
-    return merged(own, seen_by(starting_file(start, trunk.get("depth", 0))))
+
+def sign(run: Run) -> None:
+    """Write into the weights of a run what they have learnt from: its train, tune and calib, and what it started from."""
+    facts = {fact.case: fact for fact in run.read_as("audit.json", "audit", Audit.from_json).facts}
+    learnt = [facts[case.id] for part in ("train", "tune", "calib") for case in run.cases(part) if case.id in facts]
+    sources = {"run": run.path.resolve().name, "trunk": to_record(run.recipe.model.trunk)}
+    own = Seen(sources, hash_bytes([fact.sha256 for fact in learnt]), hash_bytes([fact.hash for fact in learnt]))
+    path = run.need("best.safetensors", "train")
+    write_bytes(path, signed(read_state(path), cast(Seen, merged(own, seen_by(start_of(run))))))
 
 
 def merged(first: Seen | None, second: Seen | None) -> Seen | None:

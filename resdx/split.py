@@ -145,6 +145,7 @@ def split(
         parts = _at_random(usable, {}, habit.test, habit.seed)
         rule = f"{protocol}: random images {1 - habit.test:.0%}/{habit.test:.0%}, seed {habit.seed}"
         findings = _leaks(usable, unit, parts)
+    _two_classes(usable, parts)
     if protocol == "honest" and (leaks := _leaks(usable, unit, parts)):
         raise AssertionError(f"an honest split leaks: {leaks[0].text}")  # cannot happen: units are whole
     everyone = {case.id: parts.get(case.id, "") for case in manifest.cases}
@@ -243,6 +244,16 @@ def _enough(cases: Sequence[Case], unit: Sequence[int]) -> None:
     if len(who) < FEW_PERSONS:
         raise DataError(
             f"class {label!r} has {len(who)} persons outside the test part; it takes {FEW_PERSONS} at least: merge or drop the class"
+        )
+
+
+def _two_classes(cases: Sequence[Case], parts: Mapping[str, str]) -> None:
+    """Raise DataError where calib holds one class alone: the calibration would stop there, after all of the training."""
+    calib = [case.labels for case in cases if parts.get(case.id) == "calib"]
+    if len(set(calib)) == 1 and len({case.labels for case in cases}) > 1:
+        raise DataError(
+            f"calib would hold {len(calib)} cases, all of class {'+'.join(calib[0] or ())!r}; there are too few persons of the others: "
+            "add some, or learn on frozen features, which needs no calib part (a variant such as plain:features)"
         )
 
 

@@ -48,7 +48,7 @@ from .recipe import FeatureClassifier
 from .records import to_record, write_bytes, write_json, write_text
 from .report import report
 from .runs import Run, Scores
-from .seen import learnt_before, refuse_changed_start, seen_by, start_hash, start_of
+from .seen import learnt_before, refuse_changed_start, seen_by, sign, start_hash, start_of
 from .sources import detect
 from .suspects import suspects
 from .tasks import truth
@@ -91,7 +91,7 @@ def audit(run: Run) -> None:
         AuditStop: a finding of grade "stop" has not been accepted.
     """
     manifest = run.manifest
-    scanned = tuple(Finding.from_json(item) for item in run.read("scan.json", "scan")["findings"])
+    scanned = run.read_as("scan.json", "scan", lambda told: tuple(map(Finding.from_json, told["findings"])))
     with run.progress("audit", len(manifest)) as bar:
         found = audits.audit(manifest, run.recipe.read, progress=lambda done, total: bar.update(bar.task_ids[0], completed=done))
     found = replace(found, findings=(*scanned, *found.findings))
@@ -111,7 +111,7 @@ def audit(run: Run) -> None:
 
 def settle(run: Run) -> None:
     """Raise AuditStop while a finding of grade "stop" is neither mended nor accepted."""
-    found = audits.Audit.from_json(run.read("audit.json", "audit"))
+    found = run.read_as("audit.json", "audit", audits.Audit.from_json)
     if stops := audits.open_stops(found, run.settings.accepted):
         codes = " ".join(dict.fromkeys(f"--accept {finding.code}" for finding in stops))
         raise AuditStop(f"{stops[0].text} Mend the data, or go on with: resdx resume {run.path} {codes}")
@@ -120,7 +120,7 @@ def settle(run: Run) -> None:
 def split(run: Run) -> None:
     """Divide the persons into train, tune, calib and test; writes split.csv and split.json."""
     settle(run)
-    found = audits.Audit.from_json(run.read("audit.json", "audit"))
+    found = run.read_as("audit.json", "audit", audits.Audit.from_json)
     manifest, settings = run.manifest, run.settings
     learnt = learnt_before(seen_by(start_of(run)), found.facts)
     run = run.changed(choices={**settings.choices, "start_sha256": start_hash(run)}) if start_of(run) else run
@@ -153,7 +153,7 @@ def split(run: Run) -> None:
 
 def prepared_of(run: Run) -> Prepared:
     """Read and prepare the pictures once a data set; opens them when that is done already."""
-    manifest, unreadable = run.manifest, audits.Audit.from_json(run.read("audit.json", "audit")).unreadable
+    manifest, unreadable = run.manifest, run.read_as("audit.json", "audit", audits.Audit.from_json).unreadable
     with run.progress("prepare", len(manifest)) as bar:
         prepared = prepare(
             manifest,
@@ -189,6 +189,7 @@ def train(run: Run) -> None:
             work(run, prepared, parts["train"], parts["tune"])
         else:
             run.write_scores("calib", cross_fit(run, prepared, parts["train"]))
+    sign(run)
     some = np.sort(np.random.default_rng(run.settings.seed).permutation(len(parts["train"].ids))[:FAMILIAR])
     network = load_network(run)
     _, embeddings = answers(run, network, prepared, parts["train"].rows[some])

@@ -107,7 +107,7 @@ def test_tables_hold_source_file_and_size():
 def test_size_that_tells_the_class_is_found_on_the_same_cases(study, twin):
     run = twin("split")
     cases = cases_of(run, prepared_of(run))
-    found = Audit.from_json(run.read("audit.json", "audit"))
+    found = run.read_as("audit.json", "audit", Audit.from_json)
     ill = {case.id: case.label == "opacity" for case in cases}
     facts = tuple(replace(fact, width=fact.width + 10 * ill.get(fact.case, False)) for fact in found.facts)
     write_json(run.path / "audit.json", replace(found, facts=facts).to_json())
@@ -128,7 +128,7 @@ def test_table_stops_from_a_lower_bound_above_nine_tenths(study):
 
 def test_class_of_one_source_stops_and_a_look_does_not(twin):
     run = twin("split")
-    found = Audit.from_json(run.read("audit.json", "audit"))
+    found = run.read_as("audit.json", "audit", Audit.from_json)
     areas = {"full": area(0.9, 0.8, 0.95), "border": area(0.7, 0.6, 0.8), "permuted": area(0.5, 0.4, 0.6)}
     codes = []
     for grade in ("stop", "look"):

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from resdx.cases import Case, Manifest
+from resdx.errors import DataError
 from resdx.explain import (
     METHODS,
     Asked,
@@ -16,6 +17,7 @@ from resdx.explain import (
     failures,
     overall,
     overlay,
+    pointed,
     pointing_game,
     to_show,
     verdict,
@@ -74,11 +76,15 @@ def test_the_pointing_game_is_that_of_the_stage(explained):
     done, found = explained
     public = pointing_game(done, prepared_of(done))
     assert public.to_json() == found["methods"][0]["pointing"]
+    one_by_one = pointed(done, prepared_of(done))
+    assert one_by_one.hit.mean() == public.value and len(set(one_by_one.persons)) <= len(one_by_one.hit)
     positives = sum(bool(case.boxes) for case in done.cases("test"))
     assert f"{positives} cases" in public.note
 
 
 def test_no_box_means_no_pointing_game(study):
+    with pytest.raises(DataError, match="no case of the part has a box"):
+        pointed(study.run, prepared_of(study.run))
     found = pointing_game(study.run, prepared_of(study.run))
     assert found.value is None
     assert "no case of the part has a box" in found.note

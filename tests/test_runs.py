@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from resdx.cases import Case, Manifest
+from resdx.cases import Case, Finding, Manifest
 from resdx.errors import DataError, RunError
 from resdx.recipes import get_recipe, recipe_titles
 from resdx.runs import FORMAT, Run, Scores, Settings, resolve_data
@@ -93,6 +93,14 @@ def test_run_file_of_another_program_is_named(tmp_path):
         RunError, match=r"run\.json is not what resdx writes; put back the file that was there, or make a new run"
     ):
         Run.open(run.path)
+
+
+@pytest.mark.parametrize("text", ["[]", "3", '{"findings": 1}', '{"other": []}', '{"findings": [{"grade": "stop"}]}'])
+def test_result_of_another_program_is_named(tmp_path, text):
+    run = make(tmp_path)
+    (run.path / "scan.json").write_text(text)
+    with pytest.raises(RunError, match=r"scan\.json is not what resdx writes; write it anew with `resdx scan "):
+        run.read_as("scan.json", "scan", lambda told: [Finding.from_json(one) for one in told["findings"]])
 
 
 def test_field_that_is_new_since_does_not_invalidate_a_run(tmp_path):

@@ -147,6 +147,12 @@ def test_too_few_persons_of_a_class_name_the_class():
         split(manifest(*some_persons(40), *rare), ())
 
 
+def test_calib_of_one_class_stops_before_training():
+    one_sick = [replace(case, labels=("sick" if case.group == "P0" else "well",)) for case in some_persons(40, 1)]
+    with pytest.raises(DataError, match=r"calib would hold \d+ cases, all of class 'well'.*frozen features"):
+        split(manifest(*one_sick), [], protocol="assumed", published=RandomImages(test=0.2, seed=1))
+
+
 def test_nothing_to_learn_from_is_an_error():
     with pytest.raises(DataError, match="no case outside the test part has a label"):
         split(manifest(*some_persons(20, part="test")), ())

@@ -126,7 +126,7 @@ def test_report_of_an_unfinished_run_says_what_is_missing(twin):
 
 def test_stop_of_the_audit_holds_until_it_is_accepted(twin):
     run = twin("audit")
-    found = Audit.from_json(run.read("audit.json", "audit"))
+    found = run.read_as("audit.json", "audit", Audit.from_json)
     stops = tuple(Finding(code, "stop", f"Something is wrong with {code}.") for code in ("sources", "persons"))
     write_json(run.path / "audit.json", replace(found, findings=stops).to_json())
     with pytest.raises(

@@ -47,12 +47,18 @@ def pack(trunk: nn.Module, batches: Iterable[Tensor], seen: Seen) -> tuple[nn.Mo
     for name, value in small.state_dict().items():
         if ROUNDED + name not in tensors and not name.endswith("num_batches_tracked"):
             tensors[name] = value.detach().cpu().contiguous()
+    return small, signed(tensors, seen)
+
+
+def signed(state: Mapping[str, Tensor], seen: Seen) -> bytes:
+    """The file of `state`, which says itself what it has learnt from."""
+    tensors = {name: value for name, value in state.items() if not name.startswith(SEEN)}
     tensors |= {SEEN + name: torch.from_numpy(getattr(seen, name).copy()) for name in ("sha256", "perceptual")}
-    return small, save(tensors, {"resdx": json.dumps(dict(seen.sources), sort_keys=True)})
+    return save(tensors, {"resdx": json.dumps(dict(seen.sources), sort_keys=True)})
 
 
 def unpack(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A trunk's tensors as float32; a file that was not packed comes back as it is."""
+    """The tensors of a network as float32, without what the file says it has seen."""
     out = {name: value for name, value in state.items() if not name.startswith((ROUNDED, SCALE, SEEN))}
     for name, value in state.items():
         if name.startswith(ROUNDED):

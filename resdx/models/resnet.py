@@ -120,9 +120,11 @@ class ResidualNetwork(nn.Module):
 
 
 def check_form(spec: ResNet, path: Path) -> None:
-    """Raise WeightsError where packed weights were made for another stem or stride, which their shapes do not show."""
+    """Raise WeightsError where weights of resdx were made for another stem or stride, which their shapes do not show."""
     seen = read_seen(path)
     made = from_record(seen.sources["trunk"]) if seen and "trunk" in seen.sources else spec
+    if not isinstance(made, ResNet):
+        return  # the tensors will not fit
     for name in ("stride", "stem"):
         if (was := getattr(made, name)) != (wanted := getattr(spec, name)):
             raise WeightsError(f"{path} was made for {name} {was!r}, not {wanted!r}; set model.trunk.{name}")

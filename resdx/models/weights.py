@@ -168,7 +168,7 @@ def load_state(module: nn.Module, path: Path) -> None:
     Raises:
         WeightsError: the file cannot be read or does not fit; the first name that does not fit is named.
     """
-    fill(module, read_state(path), str(path))
+    fill(module, unpack(read_state(path)), str(path))
 
 
 def load_trunk(trunk: nn.Module, path: Path) -> None:
