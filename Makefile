@@ -29,7 +29,7 @@ $(VENV)/.core: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.core
-	$(INSTALL) --editable '.[dev,zoo,dicom,nifti]'
+	$(INSTALL) --editable '.[dev,zoo,dicom,nifti,export]'
 	@touch $@
 
 demo: $(VENV)/.core

@@ -115,9 +115,7 @@ class Target:
         run = run_until("prepare", work, data, name, size)
         prepared = prepared_of(run)
         judged = (
-            part_of(run, prepared, part)
-            if part == "test"
-            else join(part_of(run, prepared, "tune"), part_of(run, prepared, "calib"))
+            part_of(run, prepared, part) if part == "test" else part_of(run, prepared, "tune") + part_of(run, prepared, "calib")
         )
         return cls(name, run, prepared, part_of(run, prepared, "train"), judged)
 
@@ -140,27 +138,6 @@ class Target:
         return float(macro_auroc(self.judged.truth, probability))
 
 
-def join(first: Part, second: Part) -> Part:
-    """Two parts as one."""
-    return Part(
-        first.ids + second.ids,
-        first.groups + second.groups,
-        *(np.concatenate([getattr(first, f), getattr(second, f)]) for f in ("rows", "keys", "truth", "targets")),
-    )
-
-
-def some(part: Part, at: NDArray[np.intp]) -> Part:
-    """The cases of a part at these positions."""
-    return Part(
-        tuple(part.ids[i] for i in at),
-        tuple(part.groups[i] for i in at),
-        part.rows[at],
-        part.keys[at],
-        part.truth[at],
-        part.targets[at],
-    )
-
-
 def features_of(target: Target, net: Net, weights: Path | None) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Pooled features of train and of the judged part."""
     network = build(net, 1, weights=weights)
@@ -180,7 +157,7 @@ def by_regression(target: Target, x: NDArray[np.float32], z: NDArray[np.float32]
 
 def by_training(target: Target, net: Net, weights: Path | None, at: NDArray[np.intp], seed: int) -> NDArray[np.float32]:
     """Answers of the network after the same number of steps on a share, whatever it started from."""
-    part = some(target.train, at)
+    part = target.train.at(at)
     batch = min(BATCH, max(4, len(at)))
     learn = Training(epochs=1, batch=batch, lr=1e-3, lr_decay=0.7 if weights else 1.0, ema=0.98, warmup=0.1)
     epochs = max(1, round(STEPS / steps_of(learn, len(at))))

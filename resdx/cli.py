@@ -266,18 +266,56 @@ def resume_command(run: str, recipe: str, accept: tuple[str, ...], as_json: bool
 @cli.command("predict")
 @_opening
 @click.argument("files", nargs=-1, required=True)
+@click.option(
+    "--engine",
+    type=click.Choice(["auto", "torch", "onnx", "openvino", "bf16", "int8"]),
+    default="auto",
+    show_default=True,
+    help="Of those that RUN was exported for; auto takes the fastest.",
+)
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def predict_command(run: str, recipe: str, files: tuple[str, ...], as_csv: bool, as_json: bool) -> None:
-    """Answer for FILES (images, or folders of images) with the finished RUN, or with all folds of one; status 1 when a file could not be read."""
+def predict_command(run: str, recipe: str, files: tuple[str, ...], engine: str, as_csv: bool, as_json: bool) -> None:
+    """Answer for FILES (images, or folders of images) with the finished RUN, with all folds of one, or with an exported folder; status 1 when a file could not be read."""
     from .predict import predict_files, to_csv, to_json, to_table
 
-    answers, failures = predict_files(run, files, recipe=recipe, quiet=as_csv or as_json)
+    answers, failures = predict_files(run, files, engine=engine, recipe=recipe, quiet=as_csv or as_json)
     click.echo((to_csv if as_csv else to_json if as_json else to_table)(answers), nl=False)
     for _, reason in failures:
         click.echo(f"resdx: {reason}", err=True)
     if failures:
         sys.exit(1)
+
+
+@cli.command("export")
+@_opening
+@click.option(
+    "--to",
+    "engines",
+    multiple=True,
+    type=click.Choice(["onnx", "openvino", "bf16", "int8"]),
+    default=("int8",),
+    show_default=True,
+    help="Engine; may be repeated.",
+)
+@click.option(
+    "--guard/--no-guard",
+    default=True,
+    help="Refuse int8 that loses more than 0.005 of AUROC, or flips more than 1 % and more than 3 decisions [default: guard].",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def export_command(run: str, recipe: str, engines: tuple[str, ...], guard: bool, as_json: bool) -> None:
+    """Write a folder that answers like the finished RUN, without PyTorch and faster, and measure how nearly."""
+    from .export import export
+    from .predict import EXPORTED
+    from .records import read_json
+    from .runs import Run
+
+    opened = Run.open(run, recipe=recipe, quiet=as_json)
+    folders = export(opened, *engines, guard=guard)
+    if as_json:
+        told = [{"folder": str(folder), **read_json(folder / EXPORTED)} for folder in folders]
+        click.echo(json.dumps([{key: one[key] for key in ("folder", "engine", "parity", "note")} for one in told]))
 
 
 @cli.command("pretrain")

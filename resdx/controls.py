@@ -39,7 +39,6 @@ from .probe import (
     persons_of,
     settle_dtype,
     shrink,
-    subset,
 )
 from .records import write_json
 from .runs import Run
@@ -149,7 +148,7 @@ def cross_fit(
     out = np.zeros_like(question.part.truth)
     for half in range(HALVES):
         judged = np.flatnonzero(question.half == half)
-        learnt = subset(question.part, np.flatnonzero(question.half != half))
+        learnt = question.part.at(np.flatnonzero(question.half != half))
         out[judged] = ask(run, pictures, learnt, question.part.rows[judged], seed=run.settings.seed, steps=steps)
         tick()
     return out

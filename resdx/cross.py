@@ -35,7 +35,6 @@ from .intervals import (
     variance_between,
 )
 from .metrics import Array, Estimate, Metric, accuracy, auroc, balanced_accuracy, macro_auroc, majority_rate
-from .predict import load_familiarity
 from .records import to_record, write_json
 from .report import report_folds
 from .runs import Run
@@ -43,6 +42,7 @@ from .scoring import left_out
 from .stages import EVIDENCE, adopt, resume
 from .study import accepting, asked_recipe, default_folder, start
 from .tasks import MultiLabel, positive_class, truth
+from .trained import load_familiarity
 
 DRAWS = 2000
 

@@ -20,10 +20,10 @@ from .data import Prepared
 from .features import answers
 from .intervals import proportion
 from .metrics import Estimate
-from .predict import load_network
 from .records import write_json
 from .runs import Run
 from .split import PARTS
+from .trained import load_network
 
 MOST = 1500  # points on the map: more cover each other
 NEIGHBOURS = 10

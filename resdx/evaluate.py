@@ -20,13 +20,14 @@ from .features import answers
 from .intervals import estimates
 from .metrics import brier, ece
 from .parts import part_of
-from .predict import Predictor, label_text
+from .predict import label_text
 from .priors import estimate_prior, shift_prior
 from .records import append_text, read_log, write_json, write_text
 from .runs import Run, Scores
 from .scoring import score
 from .split import SEEN, part_hash
 from .tasks import MultiLabel, positive_class, truth
+from .trained import load_network, open_trained
 
 LEDGER = "test-reads.jsonl"
 TESTED_AGAIN = "The starting weights have learnt from cases of the test part. Do not read this as performance on new persons."
@@ -50,10 +51,10 @@ def evaluate(run: Run, prepared: Prepared) -> dict[str, Any]:
     Raises:
         RunError: the run is not calibrated yet, or no test case can be read.
     """
-    predictor = Predictor.open(run)
+    predictor = open_trained(run)
     part = part_of(run, prepared, "test")
     cases = [case for case in run.cases("test") if case.id in prepared.row]
-    logits, embeddings = answers(run, predictor.network, prepared, part.rows)
+    logits, embeddings = answers(run, load_network(run), prepared, part.rows)
     name = part_hash(part.ids, content_hashes(run))
     reads = read_once_more(run, name)  # first of all: a reading that breaks off has been one too
     scores = Scores(part.ids, logits, embeddings)

@@ -31,12 +31,12 @@ from .intervals import mean_of_persons, proportion
 from .metrics import Estimate
 from .models.net import Network
 from .models.specs import Linear, Mlp
-from .predict import load_network
 from .records import from_record, read_json, write_json
 from .runs import Run
 from .sanity import body_mask, curves, hits, prepared_box, randomised, rank_correlation, reencoded, share_within
 from .steps.read import ReadDicom, ReadImage
 from .tasks import truth
+from .trained import load_network
 
 SHOWN = 12  # cases shown, each of another person
 CHECKED = 64  # cases, each of another person, that quick methods are checked on

@@ -39,6 +39,7 @@ from .sources import detect
 from .split import part_hash, persons, units
 from .stages import prepared_of
 from .tasks import MultiLabel, truth
+from .trained import load_network, open_trained
 
 Json = dict[str, Any]
 
@@ -70,7 +71,7 @@ def external(
     """
     run.need("metrics.json", "evaluate")
     with run.alone():
-        predictor, own = Predictor.open(run), prepared_of(run)
+        predictor, own = open_trained(run), prepared_of(run)
         place = read_other(run, Path(other), mapping or {}, name)
         shared = find_shared(run, own, place)
         left_out = _settle(run, place, shared, accept)
@@ -78,7 +79,7 @@ def external(
         key = part_hash([case.id for case in cases], place.content)
         reads = read_once_more(run, key)
         rows = place.prepared.rows([case.id for case in cases])
-        scores = Scores(tuple(case.id for case in cases), *answers(run, predictor.network, place.prepared, rows))
+        scores = Scores(tuple(case.id for case in cases), *answers(run, load_network(run), place.prepared, rows))
         found: Json = {
             "name": place.name,
             "run": run.path.resolve().name,

@@ -26,7 +26,7 @@ from .intervals import FEWEST, LEVEL, estimate, persons_behind, resample, too_fe
 from .metrics import Array, Estimate, Values, macro_auroc
 from .models.net import build
 from .parts import Part, part_of_cases
-from .probe import STEPS, Asked, ask, by_fold, cases_of, classes_asked, persons_of, settle_dtype, shrink, subset
+from .probe import STEPS, Asked, ask, by_fold, cases_of, classes_asked, persons_of, settle_dtype, shrink
 from .recipe import FeatureClassifier
 from .records import write_json
 from .runs import Run
@@ -118,7 +118,7 @@ def judge(run: Run, part: Part, person: Places, rounds: Sequence[Round], learner
     with run.progress("leak-worth", 2 * len(rounds)) as bar:
         for number, one in enumerate(rounds):
             for side, learnt in (("clean", one.clean), ("leaky", one.leaky)):
-                sides[side].append(learner(subset(part, learnt), part.rows[one.judged], run.settings.seed + number))
+                sides[side].append(learner(part.at(learnt), part.rows[one.judged], run.settings.seed + number))
                 bar.advance(TaskID(0))
     return Answers(part.truth[judged], np.concatenate(sides["clean"]), np.concatenate(sides["leaky"]), person[judged], turn)
 

@@ -22,12 +22,12 @@ from .features import answers, fit_linear
 from .intervals import FEWEST, LEVEL, persons_behind, resample, too_few
 from .metrics import Array, Estimate, macro_auroc
 from .parts import part_of_cases
-from .predict import load_network
-from .probe import DEPTH, MOST, SIZE, ask, cases_of, classes_asked, persons_of, settle_dtype, shrink, subset
+from .probe import DEPTH, MOST, SIZE, ask, cases_of, classes_asked, persons_of, settle_dtype, shrink
 from .recipe import FeatureClassifier
 from .records import write_json
 from .runs import Run
 from .split import grouped_folds
+from .trained import load_network
 
 SHARES = (0.1, 0.2, 0.4, 0.7, 1.0)
 HELD = 3  # one part in so many is held out
@@ -131,7 +131,7 @@ def probe_learner(run: Run, prepared: Prepared, cases: Sequence[Case]) -> Learne
     pictures = shrink(prepared, cases)
     part = part_of_cases(run, pictures, cases)
     settled = settle_dtype(run, pictures, part)
-    return lambda rows, others, seed: ask(settled, pictures, subset(part, rows), part.rows[others], seed=seed)
+    return lambda rows, others, seed: ask(settled, pictures, part.at(rows), part.rows[others], seed=seed)
 
 
 def judged(

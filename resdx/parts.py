@@ -30,6 +30,15 @@ class Part:
     truth: NDArray[np.float32]
     targets: NDArray[np.float32]
 
+    def at(self, rows: NDArray[np.intp]) -> Part:
+        """The cases at these positions, of which one may come twice."""
+        ids, groups = (tuple(names[i] for i in rows) for names in (self.ids, self.groups))
+        return Part(ids, groups, self.rows[rows], self.keys[rows], self.truth[rows], self.targets[rows])
+
+    def __add__(self, other: Part) -> Part:
+        arrays = (np.concatenate([getattr(self, f), getattr(other, f)]) for f in ("rows", "keys", "truth", "targets"))
+        return Part(self.ids + other.ids, self.groups + other.groups, *arrays)
+
 
 def part_of(run: Run, prepared: Prepared, name: str) -> Part:
     """The cases of a part that could be prepared. Raises RunError when there are none."""

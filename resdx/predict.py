@@ -3,79 +3,80 @@
 from __future__ import annotations
 
 import csv
+import importlib
 import io
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from itertools import islice, tee
+from os import PathLike
 from pathlib import Path
-from typing import Self
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, cast
 
-import joblib
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
-from safetensors import SafetensorError
-from safetensors.numpy import load_file
 
 from .calibration import Calibration
 from .cases import Prediction
-from .engines.torch import device, infer
+from .engines import Engine
 from .errors import DataError, ResdxError, RunError
 from .familiarity import Familiarity
 from .listing import list_images
-from .models.net import Network, build
-from .models.weights import load_state
-from .records import from_record, read_json
-from .runs import Run, Scores
+from .progress import progress
+from .records import digest, read_json
 from .steps.chain import prepare_image
 
-CHUNK = 64  # files read ahead at a time: memory stays the same for any number of files
+if TYPE_CHECKING:
+    from .runs import Scores
+
+AHEAD = 64  # files read ahead: memory stays the same for any number of files
+ENGINES = ("int8", "bf16", "openvino", "onnx", "torch")  # the fastest first
+EXPORTED = "export.json"  # what makes a folder an exported model
+MADE_OF = ("best.safetensors", "calibration.json")  # of a run, which an export is no longer of when they change
 
 
 @dataclass(frozen=True)
 class Predictor:
-    """A trained and calibrated run, ready to answer; or the runs of all folds, which answer together.
+    """A trained and calibrated model, ready to answer: a run, an exported folder, or the runs of all folds, which answer together.
 
     Folds: the mean of their logits, then the calibration of their parent, which was fitted on what single networks said to
     persons they had not seen. The mean of several is, if anything, better than one: its probabilities are, if anything, too
     near to each other. How unlike training a case is: the mean of the distances from each network's own training cases.
     """
 
-    run: Run
-    networks: tuple[Network, ...]
+    name: str
+    read: Callable[[str], Any]
+    prepare: tuple[Callable[[Any], Any], ...]
+    engines: tuple[Engine, ...]
     calibration: Calibration
     familiarities: tuple[Familiarity, ...]
 
     @classmethod
-    def open(cls, run: Run | str | Path, *, recipe: str | Path = "", quiet: bool = False) -> Self:
-        """Load weights and calibration of a run, its directory, or the directory that `resdx run --folds` left.
+    def open(cls, run: str | PathLike[str], *, engine: str = "auto", recipe: str | Path = "", quiet: bool = False) -> Predictor:
+        """Open a run directory, the directory that `resdx run --folds` left, or an exported folder.
+
+        Args:
+            engine: of a run that was exported too: torch, onnx, openvino, bf16, int8, or the fastest of them ("auto").
+            recipe: your own .py file where it defines steps that the run uses.
 
         Raises:
-            RunError: the run is not trained or calibrated yet, or a fold is missing.
+            RunError: the run is not trained or calibrated yet, was not exported for this engine, or a file of it has changed.
         """
-        if not isinstance(run, Run) and (Path(run) / "folds.json").exists():
-            return cls._open_folds(Path(run), recipe, quiet)
-        one = run if isinstance(run, Run) else Run.open(run, recipe=recipe, quiet=quiet)
-        calibration = from_record(read_json(one.need("calibration.json", "calibrate")))
-        return cls(one, (load_network(one),), calibration, (load_familiarity(one),))
-
-    @classmethod
-    def _open_folds(cls, parent: Path, recipe: str | Path, quiet: bool) -> Self:
-        if not (parent / "calibration.json").exists():
-            raise RunError(
-                f"{parent} has no calibration.json; repeat `resdx run DATA --folds N --out {parent}`, which keeps its runs"
-            )
-        count = read_json(parent / "folds.json")["folds"]
-        runs = [Run.open(parent / f"fold-{k}", recipe=recipe, quiet=quiet) for k in range(count)]
-        networks, familiarities = tuple(map(load_network, runs)), tuple(map(load_familiarity, runs))
-        return cls(replace(runs[0], path=parent), networks, from_record(read_json(parent / "calibration.json")), familiarities)
-
-    @property
-    def network(self) -> Network:
-        """The network of a single run; of folds the first."""
-        return self.networks[0]
+        if engine not in (*ENGINES, "auto"):
+            raise RunError(f"there is no engine {engine!r}; there are auto, {', '.join(ENGINES)}")
+        path = Path(run)
+        if (path / EXPORTED).exists():
+            return cast(Predictor, _room("exported").open_exported(path, engine))
+        if engine != "torch" and (folder := _exported_of(path, engine)):
+            return cast(Predictor, _room("exported").open_exported(folder, engine))
+        return cast(Predictor, _room("trained").open_trained(path, recipe=recipe, quiet=quiet))
 
     @property
     def familiarity(self) -> Familiarity:
@@ -91,14 +92,7 @@ class Predictor:
         sets = self.calibration.sets(probabilities)
         decisions = self.calibration.decide(probabilities, distance)
         return [
-            Prediction(
-                case,
-                dict(zip(self.calibration.classes, map(float, row), strict=True)),
-                label,
-                kept,
-                flags,
-                run=self.run.path.name,
-            )
+            Prediction(case, dict(zip(self.calibration.classes, map(float, row), strict=True)), label, kept, flags, run=self.name)
             for case, row, kept, (label, flags) in zip(ids, probabilities, sets, decisions, strict=True)
         ]
 
@@ -106,61 +100,99 @@ class Predictor:
         self, files: Sequence[str | Path], *, progress: Callable[[int], None] | None = None
     ) -> tuple[list[Prediction], list[tuple[str, str]]]:
         """Answers for image files in their order, and (file, reason) for those that could not be read."""
-        answers: list[Prediction] = []
         failures: list[tuple[str, str]] = []
-        paths = [str(file) for file in files]
-        with joblib.Parallel(n_jobs=-1, prefer="threads") as pool:
-            for start in range(0, len(paths), CHUNK):
-                chunk = paths[start : start + CHUNK]
-                images = pool(joblib.delayed(_read)(path, self) for path in chunk)
-                failures += [(path, image) for path, image in zip(chunk, images, strict=True) if isinstance(image, str)]
-                good = [(path, image) for path, image in zip(chunk, images, strict=True) if not isinstance(image, str)]
-                answers += self._answer_images(good)
-                if progress:
-                    progress(start + len(chunk))
+        answers = list(self.stream(files, failures, progress=progress))
         return answers, failures
 
-    def _answer_images(self, good: Sequence[tuple[str, NDArray[np.uint8]]]) -> list[Prediction]:
-        if not good:
-            return []
-        # Grey and colour files may stand side by side: three channels hold both.
-        images = np.stack([np.broadcast_to(image, (*image.shape[:2], 3)) for _, image in good])
-        said = [infer(network, images, np.arange(len(good)), views=self.run.recipe.views) for network in self.networks]
-        distances = [known.distance(seen) for known, (_, seen) in zip(self.familiarities, said, strict=True)]
-        logits = np.mean([logits for logits, _ in said], axis=0)
-        return self._answer([path for path, _ in good], logits, np.mean(distances, axis=0))
+    def stream(
+        self,
+        files: Iterable[str | Path],
+        failures: list[tuple[str, str]],
+        *,
+        progress: Callable[[int], None] | None = None,
+    ) -> Iterator[Prediction]:
+        """Answers one by one, in order, while later files are still being read; memory does not grow with their number.
+
+        (file, reason) of those that could not be read are added to `failures`; `progress` is called with the files done.
+        """
+        waiting: deque[tuple[list[str], int]] = deque()  # the files of each batch that is being answered, and files done with it
+        batches = tee(self._batches(map(str, files), failures, waiting), len(self.engines))
+        for said in zip(*(engine.answers(mine) for engine, mine in zip(self.engines, batches, strict=True)), strict=True):
+            paths, done = waiting.popleft()
+            distances = [known.distance(one.embeddings) for known, one in zip(self.familiarities, said, strict=True)]
+            yield from self._answer(paths, np.mean([one.logits for one in said], axis=0), np.mean(distances, axis=0))
+            if progress:
+                progress(done)
+
+    def _batches(
+        self, files: Iterator[str], failures: list[tuple[str, str]], waiting: deque[tuple[list[str], int]]
+    ) -> Iterator[NDArray[np.uint8]]:
+        size, paths, images, done = max(engine.batch for engine in self.engines), list[str](), list[NDArray[np.uint8]](), 0
+        for path, image in self._read_ahead(files):
+            done += 1
+            if isinstance(image, str):
+                failures.append((path, image))
+                continue
+            paths.append(path)
+            # Grey and colour files may stand side by side: three channels hold both.
+            images.append(np.broadcast_to(image, (*image.shape[:2], 3)))
+            if len(paths) == size:
+                waiting.append((paths, done))
+                yield np.stack(images)
+                paths, images = [], []
+        if paths:
+            waiting.append((paths, done))
+            yield np.stack(images)
+
+    def _read_ahead(self, files: Iterator[str]) -> Iterator[tuple[str, NDArray[np.uint8] | str]]:
+        """Each file's prepared picture, or why there is none, in order; the next ones are read meanwhile."""
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            ahead = deque((path, pool.submit(self._prepared, path)) for path in islice(files, AHEAD))
+            while ahead:
+                path, found = ahead.popleft()
+                yield path, found.result()
+                ahead += [(path, pool.submit(self._prepared, path)) for path in islice(files, 1)]
+
+    def _prepared(self, path: str) -> NDArray[np.uint8] | str:
+        try:
+            return prepare_image(path, self.read, self.prepare)
+        except ResdxError as error:
+            return str(error)
 
 
-def load_network(run: Run) -> Network:
-    """The trained network of a run, on the device."""
-    path = run.need("best.safetensors", "train")
-    network = build(run.recipe.model, run.recipe.task.outputs(run.recipe.classes), start=False)
-    load_state(network, path)
-    return network.to(device())
+def _exported_of(run: Path, engine: str) -> Path | None:
+    """The folder of an export of a run: the one asked for, or the fastest there is that was made of the run as it is."""
+    for name in ENGINES if engine == "auto" else (engine,):
+        folder = run / f"export-{name}"
+        if (folder / EXPORTED).exists():
+            made_of = read_json(folder / EXPORTED).get("made_of", {})
+            if all(made_of.get(file) == digest(run / file) for file in MADE_OF if (run / file).exists()):
+                return folder
+            if engine != "auto":
+                raise RunError(f"{run} has changed since {folder.name} was made; run `resdx export {run} --to {engine}` again")
+    if engine != "auto":
+        raise RunError(f"{run} was not exported for {engine} yet; run `resdx export {run} --to {engine}` first")
+    return None
 
 
-def load_familiarity(run: Run) -> Familiarity:
-    """What embeddings of training cases look like. Raises RunError when the file is broken."""
-    path = run.need("familiarity.safetensors", "train")
-    try:
-        return Familiarity.from_arrays(load_file(path))
-    except (SafetensorError, OSError, KeyError) as error:
-        raise RunError(f"{path} cannot be loaded ({error}); repeat `resdx train {run.path}`") from error
+def _room(name: str) -> ModuleType:
+    """A room above this one, loaded when it is needed: an exported model answers on machines that have no PyTorch."""
+    return importlib.import_module(f"{__package__}.{name}")
 
 
 def predict_files(
-    run: Run | str | Path, files: Sequence[str | Path], *, recipe: str | Path = "", quiet: bool = False
+    run: str | PathLike[str], files: Sequence[str | Path], *, engine: str = "auto", recipe: str | Path = "", quiet: bool = False
 ) -> tuple[list[Prediction], list[tuple[str, str]]]:
     """Answers for image files and for all images of folders, with a progress bar; failures as (file, reason).
 
-    `run`, `recipe` and `quiet` are those of `Predictor.open`.
+    `run`, `engine`, `recipe` and `quiet` are those of `Predictor.open`.
 
     Raises:
         DataError: a folder holds no images.
     """
     paths = [path for file in files for path in _below(Path(file))]
-    predictor = Predictor.open(run, recipe=recipe, quiet=quiet)
-    with predictor.run.progress("predict", len(paths)) as bar:
+    predictor = Predictor.open(run, engine=engine, recipe=recipe, quiet=quiet)
+    with progress("predict", len(paths), quiet=quiet) as bar:
         return predictor.predict(paths, progress=lambda done: bar.update(bar.task_ids[0], completed=done))
 
 
@@ -208,10 +240,3 @@ def label_text(prediction: Prediction) -> str:
     if prediction.label is None or isinstance(prediction.label, str):
         return prediction.label or ""
     return "|".join(prediction.label) or "none"
-
-
-def _read(path: str, predictor: Predictor) -> NDArray[np.uint8] | str:
-    try:
-        return prepare_image(path, predictor.run.recipe.read, predictor.run.recipe.prepare)
-    except ResdxError as error:
-        return str(error)

@@ -97,12 +97,6 @@ def classes_asked(run: Run, truth: NDArray[np.float32], person: NDArray[np.intp]
     return Asked(np.array(columns), positive or "macro", tuple(classes[k] for k in wanted if k not in columns))
 
 
-def subset(part: Part, at: NDArray[np.intp]) -> Part:
-    """Cases of a part by position; a position may come twice."""
-    ids, groups = (tuple(one[i] for i in at) for one in (part.ids, part.groups))
-    return Part(ids, groups, part.rows[at], part.keys[at], part.truth[at], part.targets[at])
-
-
 def settle_dtype(run: Run, pictures: Prepared, part: Part) -> Run:
     """The run with the number format in which the probe is faster, measured once and stored."""
     if "probe_dtype" in run.settings.choices:

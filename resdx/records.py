@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import hashlib
 import json
 import math
 import os
@@ -186,6 +187,12 @@ def write_bytes(path: Path, data: bytes) -> None:
         raise RunError(
             f"{path} cannot be written ({error.strerror or error}); free some space or choose another --out"
         ) from error
+
+
+def digest(path: Path) -> str:
+    """sha256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def append_text(path: Path, text: str) -> None:

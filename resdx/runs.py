@@ -26,7 +26,7 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import Progress
 
 if sys.platform == "win32":
     import msvcrt
@@ -35,6 +35,7 @@ else:
 
 from .cases import Case, Manifest
 from .errors import DataError, RecipeError, RunError
+from .progress import progress
 from .recipe import Recipe
 from .recipes import get_recipe, know_steps_of
 from .records import append_text, from_record, read_json, read_log, to_record, write_bytes, write_json, write_text
@@ -133,6 +134,9 @@ class Run:
                 f"{path / 'run.json'} does not fit this version of resdx ({error}); open it with the one that wrote it"
             ) from error
         return cls(path, known, settings, quiet)
+
+    def __fspath__(self) -> str:
+        return str(self.path)
 
     def write(self) -> None:
         """Store recipe and settings as they are now."""
@@ -282,10 +286,7 @@ class Run:
     @contextmanager
     def progress(self, what: str, total: int) -> Iterator[Progress]:
         """A progress bar with the time left; inside, call `bar.advance(0, n)` or `bar.update(0, completed=n)`."""
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        console = self._console()
-        with Progress(*columns, console=console, transient=True, disable=self.quiet or not console.is_terminal) as bar:
-            bar.add_task(what, total=total)
+        with progress(what, total, quiet=self.quiet) as bar:
             yield bar
 
     def _console(self) -> Console:

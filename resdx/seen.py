@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
@@ -16,7 +15,7 @@ from .facts import Facts
 from .models.packed import Seen, read_seen, signed
 from .models.specs import ResNet
 from .models.weights import read_state, starting_file
-from .records import to_record, write_bytes
+from .records import digest, to_record, write_bytes
 from .runs import Run
 
 NEARLY = 20  # bits of 256 in which perceptual hashes of the same picture may differ
@@ -34,7 +33,7 @@ def start_of(run: Run) -> Path | None:
 def start_hash(run: Run) -> str:
     """sha256 of the file a run starts from; "" where there is none."""
     path = start_of(run)
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path else ""
+    return digest(path) if path else ""
 
 
 def seen_by(path: Path | None) -> Seen | None:

@@ -43,7 +43,6 @@ from .models.resnet import find_imagenet
 from .models.specs import ResNet
 from .models.weights import shipped
 from .parts import part_of
-from .predict import load_familiarity, load_network
 from .recipe import FeatureClassifier
 from .records import to_record, write_bytes, write_json, write_text
 from .report import report
@@ -53,6 +52,7 @@ from .sources import detect
 from .suspects import suspects
 from .tasks import truth
 from .train import fit
+from .trained import load_familiarity, load_network
 
 FAMILIAR = 2000  # train cases whose embeddings say what is familiar; more changes nothing
 

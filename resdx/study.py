@@ -103,10 +103,10 @@ class Study:
         """The page to read."""
         return self.run.need("report.html", "report")
 
-    def predict(self, files: str | Path | Sequence[str | Path]) -> list[Prediction]:
-        """Answers for image files. Raises DataError naming the first file that cannot be read."""
+    def predict(self, files: str | Path | Sequence[str | Path], *, engine: str = "auto") -> list[Prediction]:
+        """Answers for image files, `engine` as for Predictor.open. Raises DataError naming the first file that cannot be read."""
         paths = [files] if isinstance(files, (str, Path)) else files
-        answers, failures = Predictor.open(self.run).predict(paths)
+        answers, failures = Predictor.open(self.run, engine=engine).predict(paths)
         if failures:
             raise DataError(f"{len(failures)} of {len(paths)} files have no answer; first: {failures[0][1]}")
         return answers

@@ -26,12 +26,12 @@ from .features import answers, fit_linear
 from .intervals import estimate
 from .losses import target
 from .metrics import Array, Estimate, Values, macro_auroc
-from .predict import Predictor
 from .recipe import FeatureClassifier
 from .records import write_bytes, write_json, write_text
 from .runs import Run
 from .split import PARTS, grouped_folds
 from .tasks import MultiLabel, Ordinal, Task, truth
+from .trained import load_network, open_trained
 
 SHOWN = 48  # cases on the contact sheet
 HARD = 12  # of them at most, that cannot be told
@@ -105,7 +105,7 @@ def suspects(run: Run, prepared: Prepared) -> None:
 
 def opinions(run: Run, prepared: Prepared) -> list[Opinions]:
     """Scored cases by the run's own answers; those it learnt from by a regression on their embeddings, in folds of whole persons."""
-    predictor, task, classes = Predictor.open(run), run.recipe.task, run.recipe.classes
+    predictor, task, classes = open_trained(run), run.recipe.task, run.recipe.classes
     names = [name for name in PARTS if (run.path / f"scores-{name}.npz").exists()]
     every = {case.id: case for name in PARTS for case in run.cases(name) if case.id in prepared.row}
     out, seen = [], set()
@@ -119,7 +119,7 @@ def opinions(run: Run, prepared: Prepared) -> list[Opinions]:
     some = np.sort(np.random.default_rng(run.settings.seed).permutation(len(learnt))[:MOST_LEARNT])
     if len({learnt[i].group for i in some}) >= FOLDS:
         cases = tuple(learnt[i] for i in some)
-        _, embeddings = answers(run, predictor.network, prepared, prepared.rows([case.id for case in cases]))
+        _, embeddings = answers(run, load_network(run), prepared, prepared.rows([case.id for case in cases]))
         tried = {entry["penalty"]: entry["tune_score"] for entry in run.events("penalty")}
         penalty = max(tried, key=lambda one: tried[one], default=PENALTY)
         said = cross_fitted(task, classes, cases, embeddings, penalty=penalty, seed=run.settings.seed)

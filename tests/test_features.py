@@ -18,10 +18,10 @@ from resdx.errors import RecipeError
 from resdx.features import PATIENCE, _choice, _fingerprint, fit_features, fit_linear, out_of_fold
 from resdx.models.specs import Mlp
 from resdx.parts import part_of
-from resdx.predict import load_network
 from resdx.recipe import FeatureClassifier
 from resdx.stages import prepared_of
 from resdx.tasks import Classify, MultiLabel
+from resdx.trained import load_network
 
 LEARN = FeatureClassifier()
 

@@ -11,7 +11,7 @@ FILES = sorted(HOUSE.rglob("*.py"))
 
 # A module imports only from rows above its own; a folder is one room, inside which modules may import each other.
 ROWS = """
-errors
+errors progress
 records
 cases metrics
 intervals priors steps models
@@ -26,7 +26,8 @@ facts shortcuts
 audit
 data
 parts engines maps sharing seen
-features predict sanity
+predict sanity
+exported trained features
 train
 charts evaluate explain differences
 probe
@@ -35,7 +36,7 @@ report pages
 compare
 stages
 study
-external cross corpus
+external cross corpus export
 cards
 pretrain
 phantoms

@@ -9,7 +9,7 @@ import pytest
 
 from resdx.metrics import macro_auroc
 from resdx.parts import part_of_cases
-from resdx.probe import Asked, ask, by_fold, cases_of, classes_asked, persons_of, shrink, subset
+from resdx.probe import Asked, ask, by_fold, cases_of, classes_asked, persons_of, shrink
 from resdx.stages import prepared_of
 
 
@@ -54,7 +54,7 @@ def test_probe_learns_what_is_plain_and_does_so_again(run, prepared):
     part = part_of_cases(run, small, cases)
     grain = np.random.default_rng(0).integers(0, 60, small.images.shape)
     plain = replace(small, images=(grain + 120 * part.truth[:, 1, None, None, None]).astype(np.uint8))
-    learnt, judged = subset(part, np.arange(0, 60)), np.arange(60, len(cases))
+    learnt, judged = part.at(np.arange(0, 60)), np.arange(60, len(cases))
     before = {path.name: path.stat().st_mtime_ns for path in run.path.iterdir()}
     assert macro_auroc(part.truth[judged], ask(run, plain, learnt, judged, seed=1, steps=8)) > 0.95
     np.testing.assert_array_equal(*(ask(run, plain, learnt, judged, seed=1, steps=1) for _ in range(2)))

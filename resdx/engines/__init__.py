@@ -1,1 +1,33 @@
-"""Ways to run a trained network, one module an engine."""
+"""Ways to run a trained network, one module an engine: prepared pictures in, answers out.
+
+An `Engine` takes an iterator of batches, (B, S, S, 3) uint8, and gives their `Answers` in the same order; it may work on several
+batches at a time. Which one is used changes speed, not meaning: `export` measures how far their answers lie apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+
+
+class Answers(NamedTuple):
+    """What a network says of N pictures: logits (N, outputs), embeddings (N, E) and, where the engine draws them, maps (N, K, h, w)."""
+
+    logits: Floats
+    embeddings: Floats
+    maps: Floats | None = None
+
+
+class Engine(Protocol):
+    """A network ready to run. `name` is torch, onnx, openvino, bf16 or int8; `batch` is how many pictures it likes at a time."""
+
+    name: str
+    batch: int
+
+    def answers(self, batches: Iterable[NDArray[np.uint8]]) -> Iterator[Answers]:
+        """Answers of each batch, in order."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 import torch
@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..models.net import Network
+from . import Answers
+from .graph import turned
 
 VIEWS = {1: (0,), 2: (0, 4), 8: tuple(range(8))}  # quarter turns, 4 and more mirrored first
 BATCH = 64  # pictures
@@ -63,6 +65,16 @@ def infer(
     return np.concatenate(logits), np.concatenate(embeddings)
 
 
-def turned(images: Tensor, view: int) -> Tensor:
-    """(B, C, S, S) in one of the 8 dihedral views."""
-    return torch.rot90(images.flip(-1) if view >= 4 else images, view % 4, (-2, -1))
+class Torch:
+    """The trained network itself."""
+
+    name = "torch"
+    batch = BATCH
+
+    def __init__(self, network: Network, views: int) -> None:
+        self.network, self.views = network, views
+
+    def answers(self, batches: Iterable[NDArray[np.uint8]]) -> Iterator[Answers]:
+        """Answers of each batch, in order."""
+        for batch in batches:
+            yield Answers(*infer(self.network, batch, np.arange(len(batch)), views=self.views))

@@ -1,0 +1,79 @@
+"""The one graph that is exported: a prepared picture in; logits, calibrated probabilities, embedding and maps out, in one pass."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from ..models.net import Network, pool
+from ..tasks import MultiLabel, Ordinal, Task
+
+
+class Graph(nn.Module):
+    """(B, S, S, 3) uint8 -> logits (B, outputs), probabilities (B, K), embedding (B, E) and, where `draws`, map (B, K, h, w).
+
+    The calibrator is the two buffers `scale` and `bias`, which keep their names in the exported file. `views` are the quarter turns
+    whose logits and embeddings are averaged (engines.torch.VIEWS); the map is of the picture as it stands.
+
+    The map is the class activation map of each class's log-odds (maps.class_activation), made of forward steps alone: the maps
+    weighted with the head's weights, less those of the other classes in proportion to how likely they are. A head with a hidden
+    layer, and grades, have none.
+    """
+
+    def __init__(self, network: Network, task: Task, scale: Sequence[float], bias: Sequence[float], views: Sequence[int]) -> None:
+        super().__init__()
+        self.network = network
+        self.task = task
+        self.views = tuple(views)
+        self.register_buffer("scale", torch.tensor(scale, dtype=torch.float32))
+        self.register_buffer("bias", torch.tensor(bias, dtype=torch.float32))
+
+    @property
+    def draws(self) -> bool:
+        """Whether the graph gives a map."""
+        return isinstance(self.network.head.hidden, nn.Identity) and not isinstance(self.task, Ordinal)
+
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        plain = image.permute(0, 3, 1, 2).float() / 255
+        maps = self.network.maps(plain)
+        embeddings = [pool(maps), *(self.network.embed(turned(plain, view)) for view in self.views[1:])]
+        logits = torch.stack([self.network.head(one) for one in embeddings]).mean(0)
+        embedding = torch.stack(embeddings).mean(0)
+        probabilities = self.probabilities(logits * cast(Tensor, self.scale) + cast(Tensor, self.bias))
+        return (
+            (logits, probabilities, embedding, self.heat(maps, embeddings[0]))
+            if self.draws
+            else (logits, probabilities, embedding)
+        )
+
+    def probabilities(self, logits: Tensor) -> Tensor:
+        """As `tasks` has them."""
+        if isinstance(self.task, MultiLabel):
+            return logits.sigmoid()
+        if not isinstance(self.task, Ordinal):
+            return logits.softmax(1)
+        above = logits.sigmoid()
+        kept = [above[:, 0]]
+        for k in range(1, above.shape[1]):
+            kept.append(torch.minimum(kept[-1], above[:, k]))
+        edges = [torch.ones_like(kept[0]), *kept, torch.zeros_like(kept[0])]
+        return torch.stack([high - low for high, low in pairwise(edges)], 1)
+
+    def heat(self, maps: Tensor, embedding: Tensor) -> Tensor:
+        """(B, K, h, w) class activation maps of all classes."""
+        weight = self.network.head.linear.weight
+        own = torch.nn.functional.conv2d(maps, weight[:, :, None, None])
+        if isinstance(self.task, MultiLabel):
+            return own.relu()
+        logits = self.network.head(embedding)
+        others = logits[:, None, :].expand(-1, logits.shape[1], -1) - 1e4 * torch.eye(logits.shape[1], device=logits.device)
+        return (own - torch.einsum("bkj,bjhw->bkhw", others.softmax(2), own)).relu()
+
+
+def turned(images: Tensor, view: int) -> Tensor:
+    """(B, C, S, S) in one of the 8 dihedral views: quarter turns, 4 and more mirrored first."""
+    return torch.rot90(images.flip(-1) if view >= 4 else images, view % 4, (-2, -1))

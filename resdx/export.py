@@ -1,0 +1,314 @@
+"""Export a finished run to a folder that answers like it, and measure on its own validation images how nearly.
+
+int8 (NNCF) is calibrated on training pictures; then calibrator, thresholds and limits are fitted again on what the int8 graph says of
+calib. A guard holds it to the trained network: where AUROC or decisions suffer, the first layer and the last ones stay in float32, and
+if that is not enough nothing is written.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import io
+import logging
+import os
+import shutil
+import time
+import warnings
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.numpy import save
+
+from . import __version__
+from .calibrate import fit_calibration
+from .calibration import Calibration
+from .data import Prepared
+from .engines import Answers, Engine
+from .engines.graph import Graph
+from .engines.torch import VIEWS, infer
+from .errors import RunError
+from .exported import FORMAT, ROOMS, SUMS, load_engine, sums
+from .features import is_cross_fitted
+from .metrics import auroc, macro_auroc
+from .parts import Part, part_of
+from .predict import EXPORTED, MADE_OF, Predictor
+from .records import digest, to_record, write_bytes, write_json, write_text
+from .runs import Run
+from .stages import prepared_of
+from .tasks import positive_class
+from .trained import load_network, open_trained
+
+MOST_LOST = 0.005  # AUROC that int8 may lose
+MOST_FLIPPED = 0.01, 3  # share of decisions, and their number, both of which must be passed to refuse int8
+QUANTISED_ON = 300  # training pictures that NNCF sees
+ALIKE = 256  # training pictures that stand in for validation where a run has none
+TAIL = 0.25  # share of the last convolutions that a mixed graph leaves in float32
+
+
+@dataclass(frozen=True)
+class Parity:
+    """How far an engine's answers lie from those of the trained network on `cases` of the parts `on`.
+
+    Probabilities are compared after each one's own calibration; a decision flips when another class is called, a referral when a case
+    is sent to a person by one alone. `auroc` is that of the positive class, or the macro mean; None where it is not defined.
+    """
+
+    on: str
+    cases: int
+    probability: float
+    auroc_torch: float | None
+    auroc: float | None
+    flipped: int
+    referred: int
+    images_per_second: float
+
+    @property
+    def lost(self) -> float:
+        """AUROC lost; 0 where it is not defined."""
+        return 0.0 if self.auroc is None or self.auroc_torch is None else self.auroc_torch - self.auroc
+
+    @property
+    def passes(self) -> bool:
+        """Whether the guard lets it pass."""
+        share, number = MOST_FLIPPED
+        return self.lost <= MOST_LOST and not (self.flipped > share * self.cases and self.flipped > number)
+
+    def __str__(self) -> str:
+        area = "" if self.auroc is None else f"AUROC {self.auroc:.4f} (PyTorch {self.auroc_torch:.4f}), "
+        return (
+            f"{self.cases:,} images of {self.on}: {area}{self.flipped} decisions and {self.referred} referrals differ, "
+            f"probabilities by {self.probability:.4f} at most; {self.images_per_second:.0f} images/s"
+        )
+
+
+@dataclass(frozen=True)
+class Known:
+    """What the trained network says of the validation images."""
+
+    on: str
+    part: Part
+    said: Answers
+    own: NDArray[np.bool_]  # (N,) the calib cases, on which a calibrator may be fitted; none where the run has no calib part
+
+
+def export(run: Run, *engines: str, guard: bool = True) -> list[Path]:
+    """Write RUN/export-ENGINE for each engine, whole or not at all, and give the paths.
+
+    Args:
+        engines: of onnx, openvino, bf16 and int8.
+        guard: refuse int8 that loses more than 0.005 of AUROC, or flips more than 1 % and more than 3 decisions.
+
+    Raises:
+        RunError: the run is not finished, what an engine needs is not installed, the guard refuses, or the disk is full.
+    """
+    if strange := [name for name in engines if name not in ROOMS]:
+        raise RunError(f"there is no export to {strange[0]!r}; there are {', '.join(ROOMS)}")
+    predictor = open_trained(run)
+    prepared = prepared_of(run)
+    known = _known(run, prepared)
+    with _made(run.path / f".graph.{os.getpid()}.part") as shared:
+        _write_graph(run, predictor, shared / "model.onnx")
+        return [_export(run, name, predictor, prepared, known, shared / "model.onnx", guard) for name in engines]
+
+
+def _export(run: Run, engine: str, predictor: Predictor, prepared: Prepared, known: Known, graph: Path, guard: bool) -> Path:
+    with _made(run.path / f".export-{engine}.{os.getpid()}.part") as part:
+        calibration, note = predictor.calibration, ""
+        if engine == "int8":
+            calibration, parity, note = _quantised(run, predictor, prepared, known, graph, part, guard)
+        else:
+            if engine == "onnx":
+                shutil.copyfile(graph, part / "model.onnx")
+            else:
+                openvino = _needs("openvino")
+                openvino.save_model(openvino.convert_model(graph), part / "model.xml", compress_to_fp16=False)
+            parity = _parity(load_engine(part, engine), predictor, calibration, prepared, known)
+        write_bytes(part / "familiarity.safetensors", save(predictor.familiarity.to_arrays()))
+        about = {
+            "format": FORMAT,
+            "engine": engine,
+            "run": run.path.resolve().name,
+            "title": run.recipe.title,
+            "read": to_record(run.recipe.read),
+            "prepare": to_record(run.recipe.prepare),
+            "size": run.recipe.size,
+            "calibration": to_record(calibration),
+            "parity": asdict(parity),
+            "note": note,
+            "made_of": {name: digest(run.path / name) for name in MADE_OF},
+            "resdx": __version__,
+        }
+        write_json(part / EXPORTED, about)
+        write_text(part / SUMS, sums(part))
+        folder = run.path / f"export-{engine}"
+        shutil.rmtree(folder, ignore_errors=True)
+        part.rename(folder)
+    size = sum(path.stat().st_size for path in folder.iterdir()) / 1e6
+    run.say(f"export: {folder}, {size:.1f} MB; {parity}{f'; {note}' if note else ''}")
+    return folder
+
+
+@contextlib.contextmanager
+def _made(folder: Path) -> Iterator[Path]:
+    """A folder that is there inside, and gone afterwards if it still has this name. Raises RunError where the disk is full."""
+    try:
+        folder.mkdir(parents=True)
+        yield folder
+    except OSError as error:
+        raise RunError(f"{folder} cannot be written ({error.strerror or error}); free some space") from error
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _known(run: Run, prepared: Prepared) -> Known:
+    """tune and calib with what the run has kept; of a run without them some of train, whose pictures serve as well to compare two engines."""
+    if not is_cross_fitted(run):
+        parts = [part_of(run, prepared, name) for name in ("tune", "calib")]
+        scores = [run.scores(name) for name in ("tune", "calib")]
+        if any(part.ids != score.ids for part, score in zip(parts, scores, strict=True)):
+            raise RunError(f"{run.path}: the scores are not those of the split; run `resdx train {run.path}` again")
+        said = Answers(np.concatenate([one.logits for one in scores]), np.concatenate([one.embeddings for one in scores]))
+        own = np.repeat([False, True], [len(part.ids) for part in parts])
+        return Known("tune and calib", parts[0] + parts[1], said, own)
+    part = part_of(run, prepared, "train")
+    some = part.at(np.sort(np.random.default_rng(run.settings.seed).permutation(len(part.ids))[:ALIKE]))
+    said = Answers(*infer(load_network(run), prepared.images, some.rows, views=run.recipe.views))
+    return Known("train", some, said, np.zeros(len(some.ids), bool))
+
+
+def _write_graph(run: Run, predictor: Predictor, path: Path) -> None:
+    """An ONNX graph, in float32, for any number of pictures at a time."""
+    _needs("onnxscript")
+    known, size = predictor.calibration, run.recipe.size
+    graph = Graph(load_network(run).cpu(), run.recipe.task, known.scale, known.bias, VIEWS[run.recipe.views]).eval()
+    names = ["logits", "probabilities", "embedding", *(["map"] if graph.draws else [])]
+    picture = torch.zeros(2, size, size, 3, dtype=torch.uint8)
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")
+        logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+        program = torch.onnx.export(
+            graph,
+            (picture,),
+            dynamo=True,
+            verbose=False,
+            input_names=["image"],
+            output_names=names,
+            dynamic_shapes=({0: torch.export.Dim("batch", min=1)},),
+        )
+        if program is None:
+            raise RunError(f"{run.path}: PyTorch gave no graph")
+        program.save(str(path), external_data=False)
+
+
+def _quantised(
+    run: Run, predictor: Predictor, prepared: Prepared, known: Known, graph: Path, folder: Path, guard: bool
+) -> tuple[Calibration, Parity, str]:
+    """Write an int8 model.xml that the guard lets pass; gives its calibration, parity and what to say of it."""
+    openvino, nncf = _needs("openvino"), _needs("nncf")
+    nncf.set_log_level(logging.ERROR)
+    train = part_of(run, prepared, "train")
+    some = np.random.default_rng(run.settings.seed).permutation(len(train.rows))[:QUANTISED_ON]
+    pictures = [_pictures(prepared, train.rows[[i]]) for i in some]
+    for mixed in (False, True):
+        model = openvino.convert_model(graph)
+        ignored = nncf.IgnoredScope(names=_kept(model)) if mixed else None
+        with contextlib.redirect_stdout(io.StringIO()):
+            small = nncf.quantize(
+                model,
+                nncf.Dataset(pictures),
+                preset=nncf.QuantizationPreset.MIXED,
+                subset_size=len(pictures),
+                ignored_scope=ignored,
+            )
+        openvino.save_model(small, folder / "model.xml", compress_to_fp16=False)
+        engine = load_engine(folder, "int8")
+        calibration, note = _calibrated(run, predictor, engine, prepared, known)
+        parity = _parity(engine, predictor, calibration, prepared, known)
+        del engine
+        if parity.passes or not guard:
+            kept = "mixed precision: the first convolution and the last quarter stay in float32" if mixed else ""
+            return calibration, parity, "; ".join(filter(None, (kept, note)))
+    share, number = MOST_FLIPPED
+    raise RunError(
+        f"int8 answers too differently, also in mixed precision ({parity}); at most {MOST_LOST} of AUROC may be lost, and "
+        f"{share:.0%} or {number} decisions flip. Export to openvino or bf16, or keep it in spite of that with --no-guard"
+    )
+
+
+def _kept(model: Any) -> list[str]:
+    """Names of the first convolution and of the last TAIL of all."""
+    names = [node.get_friendly_name() for node in model.get_ordered_ops() if node.get_type_name() in ("Convolution", "MatMul")]
+    return [names[0], *names[-round(TAIL * len(names)) :]]
+
+
+def _calibrated(run: Run, predictor: Predictor, engine: Engine, prepared: Prepared, known: Known) -> tuple[Calibration, str]:
+    """Calibrator, operating points and limits fitted again on what the engine says of calib."""
+    if not known.own.any():
+        return predictor.calibration, "the run has no calib part, so calibrator and thresholds are those of the trained network"
+    calib = known.part.at(np.flatnonzero(known.own))
+    said = _answers(engine, prepared, calib)
+    fitted = fit_calibration(
+        run.recipe.task,
+        run.recipe.classes,
+        said.logits,
+        calib.truth,
+        calib.groups,
+        balanced_training=run.recipe.learn.rebalances,
+        level=predictor.calibration.level,
+        distance=predictor.familiarity.distance(said.embeddings),
+    )
+    return fitted, ""
+
+
+def _parity(engine: Engine, predictor: Predictor, calibration: Calibration, prepared: Prepared, known: Known) -> Parity:
+    started = time.perf_counter()
+    said = _answers(engine, prepared, known.part)
+    seconds = time.perf_counter() - started
+    ours, theirs = predictor.calibration.probabilities(known.said.logits), calibration.probabilities(said.logits)
+    referred = [
+        np.array([label is None for label, _ in one.decide(p, predictor.familiarity.distance(x))])
+        for one, p, x in ((predictor.calibration, ours, known.said.embeddings), (calibration, theirs, said.embeddings))
+    ]
+    return Parity(
+        on=known.on,
+        cases=len(ours),
+        probability=float(np.abs(ours - theirs).max()),
+        auroc_torch=_area(calibration, known.part.truth, ours),
+        auroc=_area(calibration, known.part.truth, theirs),
+        flipped=int((predictor.calibration.choose(ours) != calibration.choose(theirs)).any(1).sum()),
+        referred=int((referred[0] != referred[1]).sum()),
+        images_per_second=len(ours) / seconds,
+    )
+
+
+def _answers(engine: Engine, prepared: Prepared, part: Part) -> Answers:
+    batches = (_pictures(prepared, part.rows[i : i + engine.batch]) for i in range(0, len(part.rows), engine.batch))
+    said = list(engine.answers(batches))
+    return Answers(np.concatenate([one.logits for one in said]), np.concatenate([one.embeddings for one in said]))
+
+
+def _pictures(prepared: Prepared, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
+    """(B, S, S, 3) as the engines take them."""
+    images = np.asarray(prepared.images[rows])
+    return np.ascontiguousarray(np.broadcast_to(images, (*images.shape[:3], 3)))
+
+
+def _area(calibration: Calibration, truth: NDArray[np.float32], p: NDArray[np.float32]) -> float | None:
+    name = positive_class(calibration.task, calibration.classes)
+    k = calibration.classes.index(name) if name else None
+    area = float(macro_auroc(truth, p) if k is None else auroc(truth[:, k], p[:, k]))
+    return area if np.isfinite(area) else None
+
+
+def _needs(name: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        raise RunError(f'exporting needs {error.name}, which is not installed; run: pip install "resdx[export]"') from error

@@ -1,0 +1,99 @@
+"""An exported model: a folder that answers without the run it came from, and without PyTorch.
+
+    FOLDER/export.json  familiarity.safetensors  model.onnx | model.xml model.bin  SHA256SUMS
+
+export.json holds the records of the read and prepare steps, the calibration and how far the answers lie from PyTorch's. Opening a
+folder executes nothing of it.
+"""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import Any, cast
+
+from safetensors.numpy import load_file
+
+from .engines import Engine
+from .errors import RunError
+from .familiarity import Familiarity
+from .predict import EXPORTED, Predictor
+from .records import digest, from_record, read_json
+
+FORMAT = 1  # of the folder; raised when an older resdx could not read it
+SUMS = "SHA256SUMS"  # as sha256sum writes and checks it
+ROOMS = {
+    "onnx": ("onnx", "Onnx"),
+    "openvino": ("openvino", "Openvino"),
+    "bf16": ("openvino", "Openvino"),
+    "int8": ("openvino", "Openvino"),
+}
+
+
+def open_exported(folder: Path, engine: str = "auto", **settings: Any) -> Predictor:
+    """The model of a folder that `resdx export` wrote; `settings` are those of its engine.
+
+    Raises:
+        RunError: a file is missing or has changed, the folder is of another version or for another engine, or the engine is not installed.
+    """
+    check(folder)
+    about = read_json(folder / EXPORTED)
+    if about["format"] != FORMAT:
+        raise RunError(f"{folder} has export format {about['format']}, this resdx reads {FORMAT}; export it again")
+    name = about["engine"]
+    if engine not in ("auto", name):
+        raise RunError(f"{folder} was exported for {name}, not for {engine}; leave out --engine, or export it for {engine}")
+    importlib.import_module(f"{__package__}.steps")  # makes the steps known by their names
+    familiarity = Familiarity.from_arrays(load_file(folder / "familiarity.safetensors"))
+    engines = (load_engine(folder, name, **settings),)
+    return Predictor(
+        about["run"],
+        from_record(about["read"]),
+        from_record(about["prepare"]),
+        engines,
+        from_record(about["calibration"]),
+        (familiarity,),
+    )
+
+
+def load_engine(folder: Path, name: str, **settings: Any) -> Engine:
+    """The engine of a folder. Raises RunError where it is not installed."""
+    room, kind = ROOMS[name]
+    try:
+        module = importlib.import_module(f"{__package__}.engines.{room}")
+    except ModuleNotFoundError as error:
+        raise RunError(
+            f'the engine {name} needs {error.name}, which is not installed; run: pip install "resdx[export]"'
+        ) from error
+    return cast(Engine, getattr(module, kind)(folder, name, **settings))
+
+
+def sums(folder: Path) -> str:
+    """The text of SHA256SUMS: a line a file."""
+    names = sorted(path.name for path in folder.iterdir() if path.is_file() and path.name != SUMS)
+    return "".join(f"{digest(folder / name)}  {name}\n" for name in names)
+
+
+def check(folder: Path) -> None:
+    """Raise RunError where a file of the folder is missing, is too many, or has changed since the export."""
+    if not (folder / SUMS).is_file():
+        raise RunError(f"{folder} has no {SUMS}, so its files cannot be checked; export it again")
+    try:
+        said = _by_name((folder / SUMS).read_text())
+    except ValueError as error:
+        raise RunError(f"{folder / SUMS} is not a list of hashes; copy the folder again, or export it again") from error
+    found = _by_name(sums(folder))
+    for name in sorted(said.keys() | found.keys()):
+        if said.get(name) != found.get(name):
+            how = (
+                "is missing"
+                if name not in found
+                else "is not of the export"
+                if name not in said
+                else "has changed since the export"
+            )
+            raise RunError(f"{folder / name} {how}; copy the folder again, or export it again")
+
+
+def _by_name(text: str) -> dict[str, str]:
+    return {name: told for told, name in (line.split("  ", 1) for line in text.splitlines())}
