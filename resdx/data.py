@@ -146,7 +146,7 @@ def _fill(
     jobs = (joblib.delayed(_prepared)(recipe.read, recipe.prepare, some) for some in files)
     try:
         part.mkdir(parents=True, exist_ok=True)
-        wide = _reserve(part / "wide.npy", (len(wanted), recipe.size, recipe.size, 3))
+        wide = reserve(part / "wide.npy", (len(wanted), recipe.size, recipe.size, 3))
         ids: list[str] = []
         failures: list[tuple[str, str]] = []
         colour, done = False, 0
@@ -165,7 +165,7 @@ def _fill(
         if not ids:
             raise DataError(f"none of the {len(wanted)} files below {manifest.root} can be prepared; first: {failures[0][1]}")
         # A grey set is kept with one channel: a third of the memory and of the reading.
-        images = _reserve(part / "images.npy", (len(ids), recipe.size, recipe.size, 3 if colour else 1))
+        images = reserve(part / "images.npy", (len(ids), recipe.size, recipe.size, 3 if colour else 1))
         for i in range(0, len(ids), CHUNK):
             images[i : i + CHUNK] = wide[i : min(i + CHUNK, len(ids)), :, :, : images.shape[3]]
         images.flush()
@@ -183,9 +183,9 @@ def _fill(
         shutil.rmtree(part, ignore_errors=True)
 
 
-def _reserve(path: Path, shape: tuple[int, ...]) -> np.memmap[Any, np.dtype[np.uint8]]:
+def reserve(path: Path, shape: tuple[int, ...], kind: type[np.generic] = np.uint8) -> np.memmap[Any, Any]:
     """A memory map whose room on the disk is taken at once: a map that runs out of it later ends the process without a word."""
-    images = open_memmap(path, "w+", np.uint8, shape)
+    images: np.memmap[Any, Any] = open_memmap(path, "w+", kind, shape)
     if hasattr(os, "posix_fallocate"):
         with path.open("r+b") as file:
             os.posix_fallocate(file.fileno(), 0, path.stat().st_size)

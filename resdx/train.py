@@ -24,8 +24,9 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from .data import Prepared
-from .engines.torch import DTYPES, device, infer, three_channels, to_tensor
+from .engines.torch import BATCH, DTYPES, device, infer, three_channels, to_tensor
 from .errors import RunError
+from .frozen import Kept, forget, keep
 from .losses import Loss, class_weights, loss_function
 from .models.batchnorm import rebatchnorm
 from .models.freeze import freeze
@@ -79,16 +80,22 @@ def fit(run: Run, prepared: Prepared, train: Part, tune: Part) -> Network:
     run = bench.run
     progress = load_checkpoint(bench)
     total = steps_of(learn, len(train.ids))
+    kept = keep(run, bench.network, prepared, train, bench.dtype, views=learn.kept_views) if learn.kept_views else None
+    kept_tune = keep(run, bench.network, prepared, tune, bench.dtype, views=0) if kept else None
     with run.progress("train", learn.epochs * total) as bar:
         while progress.epoch < learn.epochs and not (learn.patience and progress.waited >= learn.patience):
             started, epoch = time.perf_counter(), progress.epoch
-            mean_loss = run_epoch(bench, train, progress, lambda: bar.advance(TaskID(0)))
+            mean_loss = run_epoch(bench, train, progress, lambda: bar.advance(TaskID(0)), kept)
             if not math.isfinite(mean_loss):
                 raise RunError(
                     f"{run.path}: the loss is not finite in epoch {epoch + 1}; lower learn.lr (now {learn.lr:g}) and train again"
                 )
             scored = bench.average if learn.ema else bench.network
-            logits, _ = infer(scored, prepared.images, tune.rows, dtype=bench.dtype)
+            logits = (
+                ask(scored, kept_tune, bench.dtype)
+                if kept_tune
+                else infer(scored, prepared.images, tune.rows, dtype=bench.dtype)[0]
+            )
             score = tune_score(run, tune, logits)
             better = score > progress.best
             progress.best, progress.waited = (score, 0) if better else (progress.best, progress.waited + 1)
@@ -111,6 +118,7 @@ def fit(run: Run, prepared: Prepared, train: Part, tune: Part) -> Network:
                 f"epoch {progress.epoch} of {learn.epochs}: loss {mean_loss:.3f}, tune {_worth(score)}{' (best)' if better else ''}, "
                 f"{seconds:.0f} s, {len(train.ids) / seconds:.0f} images/s"
             )
+    forget(run)
     return bench.network
 
 
@@ -159,14 +167,15 @@ def order_of(learn: Training, train: Part, seed: int, epoch: int) -> NDArray[np.
     return rng.choice(count, count, p=chance / chance.sum())
 
 
-def run_epoch(bench: Bench, train: Part, progress: Progress, tick: Callable[[], None]) -> float:
-    """One pass over the train part from where `progress` stands; gives the mean loss."""
+def run_epoch(bench: Bench, train: Part, progress: Progress, tick: Callable[[], None], kept: Kept | None = None) -> float:
+    """One pass over the train part from where `progress` stands, on what was `kept` of its frozen part if anything; gives the mean loss."""
     learn, seed, network = bench.learn, bench.run.settings.seed, bench.network
     trunk = bench.run.recipe.model.trunk
     freeze(network.trunk, "all" if progress.epoch < learn.head_epochs else trunk.frozen)
     network.train()
     where = next(network.parameters()).device
     size = size_at(learn, bench.run.recipe.size, progress.epoch)
+    view = progress.epoch % learn.kept_views if learn.kept_views else progress.epoch
     order = order_of(learn, train, seed, progress.epoch)
     count = steps_of(learn, len(order))
     losses = []
@@ -175,13 +184,16 @@ def run_epoch(bench: Bench, train: Part, progress: Progress, tick: Callable[[], 
         factor = rate_at(learn, progress.step, count) * progress.factor
         for group in bench.optimiser.param_groups:
             group["lr"] = group["base"] * factor
-        images = to_tensor(bench.prepared.images[train.rows[batch]], where)
-        images = apply(bench.run.recipe.augment, images, train.keys[batch], seed=seed, epoch=progress.epoch, size=size)
+        if kept:
+            images = kept.batch(batch, view, where)
+        else:
+            images = to_tensor(bench.prepared.images[train.rows[batch]], where)
+            images = apply(bench.run.recipe.augment, images, train.keys[batch], seed=seed, epoch=view, size=size)
         targets = torch.from_numpy(train.targets[batch]).to(where)
         if learn.mixup:
             images, targets = mix(images, targets, learn.mixup, seed, progress.step)
         with torch.autocast(where.type, DTYPES[bench.dtype], enabled=bench.dtype != "float32"):
-            logits = network(three_channels(images))
+            logits = kept.logits(network, images) if kept else network(three_channels(images))
         value = bench.loss(logits, targets)
         bench.optimiser.zero_grad(set_to_none=True)
         value.backward()  # type: ignore[no-untyped-call]
@@ -193,6 +205,17 @@ def run_epoch(bench: Bench, train: Part, progress: Progress, tick: Callable[[], 
         losses.append(value.detach())
         tick()
     return float(torch.stack(losses).mean())
+
+
+def ask(network: Network, kept: Kept, dtype: str) -> NDArray[np.float32]:
+    """Logits (N, outputs) of a part whose frozen part was kept."""
+    network.eval()
+    where, said = next(network.parameters()).device, []
+    with torch.inference_mode(), torch.autocast(where.type, DTYPES[dtype], enabled=dtype != "float32"):
+        for start in range(0, kept.cases, BATCH):
+            at = np.arange(start, min(start + BATCH, kept.cases))
+            said.append(kept.logits(network, kept.batch(at, 0, where)).float().cpu().numpy())
+    return np.concatenate(said)
 
 
 def mix(images: Tensor, targets: Tensor, alpha: float, seed: int, step: int) -> tuple[Tensor, Tensor]:

@@ -28,6 +28,7 @@ data
 parts engines maps sharing seen
 predict sanity
 exported trained features
+frozen
 train
 charts evaluate explain differences
 probe
