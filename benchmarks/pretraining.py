@@ -61,8 +61,9 @@ ABLATION = {
     "from scratch": None,
     "labels": Parts(1, 0, 0),
     "views": Parts(0, 1, 0),
+    "teacher": Parts(0, 0, 1),
     "labels, views": Parts(1, 1, 0),
-    "labels, teacher": Parts(1, 0, 1),
+    "views, teacher": Parts(0, 1, 1),
     "labels, views, teacher": Parts(1, 1, 1),
 }
 SEEDS, DRAWS = 3, 1000
