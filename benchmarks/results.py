@@ -44,6 +44,7 @@ class System:
 
 SYSTEMS = (
     System("cxr-pneumonia", "", "ResNet-50, all layers", "from scratch"),
+    System("cxr-pneumonia", "fine-tuned", "MobileNet-V2, last three stages", "ImageNet"),
     *(
         System(name, "features", "MobileNet-V2 frozen, logistic regression", "ImageNet")
         for name in (

@@ -8,7 +8,7 @@ no person; its Testing part repeats slices of its Training part, and its gliomas
 """
 
 from ..models.specs import Linear, Net, ResNet
-from ..recipe import Published, Recipe, Training, on_features
+from ..recipe import Published, Recipe, Training, fine_tuned, on_features
 from ..sources import FolderPerClass
 from ..steps.image import Grey, Rescale, Resize
 from ..steps.random import Affine, Flip, Tone
@@ -38,4 +38,4 @@ RECIPE = Recipe(
         "the paper's split, sizes and rates were not seen: all are ours",
     ),
 )
-VARIANTS = {"features": on_features(RECIPE)}
+VARIANTS = {"features": on_features(RECIPE), "fine-tuned": fine_tuned(RECIPE)}

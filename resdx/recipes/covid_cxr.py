@@ -12,7 +12,7 @@ about the disease.
 from dataclasses import replace
 
 from ..models.specs import Linear, Net, ResNet
-from ..recipe import Recipe, Training, on_features
+from ..recipe import Recipe, Training, fine_tuned, on_features
 from ..sources import FolderPerClass
 from ..steps.image import Grey, Resize
 from ..steps.random import Affine, Tone
@@ -63,4 +63,4 @@ TALO = replace(
         "another group's folders, in which the class decides the source",
     ),
 )
-VARIANTS = {"features": on_features(RECIPE), "talo": TALO, "talo-features": on_features(TALO)}
+VARIANTS = {"features": on_features(RECIPE), "fine-tuned": fine_tuned(RECIPE), "talo": TALO, "talo-features": on_features(TALO)}

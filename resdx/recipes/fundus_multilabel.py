@@ -7,7 +7,7 @@ not assessed, a speck on the lens as normal.
 """
 
 from ..models.specs import Linear, Net, ResNet
-from ..recipe import Recipe, Training, on_features
+from ..recipe import Recipe, Training, fine_tuned, on_features
 from ..steps.image import Resize
 from ..steps.random import Affine, Flip, Tone
 from ..tables import Table
@@ -52,4 +52,4 @@ RECIPE = Recipe(
         "labels are read from each eye's keywords, not from the set's columns, which are given a person",
     ),
 )
-VARIANTS = {"features": on_features(RECIPE)}
+VARIANTS = {"features": on_features(RECIPE), "fine-tuned": fine_tuned(RECIPE)}

@@ -7,7 +7,7 @@ Files are named by slide (C39P4thin..., C201Thin...).
 """
 
 from ..models.specs import Net, ResNet
-from ..recipe import Published, RandomImages, Recipe, Training, on_features
+from ..recipe import Published, RandomImages, Recipe, Training, fine_tuned, on_features
 from ..sources import FolderPerClass
 from ..steps.image import Resize
 from ..steps.random import Affine, Flip, Tone
@@ -32,4 +32,4 @@ RECIPE = Recipe(
         "the paper's sizes, augmentation and rates were not seen: all are ours",
     ),
 )
-VARIANTS = {"features": on_features(RECIPE)}
+VARIANTS = {"features": on_features(RECIPE), "fine-tuned": fine_tuned(RECIPE)}

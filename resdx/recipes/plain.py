@@ -5,7 +5,7 @@ It comes with no data set: the licence is that of the images you bring.
 """
 
 from ..models.specs import Net, ResNet
-from ..recipe import Recipe, Training, on_features
+from ..recipe import Recipe, Training, fine_tuned, on_features
 from ..steps.image import Resize
 from ..steps.random import Affine, Tone
 
@@ -18,4 +18,4 @@ RECIPE = Recipe(
     learn=Training(epochs=20, start_size=96),
     differs=("the paper states neither data nor training: all settings are ours",),
 )
-VARIANTS = {"features": on_features(RECIPE)}
+VARIANTS = {"features": on_features(RECIPE), "fine-tuned": fine_tuned(RECIPE)}

@@ -7,7 +7,7 @@ rest.
 """
 
 from ..models.specs import Linear, Net, ResNet
-from ..recipe import Published, Recipe, Training, on_features
+from ..recipe import Published, Recipe, Training, fine_tuned, on_features
 from ..sources import FolderPerClass
 from ..steps.image import Grey, Resize
 from ..steps.random import Affine, Tone
@@ -28,4 +28,4 @@ RECIPE = Recipe(
         "the stage of transfer needs starting weights (--weights); without them both stages train from scratch",
     ),
 )
-VARIANTS = {"features": on_features(RECIPE)}
+VARIANTS = {"features": on_features(RECIPE), "fine-tuned": fine_tuned(RECIPE)}
