@@ -15,10 +15,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from matplotlib import colormaps
 from numpy.typing import NDArray
 from PIL import Image
-from scipy.ndimage import binary_erosion
 from torch import Tensor
 
 from . import maps
@@ -31,6 +29,7 @@ from .intervals import mean_of_persons, proportion
 from .metrics import Estimate
 from .models.net import Network
 from .models.specs import Linear, Mlp
+from .overlays import overlay
 from .records import from_record, read_json, write_json
 from .runs import Run
 from .sanity import body_mask, curves, hits, prepared_box, randomised, rank_correlation, reencoded, share_within
@@ -209,20 +208,6 @@ def to_show(asked: Asked, classes: Sequence[str], count: int = SHOWN) -> list[in
                 taken.append(int(queue.pop(0)))
                 seen.add(asked.persons[taken[-1]])
     return taken
-
-
-def overlay(picture: NDArray[np.uint8], heat: NDArray[np.floating]) -> Image.Image:
-    """Heat (S, S) over a dimmed grey picture (S, S, C); a line runs at half of the peak.
-
-    The colours are matplotlib's inferno, whose lightness grows evenly with the heat: it reads in greyscale and for colour-blind readers.
-    """
-    grey = np.repeat(picture.mean(2, keepdims=True), 3, 2) / 255
-    share = heat / heat.max() if heat.max() > 0 else np.zeros_like(heat)
-    cover = 0.8 * share[..., None] ** 1.5
-    mixed = (1 - cover) * 0.75 * grey + cover * colormaps["inferno"](share)[..., :3]
-    inside = share >= 0.5
-    mixed[inside & ~binary_erosion(inside, border_value=1)] = 1
-    return Image.fromarray(np.round(255 * mixed).astype(np.uint8))
 
 
 def _explained(run: Run, prepared: Prepared, folder: Path, advance: Callable[[], None]) -> dict[str, Any]:
@@ -427,9 +412,7 @@ def _shown(setting: Setting, showing: Asked, folder: Path, advance: Callable[[],
             }
         )
     for name, draw in setting.methods.items():
-        heat = torch.from_numpy(draw(setting.network, showing.images, showing.targets))
-        large = maps.enlarge(heat, showing.images.shape[1]).numpy()
-        for i, one in enumerate(large):
+        for i, one in enumerate(draw(setting.network, showing.images, showing.targets)):
             shown[i]["maps"][name] = _save(overlay(showing.images[i], one), folder, f"{i + 1}-{name}")
         advance()
     return shown

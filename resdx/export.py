@@ -31,8 +31,7 @@ from .calibrate import fit_calibration
 from .calibration import Calibration
 from .data import Prepared
 from .engines import Answers, Engine
-from .engines.graph import Graph
-from .engines.torch import VIEWS, infer
+from .engines.torch import infer
 from .errors import RunError
 from .exported import FORMAT, ROOMS, SUMS, load_engine, sums
 from .features import is_cross_fitted
@@ -43,7 +42,7 @@ from .records import digest, to_record, write_bytes, write_json, write_text
 from .runs import Run
 from .stages import prepared_of
 from .tasks import positive_class
-from .trained import load_network, open_trained
+from .trained import graph_of, load_network, open_trained
 
 MOST_LOST = 0.005  # AUROC that int8 may lose
 MOST_FLIPPED = 0.01, 3  # share of decisions, and their number, both of which must be passed to refuse int8
@@ -186,8 +185,7 @@ def _known(run: Run, prepared: Prepared) -> Known:
 def _write_graph(run: Run, predictor: Predictor, path: Path) -> None:
     """An ONNX graph, in float32, for any number of pictures at a time."""
     _needs("onnxscript")
-    known, size = predictor.calibration, run.recipe.size
-    graph = Graph(load_network(run).cpu(), run.recipe.task, known.scale, known.bias, VIEWS[run.recipe.views]).eval()
+    graph, size = graph_of(run, predictor.calibration).cpu().eval(), run.recipe.size
     names = ["logits", "probabilities", "embedding", *(["map"] if graph.draws else [])]
     picture = torch.zeros(2, size, size, 3, dtype=torch.uint8)
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):

@@ -15,7 +15,7 @@ from itertools import islice, tee
 from os import PathLike
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,7 @@ from .engines import Engine
 from .errors import DataError, ResdxError, RunError
 from .familiarity import Familiarity
 from .listing import list_images
+from .overlays import captioned, overlay
 from .progress import progress
 from .records import digest, read_json
 from .steps.chain import prepare_image
@@ -40,6 +41,14 @@ AHEAD = 64  # files read ahead: memory stays the same for any number of files
 ENGINES = ("int8", "bf16", "openvino", "onnx", "torch")  # the fastest first
 EXPORTED = "export.json"  # what makes a folder an exported model
 MADE_OF = ("best.safetensors", "calibration.json")  # of a run, which an export is no longer of when they change
+
+
+class Batch(NamedTuple):
+    """Files that are answered together, their prepared pictures, and how many files were read until then."""
+
+    paths: list[str]
+    images: NDArray[np.uint8]
+    done: int
 
 
 @dataclass(frozen=True)
@@ -97,11 +106,11 @@ class Predictor:
         ]
 
     def predict(
-        self, files: Sequence[str | Path], *, progress: Callable[[int], None] | None = None
+        self, files: Sequence[str | Path], *, maps: Path | None = None, progress: Callable[[int], None] | None = None
     ) -> tuple[list[Prediction], list[tuple[str, str]]]:
-        """Answers for image files in their order, and (file, reason) for those that could not be read."""
+        """Answers for image files in their order, and (file, reason) for those that could not be read; `maps` as for `stream`."""
         failures: list[tuple[str, str]] = []
-        answers = list(self.stream(files, failures, progress=progress))
+        answers = list(self.stream(files, failures, maps=maps, progress=progress))
         return answers, failures
 
     def stream(
@@ -109,23 +118,48 @@ class Predictor:
         files: Iterable[str | Path],
         failures: list[tuple[str, str]],
         *,
+        maps: Path | None = None,
         progress: Callable[[int], None] | None = None,
     ) -> Iterator[Prediction]:
         """Answers one by one, in order, while later files are still being read; memory does not grow with their number.
 
-        (file, reason) of those that could not be read are added to `failures`; `progress` is called with the files done.
+        (file, reason) of those that could not be read are added to `failures`; `progress` is called with the files done. Each picture is
+        written into the folder `maps` with the class activation map of its most probable class.
+
+        Raises:
+            RunError: maps are asked for, and the network has none.
         """
-        waiting: deque[tuple[list[str], int]] = deque()  # the files of each batch that is being answered, and files done with it
+        waiting: deque[Batch] = deque()
         batches = tee(self._batches(map(str, files), failures, waiting), len(self.engines))
         for said in zip(*(engine.answers(mine) for engine, mine in zip(self.engines, batches, strict=True)), strict=True):
-            paths, done = waiting.popleft()
+            batch = waiting.popleft()
             distances = [known.distance(one.embeddings) for known, one in zip(self.familiarities, said, strict=True)]
-            yield from self._answer(paths, np.mean([one.logits for one in said], axis=0), np.mean(distances, axis=0))
+            answers = self._answer(batch.paths, np.mean([one.logits for one in said], axis=0), np.mean(distances, axis=0))
+            if maps:
+                self._draw(maps, batch, answers, [one.maps for one in said])
+            yield from answers
             if progress:
-                progress(done)
+                progress(batch.done)
+
+    def _draw(
+        self, folder: Path, batch: Batch, answers: Sequence[Prediction], heat: Sequence[NDArray[np.float32] | None]
+    ) -> None:
+        drawn = [one for one in heat if one is not None]
+        if len(drawn) < len(heat):
+            raise RunError(f"{self.name} has no map in its graph (grades, or a head with a hidden layer); leave out --maps")
+        folder.mkdir(parents=True, exist_ok=True)
+        for i, (picture, one) in enumerate(zip(batch.images, answers, strict=True)):
+            name, chance = max(one.probabilities.items(), key=lambda item: item[1])
+            k = self.calibration.classes.index(name)
+            page = captioned(
+                overlay(picture, np.mean([maps[i, k] for maps in drawn], axis=0)),
+                f"{name} {chance:.2f}; for research, not for diagnosis",
+            )
+            number = batch.done - len(answers) + i + 1
+            page.save(folder / f"{number:05d}-{Path(one.case).stem}.png")
 
     def _batches(
-        self, files: Iterator[str], failures: list[tuple[str, str]], waiting: deque[tuple[list[str], int]]
+        self, files: Iterator[str], failures: list[tuple[str, str]], waiting: deque[Batch]
     ) -> Iterator[NDArray[np.uint8]]:
         size, paths, images, done = max(engine.batch for engine in self.engines), list[str](), list[NDArray[np.uint8]](), 0
         for path, image in self._read_ahead(files):
@@ -137,12 +171,12 @@ class Predictor:
             # Grey and colour files may stand side by side: three channels hold both.
             images.append(np.broadcast_to(image, (*image.shape[:2], 3)))
             if len(paths) == size:
-                waiting.append((paths, done))
-                yield np.stack(images)
+                waiting.append(Batch(paths, np.stack(images), done))
+                yield waiting[-1].images
                 paths, images = [], []
         if paths:
-            waiting.append((paths, done))
-            yield np.stack(images)
+            waiting.append(Batch(paths, np.stack(images), done))
+            yield waiting[-1].images
 
     def _read_ahead(self, files: Iterator[str]) -> Iterator[tuple[str, NDArray[np.uint8] | str]]:
         """Each file's prepared picture, or why there is none, in order; the next ones are read meanwhile."""
@@ -181,11 +215,17 @@ def _room(name: str) -> ModuleType:
 
 
 def predict_files(
-    run: str | PathLike[str], files: Sequence[str | Path], *, engine: str = "auto", recipe: str | Path = "", quiet: bool = False
+    run: str | PathLike[str],
+    files: Sequence[str | Path],
+    *,
+    engine: str = "auto",
+    maps: Path | None = None,
+    recipe: str | Path = "",
+    quiet: bool = False,
 ) -> tuple[list[Prediction], list[tuple[str, str]]]:
     """Answers for image files and for all images of folders, with a progress bar; failures as (file, reason).
 
-    `run`, `engine`, `recipe` and `quiet` are those of `Predictor.open`.
+    `run`, `engine`, `recipe` and `quiet` are those of `Predictor.open`, `maps` that of `Predictor.stream`.
 
     Raises:
         DataError: a folder holds no images.
@@ -193,7 +233,7 @@ def predict_files(
     paths = [path for file in files for path in _below(Path(file))]
     predictor = Predictor.open(run, engine=engine, recipe=recipe, quiet=quiet)
     with progress("predict", len(paths), quiet=quiet) as bar:
-        return predictor.predict(paths, progress=lambda done: bar.update(bar.task_ids[0], completed=done))
+        return predictor.predict(paths, maps=maps, progress=lambda done: bar.update(bar.task_ids[0], completed=done))
 
 
 def _below(file: Path) -> list[str]:

@@ -9,7 +9,8 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from .calibration import Calibration
-from .engines.torch import Torch, device
+from .engines.graph import Graph
+from .engines.torch import VIEWS, Torch, device
 from .errors import RunError
 from .familiarity import Familiarity
 from .models.net import Network, build
@@ -43,8 +44,13 @@ def _open_folds(parent: Path, recipe: str | Path, quiet: bool) -> Predictor:
 
 def _predictor(path: Path, runs: Sequence[Run], calibration: Calibration) -> Predictor:
     recipe = runs[0].recipe
-    engines = tuple(Torch(load_network(run), recipe.views) for run in runs)
+    engines = tuple(Torch(graph_of(run, calibration), recipe.size) for run in runs)
     return Predictor(path.name, recipe.read, recipe.prepare, engines, calibration, tuple(map(load_familiarity, runs)))
+
+
+def graph_of(run: Run, calibration: Calibration) -> Graph:
+    """Network and calibration of a run in one."""
+    return Graph(load_network(run), run.recipe.task, calibration.scale, calibration.bias, VIEWS[run.recipe.views])
 
 
 def load_network(run: Run) -> Network:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import csv
 import json
-import shutil
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from safetensors.torch import load_file, save_file
 from sklearn.metrics import accuracy_score, roc_auc_score
 
 from resdx.cli import cli
@@ -17,6 +17,7 @@ from resdx.cross import DRAWS, cross_validate, mean_over_folds, table
 from resdx.errors import DataError, RunError
 from resdx.intervals import estimate
 from resdx.metrics import auroc, brier
+from resdx.models.packed import unpack
 from resdx.predict import Predictor
 from resdx.recipe import FeatureClassifier
 from resdx.records import from_record, read_json
@@ -197,8 +198,8 @@ def test_parent_without_calibration_says_what_to_do(tmp_path):
 
 def test_folds_of_frozen_features_are_cross_fitted_within(films, study, tmp_path):
     recipe = replace(study.run.recipe, learn=FeatureClassifier(penalties=(0.01, 0.1)))
-    weights = tmp_path / "start.safetensors"  # in the run, best.safetensors has learnt from these films
-    shutil.copy(study.run.path / "best.safetensors", weights)
+    weights = tmp_path / "start.safetensors"  # that of the run says that it has learnt from these films
+    save_file(unpack(load_file(study.run.path / "best.safetensors")), weights)
     found = cross_validate(films, recipe=recipe, out=tmp_path / "all", folds=FOLDS, quiet=True, weights=weights)
     assert found["persons"] == 60
     for k in range(FOLDS):

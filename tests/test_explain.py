@@ -16,7 +16,6 @@ from resdx.explain import (
     explain,
     failures,
     overall,
-    overlay,
     pointed,
     pointing_game,
     to_show,
@@ -24,6 +23,7 @@ from resdx.explain import (
 )
 from resdx.metrics import Estimate
 from resdx.models.specs import Net, ResNet
+from resdx.overlays import overlay
 from resdx.records import read_json
 from resdx.stages import prepared_of
 from resdx.steps.image import Resize

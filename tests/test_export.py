@@ -108,6 +108,17 @@ def test_every_engine_answers_as_pytorch_does(exported, files, engine, tolerance
     assert about["parity"]["probability"] <= tolerance or engine == "int8"
 
 
+def test_every_engine_draws_the_same_map(exported, files):
+    size = exported.recipe.size
+    pictures = np.random.default_rng(0).integers(0, 256, (2, size, size, 3), dtype=np.uint8)
+    ours, onnx, openvino = (
+        next(iter(Predictor.open(exported, engine=name, quiet=True).engines[0].answers([pictures]))).maps
+        for name in ("torch", "onnx", "openvino")
+    )
+    np.testing.assert_allclose(onnx, ours, atol=1e-4)
+    np.testing.assert_allclose(openvino, ours, atol=1e-4)
+
+
 def test_batches_come_back_in_order(exported):
     rng = np.random.default_rng(0)
     size = exported.recipe.size

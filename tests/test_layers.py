@@ -13,7 +13,7 @@ FILES = sorted(HOUSE.rglob("*.py"))
 ROWS = """
 errors progress
 records
-cases metrics
+cases metrics overlays
 intervals priors steps models
 paired drift
 listing

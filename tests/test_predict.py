@@ -7,6 +7,7 @@ import io
 import json
 import shutil
 from dataclasses import asdict
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -94,6 +95,16 @@ def test_folder_stands_for_the_images_in_it(study, stored, tmp_path):
     assert [one.case for one in found] == [first, str(folder / "a.png"), str(folder / "b.png")]
     assert failures == []
     assert chances(found[0]) == pytest.approx(chances(found[2]), abs=1e-5)
+
+
+def test_maps_come_with_the_answers(study, stored, tmp_path):
+    files = list(stored)[:3]
+    found, _ = predict_files(study.run, [files[0], tmp_path / "gone.png", *files[1:]], maps=tmp_path / "maps", quiet=True)
+    drawn = sorted((tmp_path / "maps").iterdir())
+    assert [path.name.split("-", 1)[1] for path in drawn] == [f"{Path(one.case).stem}.png" for one in found]
+    with Image.open(drawn[0]) as page:
+        side = 448 // study.run.recipe.size * study.run.recipe.size
+        assert page.size == (side, side + 18)
 
 
 def test_folder_without_images_is_an_error(study, tmp_path):

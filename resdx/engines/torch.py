@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..models.net import Network
 from . import Answers
-from .graph import turned
+from .graph import Graph, turned
 
 VIEWS = {1: (0,), 2: (0, 4), 8: tuple(range(8))}  # quarter turns, 4 and more mirrored first
 BATCH = 64  # pictures
@@ -34,6 +34,11 @@ def three_channels(images: Tensor) -> Tensor:
     return images.expand(-1, 3, -1, -1).contiguous(memory_format=torch.channels_last)
 
 
+def batch_of(where: torch.device, size: int) -> int:
+    """Pictures that are answered at a time."""
+    return BATCH if where.type == "cuda" else max(1, min(BATCH, AT_ONCE // size**2))
+
+
 def infer(
     network: Network,
     images: NDArray[np.uint8],
@@ -49,7 +54,7 @@ def infer(
     """
     network.eval()
     where = next(network.parameters()).device
-    batch = BATCH if where.type == "cuda" else max(1, min(BATCH, AT_ONCE // (images.shape[1] * images.shape[2])))
+    batch = batch_of(where, images.shape[1])
     logits, embeddings = [], []
     with torch.inference_mode(), torch.autocast(where.type, DTYPES[dtype], enabled=dtype != "float32"):
         for start in range(0, len(rows), batch):
@@ -69,12 +74,14 @@ class Torch:
     """The trained network itself."""
 
     name = "torch"
-    batch = BATCH
 
-    def __init__(self, network: Network, views: int) -> None:
-        self.network, self.views = network, views
+    def __init__(self, graph: Graph, size: int) -> None:
+        self.graph = graph.to(device()).to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+        self.batch = batch_of(device(), size)
 
     def answers(self, batches: Iterable[NDArray[np.uint8]]) -> Iterator[Answers]:
         """Answers of each batch, in order."""
         for batch in batches:
-            yield Answers(*infer(self.network, batch, np.arange(len(batch)), views=self.views))
+            with torch.inference_mode():
+                logits, _, embeddings, *heat = self.graph(torch.from_numpy(batch).to(device()))
+            yield Answers(*(one.float().cpu().numpy() for one in (logits, embeddings, *heat)))
