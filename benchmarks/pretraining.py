@@ -19,12 +19,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
+import torch
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from torch import Tensor
+from torch.nn.functional import cross_entropy, normalize
 
 from benchmarks.sets import SETS
+from resdx import pretrain as room
 from resdx.corpus import Member
 from resdx.data import Prepared, content_hashes
 from resdx.engines.torch import infer
@@ -61,6 +66,7 @@ ABLATION = {
     "from scratch": None,
     "labels": Parts(1, 0, 0),
     "views": Parts(0, 1, 0),
+    "views by NT-Xent": Parts(0, 1, 0),
     "teacher": Parts(0, 0, 1),
     "labels, views": Parts(1, 1, 0),
     "views, teacher": Parts(0, 1, 1),
@@ -177,6 +183,14 @@ def by_training(target: Target, net: Net, weights: Path | None, at: NDArray[np.i
 # --- the three commands
 
 
+def nt_xent(first: Tensor, second: Tensor) -> Tensor:
+    """The loss of SimCLR (Chen et al. 2020) in VICReg's place, at temperature 0.2, in its scale."""
+    both = normalize(torch.cat([first, second]).float(), dim=1)
+    alike = (both @ both.T / 0.2).fill_diagonal_(-torch.inf)
+    partner = torch.arange(len(both), device=both.device).roll(len(first))
+    return 25 * cross_entropy(alike, partner)
+
+
 def ablation(work: Path, data: Path, *, only: Sequence[str] = (), size: int = 64, epochs: int = 6) -> None:
     """Frozen features and the reserved persons after a small pre-training with each part of the loss."""
     kept = FIGURES / "pretraining-ablation.json"
@@ -188,9 +202,11 @@ def ablation(work: Path, data: Path, *, only: Sequence[str] = (), size: int = 64
         if parts:
             recipe = pretraining_recipe(18, size)
             recipe = replace(recipe, learn=replace(recipe.learn, epochs=epochs, start_size=0))  # type: ignore[arg-type]
-            weights = pretrain(
-                members(work, data), work / f"ablation-{name.replace(', ', '-').replace(' ', '-')}", recipe=recipe, parts=parts
-            )
+            with pytest.MonkeyPatch.context() as patch:
+                if "NT-Xent" in name:
+                    patch.setattr(room, "vicreg", nt_xent)
+                out = work / f"ablation-{name.replace(', ', '-').replace(' ', '-')}"
+                weights = pretrain(members(work, data), out, recipe=recipe, parts=parts)
         row = {}
         for one in TARGETS:
             target = Target.open(work, data, one, size, "tune")
