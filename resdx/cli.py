@@ -27,6 +27,7 @@ STAGES = {
     "learning-curve": "Measure what more persons would bring; trains small networks.",
 }
 EVIDENCE = ("controls", "explain", "embedding", "suspects", "leak-worth", "learning-curve")  # the report shows it
+BEFORE = ("audit", "split", "prepare", "train")  # what the weights rest on
 SKIPPED = EVIDENCE[:4]  # what --skip may leave out
 
 
@@ -69,7 +70,7 @@ def _asking(command: Callable[..., None]) -> Callable[..., None]:
         click.option(
             "--set", "changes", multiple=True, metavar="FIELD=VALUE", callback=_pairs, help="Change the recipe: learn.epochs=3."
         ),
-        click.option("--size", type=int, metavar="PIXELS", help="Side of the prepared pictures."),
+        click.option("--size", type=click.IntRange(16), metavar="PIXELS", help="Side of the prepared pictures."),
         click.option(
             "--weights",
             default="",
@@ -158,13 +159,14 @@ def scan_command(as_json: bool, **asked: Any) -> None:
 
 
 def _stage_command(name: str, text: str) -> None:
-    @_on_run
-    def command(run: str, recipe: str, accept: tuple[str, ...], as_json: bool) -> None:
+    def command(run: str, recipe: str, accept: tuple[str, ...], as_json: bool, again: bool = False) -> None:
         from .runs import Run
-        from .stages import repeat, result_of
+        from .stages import refuse_to_lose, repeat, result_of
         from .study import accepting
 
         opened = accepting(Run.open(run, recipe=recipe, quiet=as_json), accept)
+        if not again:
+            refuse_to_lose(opened, name)
         try:
             repeat(opened, name)
             if name in EVIDENCE:
@@ -175,7 +177,11 @@ def _stage_command(name: str, text: str) -> None:
         if name in ("audit", "prepare"):
             _tell_failures(opened)
 
-    cli.command(name, help=text)(command)
+    if name in BEFORE:
+        command = click.option(
+            "--again", is_flag=True, help="Begin anew, though RUN is trained: its weights and results are removed."
+        )(command)
+    cli.command(name, help=text)(_on_run(command))
 
 
 for _name, _text in STAGES.items():
@@ -287,6 +293,8 @@ def predict_command(
     """Answer for FILES (images, or folders of images) with the finished RUN, with all folds of one, or with an exported folder; status 1 when a file could not be read."""
     from .predict import predict_files, to_csv, to_json, to_table
 
+    if as_csv and as_json:
+        raise click.UsageError("Choose one of --csv and --json.")
     answers, failures = predict_files(run, files, engine=engine, maps=maps, recipe=recipe, quiet=as_csv or as_json)
     click.echo((to_csv if as_csv else to_json if as_json else to_table)(answers), nl=False)
     for _, reason in failures:

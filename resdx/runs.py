@@ -41,6 +41,7 @@ from .recipes import get_recipe, know_steps_of
 from .records import append_text, from_record, read_json, read_log, to_record, write_bytes, write_json, write_text
 
 T = TypeVar("T")
+OWN = {"log.jsonl", "log.txt", "lock", "sets"}  # what may lie in the directory of a new run: leftovers, and sets to learn from
 FORMAT = 1  # of the run directory; raised when an older resdx could not read it
 Protocol = Literal["honest", "published", "assumed"]
 
@@ -92,6 +93,8 @@ class Run:
         """Make the directory. Raises RunError when one is there already or it cannot be written."""
         if (path / "run.json").exists():
             raise RunError(f"{path} holds a run already; go on with `resdx resume {path}` or choose another --out")
+        if path.is_dir() and (others := sorted({one.name for one in path.iterdir()} - OWN)):
+            raise RunError(f"{path} holds other files ({others[0]}), which a run could overwrite; choose another --out")
         try:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -170,6 +173,12 @@ class Run:
         """What `evaluate` wrote."""
         return self.read("metrics.json", "evaluate")
 
+    @property
+    def predictions(self) -> list[dict[str, str]]:
+        """The rows of predictions.csv."""
+        with self.need("predictions.csv", "evaluate").open(newline="", encoding="utf-8") as file:
+            return list(csv.DictReader(file))
+
     def read(self, name: str, stage: str) -> dict[str, Any]:
         """The JSON that `stage` wrote as `name`."""
         return self.read_as(name, stage, dict)
@@ -181,7 +190,8 @@ class Run:
         try:
             return made(data)
         except (LookupError, TypeError, ValueError, AttributeError) as error:
-            raise RunError(f"{path} is not what resdx writes; write it anew with `resdx {stage} {self.path}`") from error
+            advice = "make a new run" if stage == "scan" else f"write it anew with `resdx {stage} {self.path}`"
+            raise RunError(f"{path} is not what resdx writes; put back the file that was there, or {advice}") from error
 
     def need(self, name: str, stage: str) -> Path:
         """The path of a file that `stage` writes. Raises RunError naming the stage when it is not there."""

@@ -303,6 +303,16 @@ def repeat(run: Run, name: str) -> None:
         _timed(run, stage)
 
 
+def refuse_to_lose(run: Run, name: str) -> None:
+    """Raise RunError where repeating a stage would remove the weights of a training that is finished."""
+    train = STAGES[NAMES.index("train")]
+    if name in NAMES[: NAMES.index("train") + 1] and is_done(run, train):
+        raise RunError(
+            f"{run.path} is trained: `resdx {name}` would remove its weights and results; read what it found in report.html, "
+            "start a new run, or add --again"
+        )
+
+
 def _resting_on(stage: Stage) -> Sequence[Stage]:
     return STAGES[-1:] if stage.evidence else STAGES[NAMES.index(stage.name) + 1 :]
 

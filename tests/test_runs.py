@@ -99,8 +99,20 @@ def test_run_file_of_another_program_is_named(tmp_path):
 def test_result_of_another_program_is_named(tmp_path, text):
     run = make(tmp_path)
     (run.path / "scan.json").write_text(text)
-    with pytest.raises(RunError, match=r"scan\.json is not what resdx writes; write it anew with `resdx scan "):
+    with pytest.raises(
+        RunError, match=r"scan\.json is not what resdx writes; put back the file that was there, or make a new run"
+    ):
         run.read_as("scan.json", "scan", lambda told: [Finding.from_json(one) for one in told["findings"]])
+
+
+def test_a_folder_with_files_of_somebody_else_is_no_place_for_a_run(tmp_path):
+    (tmp_path / "films").mkdir()
+    (tmp_path / "films" / "manifest.csv").write_text("path,label\n")
+    with pytest.raises(
+        RunError, match=r"films holds other files \(manifest\.csv\), which a run could overwrite; choose another --out"
+    ):
+        Run.create(tmp_path / "films", get_recipe("plain"), Settings("films"), quiet=True)
+    assert [path.name for path in (tmp_path / "films").iterdir()] == ["manifest.csv"]
 
 
 def test_field_that_is_new_since_does_not_invalidate_a_run(tmp_path):

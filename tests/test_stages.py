@@ -7,9 +7,11 @@ import time
 from dataclasses import replace
 
 import pytest
+from click.testing import CliRunner
 
 from resdx.audit import Audit
 from resdx.cases import Finding
+from resdx.cli import cli
 from resdx.errors import AuditStop, DataError, RecipeError, RunError
 from resdx.records import write_json
 from resdx.runs import Run
@@ -19,6 +21,16 @@ from resdx.study import accepting, open_study, start
 
 FLOW = tuple(stage for stage in STAGES if not stage.evidence)  # what a run that skips the evidence does
 ORDER = tuple(stage.name for stage in FLOW)
+
+
+def test_weights_are_not_lost_unasked(study, twin):
+    run = twin("calibrate")
+    for name in ("audit", "split", "prepare", "train"):
+        said = CliRunner().invoke(cli, [name, str(run.path)])
+        assert said.exit_code == 1 and f"is trained: `resdx {name}` would remove its weights and results" in said.output
+    assert (run.path / "calibration.json").exists()
+    said = CliRunner().invoke(cli, ["split", str(run.path), "--again"])
+    assert said.exit_code == 0 and not (run.path / "best.safetensors").exists()
 
 
 def files(run):

@@ -78,7 +78,10 @@ def maps(run: Run) -> Json:
     found = run.read("explain.json", "explain")
     if "missing" in found:
         return dict(found)
-    sides = {side: [one for one in found["shown"] if one["right"] == side][:MAPPED] for side in (True, False)}
+    scored = (run.path / "predictions.csv").exists()
+    referred = {row["case"] for row in (run.predictions if scored else ()) if not row["label"]}
+    shown = [{**one, "referred": one["case"] in referred} for one in found["shown"]]
+    sides = {side: [one for one in shown if one["right"] == side][:MAPPED] for side in (True, False)}
     return {**found, "right": sides[True], "wrong": sides[False]}
 
 

@@ -5,23 +5,22 @@ A section whose file is absent, or of another layout than this version writes, i
 
 from __future__ import annotations
 
-import csv
 import platform
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
 
-from .. import metrics
+from .. import intervals, metrics
 from ..calibration import Calibration
 from ..cases import count_persons
 from ..errors import ResdxError, RunError, count
 from ..intervals import estimates
 from ..records import from_record, read_json, to_record
 from ..runs import Run
-from ..tasks import MultiLabel, positive_class, truth
+from ..tasks import MultiLabel, Ordinal, positive_class, truth
 from .words import Json
 
 GRADES = ("stop", "look", "note")
@@ -151,7 +150,7 @@ def calibration(run: Run) -> Json:
 def points(run: Run) -> Json:
     """Each operating point with what it gave on calib and what it gives on test, by images."""
     calibration, cases = _read_calibration(run), {case.id: case for case in run.cases("test")}
-    rows = [row for row in _predictions(run) if row["case"] in cases]
+    rows = [row for row in run.predictions if row["case"] in cases]
     tested = [cases[row["case"]] for row in rows]
     known = truth(run.recipe.task, calibration.classes, tested)
     out = []
@@ -164,12 +163,20 @@ def points(run: Run) -> Json:
         kept = [group for group, is_known in zip(groups, assessed, strict=True) if is_known]
         found = estimates(shares, column[assessed].astype(int), said[assessed], kept)
         out.append({**to_record(point), "test": {name: one.to_json() for name, one in found.items()}})
-    return {"rows": out}
+    return {"rows": out, "why": "" if out else _no_points(run)}
+
+
+def _no_points(run: Run) -> str:
+    if isinstance(run.recipe.task, Ordinal):
+        return "The answer is the grade in the middle of the probabilities; grades have no thresholds."
+    if not isinstance(run.recipe.task, MultiLabel) and len(run.recipe.classes) > 2:
+        return "With more than two classes the answer is the most probable one; there is no threshold to choose."
+    return "Calib had too few persons to choose a threshold; 0.5 is used."
 
 
 def answers(run: Run) -> Json:
     """What became of the test images: the leaves of the flow, why images were referred, and how large the conformal sets are."""
-    rows = _predictions(run)
+    rows = run.predictions
     flags = Counter(flag for row in rows for flag in row["flags"].split("|") if flag)
     sizes = Counter(len([name for name in row["conformal"].split("|") if name]) for row in rows)
     several, classes = isinstance(run.recipe.task, MultiLabel), run.recipe.classes
@@ -186,7 +193,16 @@ def answers(run: Run) -> Json:
         "positive": positive_class(run.recipe.task, classes) if len(classes) == 2 else "",
         "flags": dict(flags.most_common()),
         "sizes": {str(size): sizes[size] for size in sorted(sizes)},
+        "held": {} if several else {name: _held(rows, name) for name in classes},
     }
+
+
+def _held(rows: Sequence[Mapping[str, str]], name: str) -> Json:
+    """The share of the cases of a class whose conformal set holds it."""
+    those = [row for row in rows if row["truth"] == name]
+    return intervals.proportion(
+        np.array([name in row["conformal"].split("|") for row in those]), [row["person"] for row in those]
+    ).to_json()
 
 
 def recipe(run: Run) -> Json:
@@ -259,8 +275,3 @@ def _read_calibration(run: Run) -> Calibration:
     if not isinstance(calibration, Calibration):
         raise RunError(f"{run.path / 'calibration.json'} holds no calibration; repeat `resdx calibrate {run.path}`")
     return calibration
-
-
-def _predictions(run: Run) -> list[dict[str, str]]:
-    with run.need("predictions.csv", "evaluate").open(newline="") as file:
-        return list(csv.DictReader(file))
