@@ -399,6 +399,8 @@ def _timed(run: Run, stage: Stage) -> None:
     seconds, core = run.spent(stage.name)
     seconds, core = seconds - time.perf_counter(), core - time.process_time()
     run.log("begin", stage=stage.name)
+    if stage.evidence:
+        run.say(f"{stage.name} ...")  # it may take minutes without a word
     stop = None
     try:
         stage.work(run)
