@@ -45,7 +45,7 @@ def sign(run: Run) -> None:
     """Write into the weights of a run what they have learnt from: its train, tune and calib, and what it started from."""
     facts = {fact.case: fact for fact in run.read_as("audit.json", "audit", Audit.from_json).facts}
     learnt = [facts[case.id] for part in ("train", "tune", "calib") for case in run.cases(part) if case.id in facts]
-    sources = {"run": run.path.resolve().name, "trunk": to_record(run.recipe.model.trunk)}
+    sources = {"manifest": run.manifest.sha256, "trunk": to_record(run.recipe.model.trunk)}
     own = Seen(sources, hash_bytes([fact.sha256 for fact in learnt]), hash_bytes([fact.hash for fact in learnt]))
     path = run.need("best.safetensors", "train")
     write_bytes(path, signed(read_state(path), cast(Seen, merged(own, seen_by(start_of(run))))))
