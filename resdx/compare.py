@@ -7,7 +7,6 @@ between persons plus that between the seeds of either side (Welch 1947, Satterth
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -28,7 +27,7 @@ from .metrics import Estimate
 from .pages import p_value, render, signed
 from .paired import Comparison, delong, holm, mcnemar, obuchowski, permutation
 from .recipe import Recipe
-from .records import write_json, write_text
+from .records import digest, write_json, write_text
 from .runs import Run
 from .scoring import Answers
 from .split import units
@@ -176,7 +175,7 @@ def _same_question(runs: Sequence[Run]) -> None:
 def _kind(run: Run) -> tuple[Any, ...]:
     """What two runs that differ in the seed alone have in common."""
     settings = run.settings
-    cases = hashlib.sha256(run.need("manifest.csv", "scan").read_bytes()).hexdigest()
+    cases = digest(run.need("manifest.csv", "scan"))
     return run.recipe.fingerprint(), cases, settings.protocol, settings.weights, settings.fold
 
 

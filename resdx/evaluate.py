@@ -27,7 +27,7 @@ from .runs import Run, Scores
 from .scoring import score
 from .split import SEEN, part_hash
 from .tasks import MultiLabel, positive_class, truth
-from .trained import load_network, open_trained
+from .trained import answerer, load_network
 
 LEDGER = "test-reads.jsonl"
 TESTED_AGAIN = "The starting weights have learnt from cases of the test part. Do not read this as performance on new persons."
@@ -51,7 +51,7 @@ def evaluate(run: Run, prepared: Prepared) -> dict[str, Any]:
     Raises:
         RunError: the run is not calibrated yet, or no test case can be read.
     """
-    predictor = open_trained(run)
+    predictor = answerer(run)
     part = part_of(run, prepared, "test")
     cases = [case for case in run.cases("test") if case.id in prepared.row]
     logits, embeddings = answers(run, load_network(run), prepared, part.rows)

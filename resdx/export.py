@@ -42,7 +42,7 @@ from .records import digest, to_record, write_bytes, write_json, write_text
 from .runs import Run
 from .stages import prepared_of
 from .tasks import positive_class
-from .trained import graph_of, load_network, open_trained
+from .trained import answerer, graph_of, load_network
 
 MOST_LOST = 0.005  # AUROC that int8 may lose
 MOST_FLIPPED = 0.01, 3  # share of decisions, and their number, both of which must be passed to refuse int8
@@ -109,7 +109,7 @@ def export(run: Run, *engines: str, guard: bool = True) -> list[Path]:
     """
     if strange := [name for name in engines if name not in ROOMS]:
         raise RunError(f"there is no export to {strange[0]!r}; there are {', '.join(ROOMS)}")
-    predictor = open_trained(run)
+    predictor = answerer(run)
     prepared = prepared_of(run)
     known = _known(run, prepared)
     with _made(run.path / f".graph.{os.getpid()}.part") as shared:
@@ -128,7 +128,7 @@ def _export(run: Run, engine: str, predictor: Predictor, prepared: Prepared, kno
             else:
                 openvino = _needs("openvino")
                 openvino.save_model(openvino.convert_model(graph), part / "model.xml", compress_to_fp16=False)
-            parity = _parity(load_engine(part, engine), predictor, calibration, prepared, known)
+            parity = _parity(*_timed(load_engine(part, engine), prepared, known), predictor, calibration, known)
         write_bytes(part / "familiarity.safetensors", save(predictor.familiarity.to_arrays()))
         about = {
             "format": FORMAT,
@@ -226,10 +226,9 @@ def _quantised(
                 ignored_scope=ignored,
             )
         openvino.save_model(small, folder / "model.xml", compress_to_fp16=False)
-        engine = load_engine(folder, "int8")
-        calibration, note = _calibrated(run, predictor, engine, prepared, known)
-        parity = _parity(engine, predictor, calibration, prepared, known)
-        del engine
+        said, speed = _timed(load_engine(folder, "int8"), prepared, known)
+        calibration, note = _calibrated(run, predictor, said, known)
+        parity = _parity(said, speed, predictor, calibration, known)
         if parity.passes or not guard:
             kept = "mixed precision: the first convolution and the last quarter stay in float32" if mixed else ""
             return calibration, parity, "; ".join(filter(None, (kept, note)))
@@ -246,29 +245,25 @@ def _kept(model: Any) -> list[str]:
     return [names[0], *names[-round(TAIL * len(names)) :]]
 
 
-def _calibrated(run: Run, predictor: Predictor, engine: Engine, prepared: Prepared, known: Known) -> tuple[Calibration, str]:
+def _calibrated(run: Run, predictor: Predictor, said: Answers, known: Known) -> tuple[Calibration, str]:
     """Calibrator, operating points and limits fitted again on what the engine says of calib."""
     if not known.own.any():
         return predictor.calibration, "the run has no calib part, so calibrator and thresholds are those of the trained network"
     calib = known.part.at(np.flatnonzero(known.own))
-    said = _answers(engine, prepared, calib)
     fitted = fit_calibration(
         run.recipe.task,
         run.recipe.classes,
-        said.logits,
+        said.logits[known.own],
         calib.truth,
         calib.groups,
         balanced_training=run.recipe.learn.rebalances,
         level=predictor.calibration.level,
-        distance=predictor.familiarity.distance(said.embeddings),
+        distance=predictor.familiarity.distance(said.embeddings[known.own]),
     )
     return fitted, ""
 
 
-def _parity(engine: Engine, predictor: Predictor, calibration: Calibration, prepared: Prepared, known: Known) -> Parity:
-    started = time.perf_counter()
-    said = _answers(engine, prepared, known.part)
-    seconds = time.perf_counter() - started
+def _parity(said: Answers, speed: float, predictor: Predictor, calibration: Calibration, known: Known) -> Parity:
     ours, theirs = predictor.calibration.probabilities(known.said.logits), calibration.probabilities(said.logits)
     referred = [
         np.array([label is None for label, _ in one.decide(p, predictor.familiarity.distance(x))])
@@ -282,14 +277,16 @@ def _parity(engine: Engine, predictor: Predictor, calibration: Calibration, prep
         auroc=_area(calibration, known.part.truth, theirs),
         flipped=int((predictor.calibration.choose(ours) != calibration.choose(theirs)).any(1).sum()),
         referred=int((referred[0] != referred[1]).sum()),
-        images_per_second=len(ours) / seconds,
+        images_per_second=speed,
     )
 
 
-def _answers(engine: Engine, prepared: Prepared, part: Part) -> Answers:
-    batches = (_pictures(prepared, part.rows[i : i + engine.batch]) for i in range(0, len(part.rows), engine.batch))
-    said = list(engine.answers(batches))
-    return Answers(np.concatenate([one.logits for one in said]), np.concatenate([one.embeddings for one in said]))
+def _timed(engine: Engine, prepared: Prepared, known: Known) -> tuple[Answers, float]:
+    """What an engine says of the validation images, and how many it answers a second."""
+    rows, started = known.part.rows, time.perf_counter()
+    said = list(engine.answers(_pictures(prepared, rows[i : i + engine.batch]) for i in range(0, len(rows), engine.batch)))
+    speed = len(rows) / (time.perf_counter() - started)
+    return Answers(np.concatenate([one.logits for one in said]), np.concatenate([one.embeddings for one in said])), speed
 
 
 def _pictures(prepared: Prepared, rows: NDArray[np.int64]) -> NDArray[np.uint8]:

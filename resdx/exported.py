@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import importlib
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 from safetensors.numpy import load_file
 
@@ -30,8 +30,8 @@ ROOMS = {
 }
 
 
-def open_exported(folder: Path, engine: str = "auto", **settings: Any) -> Predictor:
-    """The model of a folder that `resdx export` wrote; `settings` are those of its engine.
+def open_exported(folder: Path, engine: str = "auto") -> Predictor:
+    """The model of a folder that `resdx export` wrote.
 
     Raises:
         RunError: a file is missing or has changed, the folder is of another version or for another engine, or the engine is not installed.
@@ -45,7 +45,7 @@ def open_exported(folder: Path, engine: str = "auto", **settings: Any) -> Predic
         raise RunError(f"{folder} was exported for {name}, not for {engine}; leave out --engine, or export it for {engine}")
     importlib.import_module(f"{__package__}.steps")  # makes the steps known by their names
     familiarity = Familiarity.from_arrays(load_file(folder / "familiarity.safetensors"))
-    engines = (load_engine(folder, name, **settings),)
+    engines = (load_engine(folder, name),)
     return Predictor(
         about["run"],
         from_record(about["read"]),
@@ -56,7 +56,7 @@ def open_exported(folder: Path, engine: str = "auto", **settings: Any) -> Predic
     )
 
 
-def load_engine(folder: Path, name: str, **settings: Any) -> Engine:
+def load_engine(folder: Path, name: str) -> Engine:
     """The engine of a folder. Raises RunError where it is not installed."""
     room, kind = ROOMS[name]
     try:
@@ -65,7 +65,7 @@ def load_engine(folder: Path, name: str, **settings: Any) -> Engine:
         raise RunError(
             f'the engine {name} needs {error.name}, which is not installed; run: pip install "resdx[export]"'
         ) from error
-    return cast(Engine, getattr(module, kind)(folder, name, **settings))
+    return cast(Engine, getattr(module, kind)(folder, name))
 
 
 def sums(folder: Path) -> str:

@@ -39,7 +39,7 @@ from .sources import detect
 from .split import part_hash, persons, units
 from .stages import prepared_of
 from .tasks import MultiLabel, truth
-from .trained import load_network, open_trained
+from .trained import answerer, load_network
 
 Json = dict[str, Any]
 
@@ -71,7 +71,7 @@ def external(
     """
     run.need("metrics.json", "evaluate")
     with run.alone():
-        predictor, own = open_trained(run), prepared_of(run)
+        predictor, own = answerer(run), prepared_of(run)
         place = read_other(run, Path(other), mapping or {}, name)
         shared = find_shared(run, own, place)
         left_out = _settle(run, place, shared, accept)

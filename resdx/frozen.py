@@ -77,7 +77,7 @@ def keep(run: Run, network: Network, prepared: Prepared, part: Part, dtype: str,
     path = run.path / f"activations-{_key(run, part, dtype, views)}.npy"
     if not path.exists():
         run.say(f"train: {what} are run once and kept in {gigabytes:.1f} GB")
-        _fill(run, path, shape, compute, len(part.ids), views)
+        _fill(run, path, shape, first.dtype == torch.bfloat16, compute, len(part.ids), views)
     return Kept(np.load(path, mmap_mode="r", allow_pickle=False), len(part.ids), stage)
 
 
@@ -106,16 +106,22 @@ def _prefix(
 
 
 def _fill(
-    run: Run, path: Path, shape: tuple[int, ...], compute: Callable[[int, NDArray[np.int64]], Tensor], cases: int, views: int
+    run: Run,
+    path: Path,
+    shape: tuple[int, ...],
+    half: bool,
+    compute: Callable[[int, NDArray[np.int64]], Tensor],
+    cases: int,
+    views: int,
 ) -> None:
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    kind = np.uint16 if compute(0, np.arange(1)).dtype == torch.bfloat16 else np.float32
+    kind = np.uint16 if half else np.float32
     try:
         values = reserve(part, shape, kind)
         with run.progress("frozen part", len(values)) as bar:
             for view, at in _blocks(cases, max(views, 1)):
                 found = compute(view, at).contiguous()
-                values[view * cases + at] = (found.view(torch.uint16) if kind == np.uint16 else found).numpy()
+                values[view * cases + at] = (found.view(torch.uint16) if half else found).numpy()
                 bar.advance(TaskID(0), len(at))
         values.flush()
         del values

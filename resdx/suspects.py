@@ -31,7 +31,7 @@ from .records import write_bytes, write_json, write_text
 from .runs import Run
 from .split import PARTS, grouped_folds
 from .tasks import MultiLabel, Ordinal, Task, truth
-from .trained import load_network, open_trained
+from .trained import answerer, load_network
 
 SHOWN = 48  # cases on the contact sheet
 HARD = 12  # of them at most, that cannot be told
@@ -105,7 +105,7 @@ def suspects(run: Run, prepared: Prepared) -> None:
 
 def opinions(run: Run, prepared: Prepared) -> list[Opinions]:
     """Scored cases by the run's own answers; those it learnt from by a regression on their embeddings, in folds of whole persons."""
-    predictor, task, classes = open_trained(run), run.recipe.task, run.recipe.classes
+    predictor, task, classes = answerer(run), run.recipe.task, run.recipe.classes
     names = [name for name in PARTS if (run.path / f"scores-{name}.npz").exists()]
     every = {case.id: case for name in PARTS for case in run.cases(name) if case.id in prepared.row}
     out, seen = [], set()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -20,16 +20,23 @@ from .records import from_record, read_json
 from .runs import Run
 
 
-def open_trained(run: Run | str | Path, *, recipe: str | Path = "", quiet: bool = False) -> Predictor:
-    """A run, its directory, or the directory that `resdx run --folds` left, answering with PyTorch.
+def open_trained(path: Path, *, recipe: str | Path = "", quiet: bool = False) -> Predictor:
+    """A run's directory, or the directory that `resdx run --folds` left, answering with PyTorch.
 
     Raises:
         RunError: the run is not trained or calibrated yet, or a fold is missing.
     """
-    if not isinstance(run, Run) and (Path(run) / "folds.json").exists():
-        return _open_folds(Path(run), recipe, quiet)
-    one = run if isinstance(run, Run) else Run.open(run, recipe=recipe, quiet=quiet)
-    return _predictor(one.path, (one,), one.read_as("calibration.json", "calibrate", from_record))
+    if (path / "folds.json").exists():
+        return _open_folds(path, recipe, quiet)
+    run = Run.open(path, recipe=recipe, quiet=quiet)
+    found = answerer(run)
+    return replace(found, engines=(engine_of(run, found.calibration),))
+
+
+def answerer(run: Run) -> Predictor:
+    """A run's calibration and familiarity, for raw answers that are there already: no network is loaded. Raises RunError."""
+    calibration, recipe = run.read_as("calibration.json", "calibrate", from_record), run.recipe
+    return Predictor(run.path.name, recipe.read, recipe.prepare, (), calibration, (load_familiarity(run),))
 
 
 def _open_folds(parent: Path, recipe: str | Path, quiet: bool) -> Predictor:
@@ -39,13 +46,14 @@ def _open_folds(parent: Path, recipe: str | Path, quiet: bool) -> Predictor:
         )
     count = read_json(parent / "folds.json")["folds"]
     runs = tuple(Run.open(parent / f"fold-{k}", recipe=recipe, quiet=quiet) for k in range(count))
-    return _predictor(parent, runs, from_record(read_json(parent / "calibration.json")))
+    calibration, asked = from_record(read_json(parent / "calibration.json")), runs[0].recipe
+    engines = tuple(engine_of(run, calibration) for run in runs)
+    return Predictor(parent.name, asked.read, asked.prepare, engines, calibration, tuple(map(load_familiarity, runs)))
 
 
-def _predictor(path: Path, runs: Sequence[Run], calibration: Calibration) -> Predictor:
-    recipe = runs[0].recipe
-    engines = tuple(Torch(graph_of(run, calibration), recipe.size) for run in runs)
-    return Predictor(path.name, recipe.read, recipe.prepare, engines, calibration, tuple(map(load_familiarity, runs)))
+def engine_of(run: Run, calibration: Calibration) -> Torch:
+    """The run's network, ready to run."""
+    return Torch(graph_of(run, calibration), run.recipe.size)
 
 
 def graph_of(run: Run, calibration: Calibration) -> Graph:

@@ -17,17 +17,15 @@ PRECISION = {"openvino": "f32", "bf16": "bf16", "int8": "f32"}  # of what is not
 
 
 class Openvino:
-    """An exported model.xml, compiled for throughput; `latency` for one picture at a time."""
+    """An exported model.xml, compiled for throughput."""
 
-    def __init__(self, folder: Path, name: str = "openvino", *, latency: bool = False) -> None:
+    batch = 4
+
+    def __init__(self, folder: Path, name: str = "openvino") -> None:
         self.name = name
-        hints = {
-            "PERFORMANCE_HINT": "LATENCY" if latency else "THROUGHPUT",
-            "INFERENCE_PRECISION_HINT": PRECISION[name],
-        }
+        hints = {"PERFORMANCE_HINT": "THROUGHPUT", "INFERENCE_PRECISION_HINT": PRECISION[name]}
         self.model: Any = openvino.Core().compile_model(str(folder / "model.xml"), "CPU", hints)
         self.flying = int(self.model.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
-        self.batch = 1 if latency else 4
         self.outputs = [output.any_name for output in self.model.outputs]
 
     def answers(self, batches: Iterable[NDArray[np.uint8]]) -> Iterator[Answers]:
