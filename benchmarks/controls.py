@@ -34,7 +34,7 @@ from resdx.study import start
 STRENGTHS = (0.0, 0.3, 0.6, 1.0)
 CLEAN = 20  # sets
 PERSONS = 500  # whose hospital or letter follows the class; fewer do not teach the probe the opacity
-STOPS = ("one-source-class", "source-determines-class", "file-determines-class", "too-few-persons")
+STOPS = ("one-source-class", "source-determines-class", "file-determines-class")
 ALL = ("strengths", "versions", "clean", "talo", "time")
 
 

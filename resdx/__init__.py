@@ -11,6 +11,7 @@ _ROOMS = {
     "Estimate": "metrics",
     "Manifest": "cases",
     "Prediction": "cases",
+    "Predictor": "predict",
     "Recipe": "recipe",
     "ResdxError": "errors",
     "Run": "runs",

@@ -23,7 +23,7 @@ from .errors import count
 from .facts import Facts, Look, Progress, Read, from_columns, look, to_columns
 from .metrics import Estimate
 from .shortcuts import same_or_not, tells_class
-from .split import units
+from .split import SEEN, units
 
 UNREADABLE = 0.2  # share of the files from which the rest is not the data set any more
 CONFLICTING = 0.02  # share of the files with a byte-identical copy in another class from which the labels cannot be trusted
@@ -35,6 +35,15 @@ SKEWED = 3.0  # cases of the largest class for each of the smallest
 MOVED = 0.05  # change of a class's share between shipped parts
 BY_NATURE = 0.2  # share of the persons with several cases that have several classes, from which the class is not the person's
 SHOWN = 3  # examples in a sentence
+ACCEPTABLE = (  # codes of stops that a person may answer for; nothing can be trained where a class has too few persons
+    "unreadable",
+    "copies-across-classes",
+    "classes-are-persons",
+    "one-source-class",
+    "source-determines-class",
+    "file-determines-class",
+    SEEN,
+)
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from .cases import NOT_ASSESSED, Case, Manifest, Prediction, count_persons
 from .data import prepare
 from .differences import DRAWS, Figure, Judged, answers_of, between_persons, figures, judge_figures, t_interval
 from .drift import recalibration
-from .errors import AuditStop, DataError, count
+from .errors import AuditStop, DataError, RunError, count
 from .evaluate import judge, prior_corrected, read_once_more
 from .facts import look
 from .features import answers
@@ -67,9 +67,11 @@ def external(
     Raises:
         AuditStop: pictures or persons are shared.
         DataError: labels that the run does not know, or no case is left.
-        RunError: the run is not finished (the stage is named).
+        RunError: the run is not finished (the stage is named), or `accept` names something else.
     """
     run.need("metrics.json", "evaluate")
+    if wrong := sorted({*accept} - {ACCEPT}):
+        raise RunError(f"--accept {wrong[0]} names nothing that can be accepted of other data; that is {ACCEPT} only")
     with run.alone():
         predictor, own = answerer(run), prepared_of(run)
         place = read_other(run, Path(other), mapping or {}, name)

@@ -113,6 +113,9 @@ def settle(run: Run) -> None:
     """Raise AuditStop while a finding of grade "stop" is neither mended nor accepted."""
     found = run.read_as("audit.json", "audit", audits.Audit.from_json)
     if stops := audits.open_stops(found, run.settings.accepted):
+        final = [finding for finding in stops if finding.code not in audits.ACCEPTABLE]
+        if final:
+            raise AuditStop(f"{final[0].text} Then start a new run.")
         codes = " ".join(dict.fromkeys(f"--accept {finding.code}" for finding in stops))
         raise AuditStop(f"{stops[0].text} Mend the data, or go on with: resdx resume {run.path} {codes}")
 
@@ -196,6 +199,7 @@ def train(run: Run) -> None:
     for name in judged:
         run.write_scores(name, Scores(parts[name].ids, *answers(run, network, prepared, parts[name].rows)))
     write_bytes(run.path / "familiarity.safetensors", save(fit_familiarity(embeddings).to_arrays()))
+    (run.path / "state.safetensors").unlink(missing_ok=True)  # four times the size of the weights, and of no more use
 
 
 def calibrate(run: Run) -> None:

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from . import __version__
+from .audit import ACCEPTABLE
 from .cases import Prediction
 from .errors import DataError, RunError, WeightsError
+from .models.net import room
 from .models.specs import ResNet
 from .models.weights import starting_file
 from .predict import Predictor
@@ -35,10 +37,11 @@ def asked_recipe(recipe: str | Recipe, changes: Iterable[tuple[str, str]], weigh
     """The recipe that was asked for, with starting weights that are named in it; and the path of those that are a file.
 
     Raises:
-        RecipeError: the network has no weights of that name.
+        RecipeError: the network has no weights of that name, or needs what is not installed.
         WeightsError: the file is not there, or resdx ships none for this depth.
     """
     found = changed_recipe(recipe, changes)
+    room(found.model.trunk)  # what is not installed is said before anything is read
     if weights in NAMED:
         if weights == "resdx" and not isinstance(found.model.trunk, ResNet):
             raise WeightsError(
@@ -76,11 +79,12 @@ def start(
     """Make the run directory for `data`; no stage is run yet. With `fold`, one of `folds` grouped folds is the test part.
 
     Raises:
-        RunError: `skip` names what cannot be left out, or the directory cannot be made.
+        RunError: `skip` or `accept` names what cannot be left out or accepted, or the directory cannot be made.
         WeightsError: the weights file is not there.
     """
     if wrong := sorted({*skip} - {*EVIDENCE}):
         raise RunError(f"{wrong[0]} cannot be skipped; what can be left out is {', '.join(EVIDENCE)}")
+    _refuse_unknown(accept)
     asked, file = asked_recipe(recipe, changes, weights)
     folder = Path(out) if out else default_folder(data, asked)
     settings = Settings(str(resolve_data(data)), seed, protocol, tuple(accept), fold, folds, file, __version__, skip=tuple(skip))
@@ -104,11 +108,17 @@ class Study:
         return self.run.need("report.html", "report")
 
     def predict(self, files: str | Path | Sequence[str | Path], *, engine: str = "auto") -> list[Prediction]:
-        """Answers for image files, `engine` as for Predictor.open. Raises DataError naming the first file that cannot be read."""
+        """Answers for image files in their order, `engine` as for Predictor.open.
+
+        Raises:
+            DataError: a file cannot be read. `Predictor.open(run).predict(files)` gives the other answers, and the failures beside them.
+        """
         paths = [files] if isinstance(files, (str, Path)) else files
         answers, failures = Predictor.open(self.run, engine=engine).predict(paths)
         if failures:
-            raise DataError(f"{len(failures)} of {len(paths)} files have no answer; first: {failures[0][1]}")
+            raise DataError(
+                f"{len(failures)} of {len(paths)} files have no answer; first: {failures[0][1]}; resdx.Predictor.open(run).predict(files) gives the others"
+            )
         return answers
 
 
@@ -159,5 +169,11 @@ def open_study(path: str | Path, *, recipe: str | Path = "", quiet: bool = False
 
 
 def accepting(run: Run, codes: Sequence[str]) -> Run:
-    """The run with more findings accepted, stored."""
+    """The run with more findings accepted, stored. Raises RunError where a code names nothing that can be accepted."""
+    _refuse_unknown(codes)
     return run.changed(accepted=tuple(dict.fromkeys((*run.settings.accepted, *codes)))) if codes else run
+
+
+def _refuse_unknown(codes: Sequence[str]) -> None:
+    if wrong := sorted({*codes} - {*ACCEPTABLE}):
+        raise RunError(f"--accept {wrong[0]} names no finding that can be accepted; those are {', '.join(ACCEPTABLE)}")

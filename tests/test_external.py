@@ -102,6 +102,8 @@ def test_shared_films_are_left_out_with_all_of_their_person(twin, films, elsewhe
     run = twin("evaluate")
     with pytest.raises(AuditStop, match=r"1 byte-identical and 1 nearly identical .*name other data, or leave them out"):
         external(run, mixed)
+    with pytest.raises(RunError, match="--accept unreadable names nothing that can be accepted of other data"):
+        external(run, mixed, accept=["unreadable"])
     found = external(run, mixed, accept=["shared-with-training"], draws=50)
     gone = set(found["shared"]["left_out"])
     assert {"opacity/p900_0.png", "opacity/p901_0.jpg", "opacity/p900_1.png"} <= gone

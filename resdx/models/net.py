@@ -91,14 +91,15 @@ def build(
         WeightsError: the starting weights are absent or do not fit.
     """
     spec = net.trunk
-    trunk = _room(spec).build_trunk(spec, weights=str(weights or spec.weights) if start else "")
+    trunk = room(spec).build_trunk(spec, weights=str(weights or spec.weights) if start else "")
     head = Head(net.head, trunk.channels, outputs)
     if bias is not None:
         head.start_at(bias)
     return Network(trunk, head)
 
 
-def _room(spec: ResNet | Pretrained) -> ModuleType:
+def room(spec: ResNet | Pretrained) -> ModuleType:
+    """The module that builds a trunk. Raises RecipeError, with the command that installs it, where the network needs an extra."""
     try:
         return importlib.import_module(f"{__package__}.{_ROOMS[type(spec)]}")
     except ModuleNotFoundError as error:

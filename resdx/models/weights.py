@@ -6,7 +6,6 @@ hash is checked before each use; the full sha256 seen first is kept in `sha256.j
 
 from __future__ import annotations
 
-import hashlib
 import http.client
 import os
 import pickle
@@ -24,7 +23,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from ..errors import AbsentWeightsError, RunError, WeightsError
-from ..records import read_json, write_bytes, write_json
+from ..records import digest, read_json, write_bytes, write_json
 from .packed import SEEN, unpack
 
 TIMEOUT = 30  # s without an answer before a download is given up
@@ -111,22 +110,21 @@ def _download(url: str, path: Path, expected: str, advice: str) -> Path:
 def check_hash(path: Path, expected: str, name: str = "") -> None:
     """Raise WeightsError unless the sha256 of `path` begins with `expected` and is the one seen before for `name`."""
     name = name or path.name
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    found = digest(path)
     ledger = cache_folder() / "sha256.json"
     try:
         seen: dict[str, str] = read_json(ledger) if ledger.is_file() else {}
     except RunError as error:
         raise WeightsError(f"{ledger}, the list of hashes seen, is broken; delete it") from error
     wanted = seen.get(name, expected)
-    if not (digest.startswith(expected) and digest.startswith(wanted)):
+    if not (found.startswith(expected) and found.startswith(wanted)):
         raise WeightsError(
-            f"{path} is not the published {name}: its sha256 is {digest}, not {wanted}; delete it and fetch it again"
+            f"{path} is not the published {name}: its sha256 is {found}, not {wanted}; delete it and fetch it again"
         )
     if name not in seen:
         try:
             ledger.parent.mkdir(parents=True, exist_ok=True)
-            write_json(ledger, seen | {name: digest})
+            write_json(ledger, seen | {name: found})
         except (OSError, RunError):
             return  # a home that cannot be written to: the published hash was right, and that is enough
 
