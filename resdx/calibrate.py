@@ -16,7 +16,7 @@ because a separable calib part would otherwise send it to infinity.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -36,6 +36,7 @@ SPREAD_SCALE = math.log(2)  # standard deviation of the prior on log scale: a fa
 SPREAD_BIAS = 3.0  # the same for a bias, in logits; balanced training at 5 % prevalence shifts by 2.9
 MOST_SCALE = 20.0  # the scale stays between 1/20 and 20
 FOLDS = 5  # by person, for the cross-fitted figures
+WORSE = 0.01  # rise of the log loss, in nats, that is worth a word
 FEW_PERSONS = 100  # below this the report says that calibration rests on few persons
 SENSITIVITIES = (0.90, 0.95, 0.99)
 SPECIFICITIES = (0.90, 0.95)
@@ -84,6 +85,8 @@ def fit_calibration(
     p = _probabilities(task, z * scale + bias)
     columns, several = range(len(classes)), isinstance(task, MultiLabel)
     having, lacking = ([len(np.unique(person[y[:, k] == side])) for k in columns] for side in (1, 0))
+    figures = _cross_fitted(task, method, z, y, person)
+    notes = _notes(task, classes, level, len(np.unique(person)), having, lacking, cross_fitted)
     return Calibration(
         task=task,
         classes=tuple(classes),
@@ -100,8 +103,8 @@ def fit_calibration(
         class_cases=tuple(map(int, (y == 1).sum(0))),
         points=_points(task, classes, p, y, person),
         unlike_above=unlike_above,
-        figures=_cross_fitted(task, method, z, y, person),
-        notes=_notes(task, classes, level, len(np.unique(person)), having, lacking, cross_fitted),
+        figures=figures,
+        notes=(*notes, *_worse(figures)),
     )
 
 
@@ -301,6 +304,16 @@ def _notes(
                 f"class {name} is known to be absent in {_count(absent)} {where}: it is never surely present, which takes {needed}"
             )
     return tuple(note for note in notes if note)
+
+
+def _worse(figures: Mapping[str, float]) -> list[str]:
+    before, after = figures.get("log_loss_before", 0.0), figures.get("log_loss_after", 0.0)
+    if after <= before + WORSE:
+        return []
+    return [
+        f"the calibrator made the log loss of persons it has not seen worse ({before:.3f} before, {after:.3f} after): "
+        "what it learnt here may not hold for new persons"
+    ]
 
 
 def _count(persons: int) -> str:

@@ -119,6 +119,8 @@ def fit(run: Run, prepared: Prepared, train: Part, tune: Part) -> Network:
                 f"{seconds:.0f} s, {len(train.ids) / seconds:.0f} images/s"
             )
     forget(run)
+    if not progress.waited:
+        run.say("train: the last epoch was the best on tune; more may help (learn.epochs), chosen on tune alone")
     return bench.network
 
 

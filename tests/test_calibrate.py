@@ -369,6 +369,14 @@ def test_few_persons_and_rare_classes_are_said():
     assert fit_two().notes == ()
 
 
+@pytest.mark.parametrize("seed", range(12))
+def test_a_calibrator_that_harms_new_persons_is_said(seed):
+    logits, truth, groups = draw_two(14, np.random.default_rng(seed))
+    found = fit_calibration(Classify(), TWO, logits, truth, groups, balanced_training=True)
+    worse = found.figures["log_loss_after"] > found.figures["log_loss_before"] + 0.01
+    assert any("has not seen worse" in note for note in found.notes) == worse
+
+
 def test_a_class_absent_from_calib_is_said_and_stays_in_every_set():
     logits, truth, _ = draw(3, 200, np.random.default_rng(23))
     truth = np.eye(3)[truth[:, :2].argmax(axis=1)]
