@@ -27,7 +27,7 @@ from resdx.stages import EVIDENCE, prepared_of
 from resdx.steps.image import Resize
 from resdx.study import run
 
-PERSONS, FILM, SIZE = 300, 128, 96  # two films a person; pixels of a film and of the prepared picture
+PERSONS, FILM, SIZE = 800, 128, 96  # two films a person; pixels of a film and of the prepared picture
 
 RECIPE = replace(
     get_recipe("plain"),
