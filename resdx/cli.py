@@ -160,6 +160,7 @@ def scan_command(as_json: bool, **asked: Any) -> None:
 
 def _stage_command(name: str, text: str) -> None:
     def command(run: str, recipe: str, accept: tuple[str, ...], as_json: bool, again: bool = False) -> None:
+        from .ranks import rank
         from .runs import Run
         from .stages import refuse_to_lose, repeat, result_of
         from .study import accepting
@@ -172,7 +173,7 @@ def _stage_command(name: str, text: str) -> None:
             if name in EVIDENCE:
                 repeat(opened, "report")
         finally:
-            if as_json:
+            if as_json and not rank():
                 click.echo(json.dumps(result_of(opened, name)))
         if name in ("audit", "prepare"):
             _tell_failures(opened)

@@ -24,6 +24,7 @@ if sys.platform != "win32":
     import resource
 
 from . import audit as audits
+from . import ranks
 from . import split as splits
 from .calibrate import fit_calibration
 from .cases import Case, Finding, count_persons
@@ -43,7 +44,7 @@ from .models.resnet import find_imagenet
 from .models.specs import ResNet
 from .models.weights import shipped
 from .parts import part_of
-from .recipe import FeatureClassifier
+from .recipe import FeatureClassifier, Training
 from .records import to_record, write_bytes, write_json, write_text
 from .report import report
 from .runs import Run, Scores
@@ -51,9 +52,10 @@ from .seen import learnt_before, refuse_changed_start, seen_by, sign, start_hash
 from .sources import detect
 from .suspects import suspects
 from .tasks import truth
-from .train import fit
+from .train import assist, fit
 from .trained import load_familiarity, load_network
 
+TOGETHER = "several processes can train together, and do nothing else: torchrun --nproc-per-node N -m resdx train RUN"
 FAMILIAR = 2000  # train cases whose embeddings say what is familiar; more changes nothing
 
 
@@ -294,6 +296,10 @@ def repeat(run: Run, name: str) -> None:
         RunError: an earlier stage is missing.
     """
     _refuse_pretraining(run)
+    if ranks.world() > 1 and name != "train":
+        raise RunError(TOGETHER)
+    if ranks.rank():
+        return _assist(run)
     at = NAMES.index(name)
     missing = [stage.name for stage in STAGES[:at] if not stage.evidence and not is_done(run, stage)]
     if missing and name != "report":  # the page of an unfinished run says what is missing
@@ -305,6 +311,16 @@ def repeat(run: Run, name: str) -> None:
         if stage.makes:
             _remove(run, [*([stage] if is_done(run, stage) else []), *_resting_on(stage)])
         _timed(run, stage)
+
+
+def _assist(run: Run) -> None:
+    """Help the process that leads a training, which alone holds the run and writes."""
+    if not isinstance(run.recipe.learn, Training):
+        raise RunError(f"{run.recipe.name} trains no network, so one process is enough: resdx train {run.path}")
+    ranks.join()
+    opened = Run.open(run.path, quiet=True)  # with what the first process has settled
+    prepared = prepared_of(opened)
+    assist(opened, prepared, part_of(opened, prepared, "train"))
 
 
 def refuse_to_lose(run: Run, name: str) -> None:
@@ -348,6 +364,8 @@ def adopt(run: Run, other: Run) -> None:
 
 def resume(run: Run) -> None:
     """Run every stage from the first that is not finished, but for what is skipped or has to be asked for; nothing where all are."""
+    if ranks.world() > 1:
+        raise RunError(TOGETHER)
     todo = [stage for stage in STAGES if _wanted(run, stage) and not is_done(run, stage)]
     _refuse_pretraining(run)
     if not todo:

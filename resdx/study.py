@@ -16,10 +16,11 @@ from .models.net import room
 from .models.specs import ResNet
 from .models.weights import starting_file
 from .predict import Predictor
+from .ranks import world
 from .recipe import Recipe
 from .recipes import get_recipe
 from .runs import Protocol, Run, Settings, resolve_data
-from .stages import EVIDENCE, resume
+from .stages import EVIDENCE, TOGETHER, resume
 
 NAMED = {"resdx": "resdx", "imagenet": "imagenet", "none": ""}  # starting weights that are no file
 RUNS = Path("runs")  # where a run without --out goes
@@ -84,6 +85,8 @@ def start(
     """
     if wrong := sorted({*skip} - {*EVIDENCE}):
         raise RunError(f"{wrong[0]} cannot be skipped; what can be left out is {', '.join(EVIDENCE)}")
+    if world() > 1:
+        raise RunError(TOGETHER)
     _refuse_unknown(accept)
     asked, file = asked_recipe(recipe, changes, weights)
     folder = Path(out) if out else default_folder(data, asked)

@@ -23,6 +23,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from . import ranks
 from .data import Prepared
 from .engines.torch import BATCH, DTYPES, device, infer, three_channels, to_tensor
 from .errors import RunError
@@ -82,9 +83,12 @@ def fit(run: Run, prepared: Prepared, train: Part, tune: Part) -> Network:
     total = steps_of(learn, len(train.ids))
     kept = keep(run, bench.network, prepared, train, bench.dtype, views=learn.kept_views) if learn.kept_views else None
     kept_tune = keep(run, bench.network, prepared, tune, bench.dtype, views=0) if kept else None
+    ranks.join()
+    ranks.see_whole_batches(bench.network)
     with run.progress("train", learn.epochs * total) as bar:
         while progress.epoch < learn.epochs and not (learn.patience and progress.waited >= learn.patience):
             started, epoch = time.perf_counter(), progress.epoch
+            ranks.tell(progress)
             mean_loss = run_epoch(bench, train, progress, lambda: bar.advance(TaskID(0)), kept)
             if not math.isfinite(mean_loss):
                 raise RunError(
@@ -118,10 +122,24 @@ def fit(run: Run, prepared: Prepared, train: Part, tune: Part) -> Network:
                 f"epoch {progress.epoch} of {learn.epochs}: loss {mean_loss:.3f}, tune {_worth(score)}{' (best)' if better else ''}, "
                 f"{seconds:.0f} s, {len(train.ids) / seconds:.0f} images/s"
             )
+    ranks.tell(None)
+    ranks.leave()
     forget(run)
     if not progress.waited:
         run.say("train: the last epoch was the best on tune; more may help (learn.epochs), chosen on tune alone")
     return bench.network
+
+
+def assist(run: Run, prepared: Prepared, train: Part) -> None:
+    """Do the share of one more process in a training that the first one leads: no judging, no writing."""
+    learn = cast(Training, run.recipe.learn)
+    bench = bench_of(run, learn, prepared, train)
+    load_checkpoint(bench)
+    kept = keep(run, bench.network, prepared, train, bench.dtype, views=learn.kept_views) if learn.kept_views else None
+    ranks.see_whole_batches(bench.network)
+    while (progress := ranks.tell(cast(Progress | None, None))) is not None:
+        run_epoch(bench, train, progress, lambda: None, kept)
+    ranks.leave()
 
 
 def _worth(score: float) -> str:
@@ -182,23 +200,28 @@ def run_epoch(bench: Bench, train: Part, progress: Progress, tick: Callable[[], 
     count = steps_of(learn, len(order))
     losses = []
     for batch in (order[i * learn.batch : (i + 1) * learn.batch] for i in range(count)):
-        torch.manual_seed(int(np.random.default_rng([seed, progress.step]).integers(2**62)))  # dropout
+        own = [ranks.rank()] if ranks.rank() else []
+        torch.manual_seed(int(np.random.default_rng([seed, progress.step, *own]).integers(2**62)))  # dropout
         factor = rate_at(learn, progress.step, count) * progress.factor
         for group in bench.optimiser.param_groups:
             group["lr"] = group["base"] * factor
+        share = ranks.mine(len(batch))
+        shown = batch if learn.mixup else batch[share]  # a blend needs its neighbour in the batch
         if kept:
-            images = kept.batch(batch, view, where)
+            images = kept.batch(shown, view, where)
         else:
-            images = to_tensor(bench.prepared.images[train.rows[batch]], where)
-            images = apply(bench.run.recipe.augment, images, train.keys[batch], seed=seed, epoch=view, size=size)
+            images = to_tensor(bench.prepared.images[train.rows[shown]], where)
+            images = apply(bench.run.recipe.augment, images, train.keys[shown], seed=seed, epoch=view, size=size)
         targets = torch.from_numpy(train.targets[batch]).to(where)
         if learn.mixup:
             images, targets = mix(images, targets, learn.mixup, seed, progress.step)
+            images = images[share]
         with torch.autocast(where.type, DTYPES[bench.dtype], enabled=bench.dtype != "float32"):
             logits = kept.logits(network, images) if kept else network(three_channels(images))
-        value = bench.loss(logits, targets)
+        value = bench.loss(ranks.of_all(logits, len(batch)), targets)
         bench.optimiser.zero_grad(set_to_none=True)
         value.backward()  # type: ignore[no-untyped-call]
+        ranks.sum_gradients(network)
         torch.nn.utils.clip_grad_norm_(network.parameters(), 5.0)
         bench.optimiser.step()
         progress.step += 1

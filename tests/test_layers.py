@@ -19,7 +19,7 @@ paired drift
 listing
 tables tasks
 sources
-losses calibration familiarity recipe scoring
+losses ranks calibration familiarity recipe scoring
 recipes calibrate
 runs split duplicates decisions
 facts shortcuts

@@ -1,0 +1,86 @@
+"""Several processes come to what one process does."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import nn
+
+from resdx.errors import RunError
+from resdx.models.net import build
+from resdx.ranks import mine, see_whole_batches
+from resdx.recipe import FeatureClassifier
+from resdx.stages import repeat, resume
+from resdx.study import start
+
+
+@pytest.fixture
+def exact(twin):
+    """A run done up to prepare whose training keeps rounding small: float32, and steps in proportion to the gradient."""
+    run = twin("prepare")
+    learn = replace(run.recipe.learn, epochs=1, optimiser="sgd", mixup=0.2, class_weights="balanced", label_smoothing=0.1)
+    return run.changed(recipe=replace(run.recipe, learn=learn), choices={"dtype": "float32"})
+
+
+def test_two_processes_come_to_the_weights_of_one(exact):
+    other = replace(exact, path=exact.path.with_name(f"{exact.path.name}-together"))
+    shutil.copytree(exact.path, other.path)
+    repeat(exact, "train")
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    told = subprocess.run(
+        [*torchrun, "-m", "resdx", "train", str(other.path), "--json"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=500,
+    )
+    assert told.returncode == 0, told.stderr
+    assert json.loads(told.stdout)["made"][0] == "best.safetensors"  # said once
+    assert len(other.events("epoch")) == 1  # and written once
+    assert exact.events("epoch")[0]["loss"] == pytest.approx(other.events("epoch")[0]["loss"], rel=1e-4)
+    one, two = (load_file(run.path / "best.safetensors") for run in (exact, other))
+    start = build(exact.recipe.model, 2).state_dict()
+    assert one.keys() == two.keys() and any("running_var" in key for key in one)
+    for key, value in one.items():
+        if value.is_floating_point() and "running" in key:
+            assert torch.allclose(value, two[key], rtol=1e-3, atol=1e-5), key
+    moved = torch.cat([(one[key] - start[key]).flatten() for key in one if "weight" in key])
+    apart = torch.cat([(one[key] - two[key]).flatten() for key in one if "weight" in key])
+    assert apart.norm() < 1e-3 * moved.norm()
+    np.testing.assert_allclose(exact.scores("calib").logits, other.scores("calib").logits, atol=1e-3)
+
+
+def test_what_several_processes_cannot_do_is_said(twin, films, tmp_path, monkeypatch):
+    run = twin("train")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    for work in (lambda: repeat(run, "evaluate"), lambda: resume(run), lambda: start(films, out=tmp_path / "run")):
+        with pytest.raises(RunError, match="several processes can train together, and do nothing else"):
+            work()
+    assert not (tmp_path / "run").exists()
+    monkeypatch.setenv("RANK", "1")
+    with pytest.raises(RunError, match="tiny trains no network, so one process is enough"):
+        repeat(replace(run, recipe=replace(run.recipe, learn=FeatureClassifier())), "train")
+
+
+@pytest.mark.parametrize("cases", [1, 2, 7, 32])
+def test_shares_make_the_whole_batch(cases, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    shares = []
+    for number in range(3):
+        monkeypatch.setenv("RANK", str(number))
+        shares += range(cases)[mine(cases)]
+    assert shares == [*range(cases)]
+
+
+def test_one_process_keeps_torchs_own_batchnorm():
+    network = nn.Sequential(nn.BatchNorm2d(2))
+    see_whole_batches(network)
+    assert type(network[0]) is nn.BatchNorm2d and torch.equal(network[0](torch.zeros(2, 2, 1, 1)), torch.zeros(2, 2, 1, 1))
