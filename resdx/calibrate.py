@@ -85,8 +85,7 @@ def fit_calibration(
     p = _probabilities(task, z * scale + bias)
     columns, several = range(len(classes)), isinstance(task, MultiLabel)
     having, lacking = ([len(np.unique(person[y[:, k] == side])) for k in columns] for side in (1, 0))
-    figures = _cross_fitted(task, method, z, y, person)
-    notes = _notes(task, classes, level, len(np.unique(person)), having, lacking, cross_fitted)
+    figures, persons = _cross_fitted(task, method, z, y, person), len(np.unique(person))
     return Calibration(
         task=task,
         classes=tuple(classes),
@@ -97,14 +96,14 @@ def fit_calibration(
         present=tuple(_limit_within(1 - p[:, k], y[:, k] == 1, person, level) for k in columns),
         absent=tuple(_limit_within(p[:, k], y[:, k] == 0, person, level) for k in columns) if several else (),
         prior=tuple(by_person),
-        persons=len(np.unique(person)),
+        persons=persons,
         cases=len(person),
         class_persons=tuple(having),
         class_cases=tuple(map(int, (y == 1).sum(0))),
         points=_points(task, classes, p, y, person),
         unlike_above=unlike_above,
         figures=figures,
-        notes=(*notes, *_worse(figures)),
+        notes=(*_notes(task, classes, level, persons, having, lacking, cross_fitted), *_worse(figures)),
     )
 
 
