@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from scipy import fft
+from scipy.ndimage import binary_erosion, gaussian_filter, label, median_filter
+from scipy.signal import wiener
+from skimage.exposure import equalize_adapthist, equalize_hist
+from skimage.transform import rescale
 
 from ..errors import RecipeError
 from ..records import record
@@ -74,6 +79,239 @@ class Rescale:
         low, high = np.percentile(image, (self.low, self.high))
         out: Array = np.clip((image - np.float32(low)) / np.float32(max(high - low, 1e-6)), 0, 1)
         return out
+
+
+@record
+@dataclass(frozen=True)
+class UnsharpMask:
+    """Sharpen edges by adding `amount` times what a Gaussian blur of width `sigma` (pixels) takes away."""
+
+    takes = gives = "image"
+    sigma: float = 5.0
+    amount: float = 2.0
+
+    def __post_init__(self) -> None:
+        _above_zero(self, "sigma", "amount")
+
+    def __call__(self, image: Array) -> Array:
+        return _within(image + self.amount * (image - _blurred(image, self.sigma)))
+
+
+@record
+@dataclass(frozen=True)
+class HighEmphasis:
+    """High-frequency emphasis: the spectrum times `keep` + `gain` (1 - exp(-D^2 / (2 `cutoff`^2))) (Gonzalez and Woods, section 4.9).
+
+    D counts cycles over the picture, so the picture should have its size before. A flat picture becomes `keep` of itself.
+    """
+
+    takes = gives = "image"
+    cutoff: float = 70.0
+    keep: float = 0.5
+    gain: float = 0.75
+
+    def __post_init__(self) -> None:
+        _above_zero(self, "cutoff", "keep", "gain")
+
+    def __call__(self, image: Array) -> Array:
+        height, width, _ = image.shape
+        cycles = np.hypot(fft.fftfreq(height, 1 / height)[:, None], fft.rfftfreq(width, 1 / width))
+        emphasis = self.keep + self.gain * -np.expm1(-((cycles / self.cutoff) ** 2) / 2)
+        spectrum = fft.rfft2(image, axes=(0, 1)) * emphasis[..., None]
+        return _within(fft.irfft2(spectrum, s=(height, width), axes=(0, 1)))
+
+
+@record
+@dataclass(frozen=True)
+class Equalise:
+    """Histogram equalisation of each channel over 256 grey levels."""
+
+    takes = gives = "image"
+
+    def __call__(self, image: Array) -> Array:
+        planes = [equalize_hist(np.round(image[..., c] * 255), nbins=256) for c in range(image.shape[2])]  # type: ignore[no-untyped-call]
+        return np.stack(planes, axis=-1).astype(np.float32)
+
+
+@record
+@dataclass(frozen=True)
+class Clahe:
+    """Contrast-limited adaptive histogram equalisation (Zuiderveld 1994); of colour pictures the value of HSV.
+
+    `tiles` a side; `limit` is the share of a tile's pixels that one of its 256 grey levels may hold, from 0 to 1.
+    """
+
+    takes = gives = "image"
+    tiles: int = 8
+    limit: float = 0.01
+
+    def __post_init__(self) -> None:
+        if self.tiles < 1 or not 0 < self.limit <= 1:
+            raise RecipeError(f"Clahe needs at least 1 tile and a limit above 0 and up to 1, not {self.tiles} and {self.limit}")
+
+    def __call__(self, image: Array) -> Array:
+        tile = tuple(max(1, side // self.tiles) for side in image.shape[:2])
+        plane = image if image.shape[2] == 3 else image[..., 0]
+        out = equalize_adapthist(plane, kernel_size=tile, clip_limit=self.limit)
+        return np.asarray(out, np.float32).reshape(image.shape)
+
+
+@record
+@dataclass(frozen=True)
+class Smooth:
+    """Take noise away over `size` pixels: the median, a Gaussian whose sigma is `size`, or Wiener's filter (Lim 1990)."""
+
+    takes = gives = "image"
+    kind: Literal["median", "gaussian", "wiener"] = "median"
+    size: int = 3
+
+    def __post_init__(self) -> None:
+        _above_zero(self, "size")
+
+    def __call__(self, image: Array) -> Array:
+        if self.kind == "gaussian":
+            return _blurred(image, self.size)
+        if self.kind == "median":
+            return np.asarray(median_filter(image, (self.size, self.size, 1)))
+        wide = np.pad(image.astype(np.float64), ((self.size, self.size), (self.size, self.size), (0, 0)), mode="edge")
+        with np.errstate(divide="ignore", invalid="ignore"):  # where all is flat
+            found = np.stack([wiener(wide[..., c], self.size) for c in range(image.shape[2])], axis=-1)
+        found = found[self.size : -self.size, self.size : -self.size]
+        return _within(np.where(np.isfinite(found), found, image))
+
+
+@record
+@dataclass(frozen=True)
+class EyeRadius:
+    """Scale a fundus photograph so that the radius of the eye is `radius` pixels (Graham 2015).
+
+    The radius is half of the columns of the middle row that are brighter than a tenth of that row's mean; a dark picture stays.
+    """
+
+    takes = gives = "image"
+    radius: int = 112
+
+    def __post_init__(self) -> None:
+        _above_zero(self, "radius")
+
+    def __call__(self, image: Array) -> Array:
+        row = image[image.shape[0] // 2].sum(axis=1)
+        found = (row > row.mean() / 10).sum() / 2
+        if not found or found == self.radius:
+            return image
+        scaled = rescale(image, self.radius / found, channel_axis=2, anti_aliasing=True, mode="edge")
+        return _within(scaled)
+
+
+@record
+@dataclass(frozen=True)
+class SubtractBlur:
+    """What differs from the surroundings: `gain` times the picture less its Gaussian blur (`sigma` pixels), on middle grey (Graham 2015)."""
+
+    takes = gives = "image"
+    sigma: float = 10.0
+    gain: float = 4.0
+
+    def __post_init__(self) -> None:
+        _above_zero(self, "sigma", "gain")
+
+    def __call__(self, image: Array) -> Array:
+        return _within(self.gain * (image - _blurred(image, self.sigma)) + 0.5)
+
+
+@record
+@dataclass(frozen=True)
+class CircularCrop:
+    """Keep a disc whose diameter is `share` of the shorter side, in the middle, and fill the rest with `fill` (0 to 1)."""
+
+    takes = gives = "image"
+    share: float = 0.9
+    fill: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not 0 < self.share <= 1.5 or not 0 <= self.fill <= 1:
+            raise RecipeError(
+                f"CircularCrop needs a share above 0 and up to 1.5 and a fill from 0 to 1, not {self.share} and {self.fill}"
+            )
+
+    def __call__(self, image: Array) -> Array:
+        height, width, _ = image.shape
+        y, x = np.ogrid[:height, :width]
+        away = np.hypot(y - (height - 1) / 2, x - (width - 1) / 2)
+        inside = away <= self.share * min(height, width) / 2
+        return np.asarray(np.where(inside[..., None], image, self.fill), np.float32)
+
+
+@record
+@dataclass(frozen=True)
+class CropDark:
+    """Cut off what is dark at the sides: the box around all pixels brighter than `above` (0 to 1); a dark picture stays."""
+
+    takes = gives = "image"
+    above: float = 7 / 255
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.above < 1:
+            raise RecipeError(f"CropDark above must lie between 0 and below 1, not {self.above}")
+
+    def __call__(self, image: Array) -> Array:
+        return _box(image, image.max(axis=2) > self.above)
+
+
+@record
+@dataclass(frozen=True)
+class ContourCrop:
+    """Cut a slice to its head: blur, threshold, erode by `erode` pixels, and the box around the largest piece that is left.
+
+    `above` is a grey value from 0 to 1. A picture without such a piece stays.
+    """
+
+    takes = gives = "image"
+    above: float = 45 / 255
+    sigma: float = 1.0
+    erode: int = 2
+
+    def __post_init__(self) -> None:
+        _above_zero(self, "sigma")
+        if not 0 <= self.above < 1 or self.erode < 0:
+            raise RecipeError(
+                f"ContourCrop needs above from 0 to below 1 and erode of 0 or more, not {self.above} and {self.erode}"
+            )
+
+    def __call__(self, image: Array) -> Array:
+        mask = _blurred(image, self.sigma).mean(axis=2) > self.above
+        pieces, _ = label(binary_erosion(mask, iterations=self.erode) if self.erode else mask)
+        if not pieces.any():
+            return image
+        largest = pieces == np.bincount(pieces[pieces > 0]).argmax()
+        y, x = np.nonzero(largest)  # the erosion took a rim off that belongs to the head
+        rim = np.zeros_like(mask)
+        rim[max(y.min() - self.erode, 0) : y.max() + self.erode + 1, max(x.min() - self.erode, 0) : x.max() + self.erode + 1] = (
+            True
+        )
+        return _box(image, rim)
+
+
+def _above_zero(step: object, *names: str) -> None:
+    for name in names:
+        if not getattr(step, name) > 0:
+            raise RecipeError(f"{type(step).__name__} {name} must be above 0, not {getattr(step, name)}")
+
+
+def _within(values: NDArray[Any]) -> Array:
+    return np.asarray(np.clip(values, 0, 1), np.float32)
+
+
+def _blurred(image: Array, sigma: float) -> Array:
+    return np.asarray(gaussian_filter(image, (sigma, sigma, 0), mode="nearest"), np.float32)
+
+
+def _box(image: Array, mask: NDArray[np.bool_]) -> Array:
+    """The picture within the box around all that is marked."""
+    rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
+    if not len(rows):
+        return image
+    return image[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
 
 
 def _square(image: Array, *, fill: bool) -> Array:
