@@ -368,6 +368,28 @@ def pretrain_command(sets: tuple[str, ...], as_json: bool, **asked: Any) -> None
     click.echo(json.dumps({"weights": str(path), **json.loads((path.parent / "corpus.json").read_text())}) if as_json else path)
 
 
+@cli.command("forensics")
+@click.argument("figure")
+@click.argument("classes", nargs=-1)
+@click.option(
+    "--n", "total", type=click.IntRange(0), default=0, metavar="CASES", help="Of the whole data set: its usual parts are tried."
+)
+@click.option("--of", type=click.IntRange(0), default=0, metavar="CASES", help="Of the test part.")
+@click.option("--most", type=click.IntRange(2), default=200, show_default=True, metavar="CASES", help="Where neither is known.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def forensics_command(figure: str, classes: tuple[str, ...], as_json: bool, **asked: int) -> None:
+    """Say which counts can print a published FIGURE; with the rates of its CLASSES, which counts print them all."""
+    from .forensics import counts, joint, table
+
+    if not as_json:
+        click.echo(table(figure, classes, **asked))
+    elif classes:
+        together = joint(figure, classes, most=asked["of"] or asked["most"])
+        click.echo(json.dumps([[{"right": one.right, "of": one.of} for one in chosen] for chosen in together]))
+    else:
+        click.echo(json.dumps([{"right": one.right, "of": one.of, "part": one.part} for one in counts(figure, **asked)]))
+
+
 @cli.command("recipes")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def recipes_command(as_json: bool) -> None:

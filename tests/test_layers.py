@@ -15,7 +15,7 @@ errors progress
 records
 cases metrics overlays
 intervals priors steps models
-paired drift
+paired drift forensics
 listing
 tables tasks
 sources

@@ -1,0 +1,172 @@
+"""Which counts can stand behind a published figure, and so on how many cases, and on which split, it was measured.
+
+0.975504 of a set of 27,558 images is 5,376 of 5,511: a fifth of the images, rounded down, and no other usual part. Rates of several classes and
+the accuracy over all of them pin each other down.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from .errors import DataError
+from .intervals import proportion
+from .metrics import Estimate
+
+SHARES = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 1 / 3, 0.4, 0.5, 1)  # parts that papers test on; all of it by cross-validation
+MOST = 200  # cases of a part that nothing is known of
+CHOICES = 1_000_000  # sets of counts beyond which nothing is pinned down
+
+
+@dataclass(frozen=True)
+class Printed:
+    """A figure as a paper prints it: a share from 0 to 1, or per cent, to so many places."""
+
+    text: str
+
+    def __post_init__(self) -> None:
+        try:
+            good = 0 <= float(self.text.strip().rstrip("%")) <= 100
+        except ValueError:
+            good = False
+        if not good:
+            raise DataError(f"{self.text!r} is no figure; give a share such as 0.9755, or per cent such as 97.55 or 97.55%")
+
+    @property
+    def per_cent(self) -> bool:
+        """97.55 and 0.5% are; 1 is a share, and 1% or 100 is not."""
+        return "%" in self.text or float(self.text) > 1
+
+    @property
+    def value(self) -> float:
+        """From 0 to 1."""
+        return float(self.text.strip().rstrip("%")) / (100 if self.per_cent else 1)
+
+    @property
+    def unit(self) -> float:
+        """One in the last place."""
+        places = len(self.text.strip().rstrip("%").partition(".")[2])
+        return float(10.0 ** -(places + (2 if self.per_cent else 0)))
+
+    def counts(self, of: int) -> list[int]:
+        """How many of `of` cases print this figure, rounded or cut off after the last place."""
+        low, high = (of * (self.value - self.unit / 2), of * (self.value + self.unit))
+        return [right for right in range(max(0, math.floor(low)), min(of, math.ceil(high)) + 1) if self.fits(right / of)]
+
+    def fits(self, share: float) -> bool:
+        """Whether `share` prints this figure."""
+        away = (share - self.value) / self.unit
+        return -0.5 - 1e-9 <= away < 1 - 1e-9
+
+
+@dataclass(frozen=True)
+class Count:
+    """`right` of `of` cases, of which `part` says what they may be."""
+
+    right: int
+    of: int
+    part: str = ""
+
+    @property
+    def interval(self) -> Estimate:
+        """Wilson's interval, as if each case were a person of its own."""
+        return proportion(np.arange(self.of) < self.right)
+
+    def __str__(self) -> str:
+        return f"{self.right:,} of {self.of:,} = {self.right / self.of:.6f}{f', {self.part}' if self.part else ''}"
+
+
+def counts(printed: str, *, total: int = 0, of: int = 0, most: int = MOST) -> list[Count]:
+    """All counts that print a figure.
+
+    Args:
+        printed: the figure with all its places, such as "0.975504" or "88.89"
+        total: cases of the whole data set: only its usual parts are tried
+        of: cases of the test part, where the paper states them
+        most: where neither is known, parts of up to so many cases
+
+    Raises:
+        DataError: the figure cannot be read, or a number of cases is negative.
+    """
+    figure = Printed(printed)
+    if min(total, of, most) < 0:
+        raise DataError("numbers of cases must be above 0")
+    parts: Iterator[tuple[int, str]]
+    if of:
+        parts = iter([(of, "")])
+    elif total:
+        parts = usual_parts(total)
+    else:
+        parts = ((cases, "") for cases in range(1, most + 1))
+    return [Count(right, cases, part) for cases, part in parts for right in figure.counts(cases)]
+
+
+def usual_parts(total: int) -> Iterator[tuple[int, str]]:
+    """Cases of each usual share of a data set, rounded down and up."""
+    for share in SHARES:
+        exact = round(share * total, 6)
+        for cases, how in dict.fromkeys([(math.floor(exact), "down"), (math.ceil(exact), "up")]):
+            if cases and not (how == "up" and cases == exact):
+                yield cases, f"{share:.0%} of {total:,}" + (f", rounded {how}" if cases != exact else "")
+
+
+def joint(printed: str, classes: Sequence[str], *, most: int = MOST) -> list[tuple[Count, ...]]:
+    """Counts of each class whose rate (its sensitivity) prints as stated, and which taken together print the accuracy `printed`.
+
+    The smallest test part comes first, at most `most` cases together.
+
+    Raises:
+        DataError: a figure cannot be read, there are fewer than two classes, or the figures fit too much to tell anything.
+    """
+    over_all, rates = Printed(printed), [Printed(one) for one in classes]
+    if len(rates) < 2:
+        raise DataError("give the rates of at least two classes")
+    each = [[Count(right, cases) for cases in range(1, most) for right in rate.counts(cases)] for rate in rates]
+    ways = np.array([1.0])  # to choose one count a class, by their cases together
+    for one in each:
+        ways = np.convolve(ways, np.bincount([count.of for count in one], minlength=most + 1))[: most + 1]
+    if ways.sum() > CHOICES:
+        raise DataError(
+            f"{ways.sum():,.0f} sets of counts print these figures; give figures with more places, or a smaller --most"
+        )
+    found = [chosen for chosen in _within(each, most) if over_all.fits(_sum(chosen).right / _sum(chosen).of)]
+    return sorted(found, key=lambda chosen: _sum(chosen).of)
+
+
+def _within(each: Sequence[Sequence[Count]], most: int) -> Iterator[tuple[Count, ...]]:
+    """One count of each class, together at most `most` cases."""
+    if not each:
+        yield ()
+        return
+    for first in each[0]:
+        if first.of > most:
+            return  # they stand in the order of their cases
+        yield from ((first, *rest) for rest in _within(each[1:], most - first.of))
+
+
+def _sum(chosen: Sequence[Count]) -> Count:
+    return Count(sum(one.right for one in chosen), sum(one.of for one in chosen))
+
+
+def table(figure: str, classes: Sequence[str], *, total: int = 0, of: int = 0, most: int = MOST, shown: int = 20) -> str:
+    """What `counts` or `joint` found, in words, the first `shown` of them."""
+    if classes:
+        together = joint(figure, classes, most=of or most)
+        lines = [
+            f"{_sum(one)}: " + ", ".join(f"{part.right} of {part.of}" for part in one)
+            for one in together
+            if not of or _sum(one).of == of
+        ]
+    else:
+        lines = [f"{one}, 95 % interval {_shown(one.interval)}" for one in counts(figure, total=total, of=of, most=most)]
+    if not lines:
+        return f"No such count prints {figure}: another part, another average, or a slip."
+    more = [f"... and {len(lines) - shown} more"] if len(lines) > shown else []
+    return "\n".join([*lines[:shown], *more])
+
+
+def _shown(interval: Estimate) -> str:
+    return f"{interval.low:.3f}-{interval.high:.3f}" if interval.low is not None else "not estimable"
