@@ -16,7 +16,7 @@ from resdx.cases import Case, Finding, Manifest, Prediction, count_persons
 from resdx.errors import DataError, RunError, count
 from resdx.evaluate import predictions_csv
 from resdx.recipe import Published, Recipe
-from resdx.records import to_record, write_json, write_text
+from resdx.records import read_json, to_record, write_json, write_text
 from resdx.report import checklists, facts, figure, interval, report, report_folds, to_pdf
 from resdx.report.evidence import border, price
 from resdx.runs import Run, Settings
@@ -494,3 +494,12 @@ def test_machine_without_a_browser_is_told_how_to_print(finished, page, monkeypa
     monkeypatch.setenv("PATH", "")
     with pytest.raises(RunError, match="print it to a file"):
         to_pdf(finished)
+
+
+def test_a_class_too_rare_for_calib_explains_why_nothing_is_answered(tmp_path):
+    run = made_up(tmp_path / "run", classes=("common", "other", "rare"), persons=60, draws=20)
+    calibration = read_json(run.path / "calibration.json")
+    assert run.metrics["scores"]["image"]["abstention"]["answered"] == 0  # 60 persons leave fewer than 9 of each class in calib
+    words = page_of(run).words
+    assert "No image can be answered:" in words and "too few persons in calib to be ruled out of any image. Merge them" in words
+    assert all(f"{name} ({n})" in words for name, n in zip(calibration["classes"], calibration["class_persons"], strict=True))
