@@ -238,10 +238,12 @@ def make(work: Path, data: Path, depth: int, epochs: int, size: int, parts: Part
     pretrain(members(work, data), work / f"resnet{depth}", recipe=recipe, parts=parts, targets=targets_of(work, data))
 
 
-def transfer(work: Path, data: Path, weights: Path, depth: int, shares: Sequence[float], size: int = 112) -> None:
+def transfer(
+    work: Path, data: Path, weights: Path, depth: int, shares: Sequence[float], *, only: Sequence[str] = (), size: int = 112
+) -> None:
     """Four starts on four left-out sets: answers are kept a case, so that differences can be paired."""
     net, mobile = Net(ResNet(depth)), Net(Pretrained("mobilenetv2_100", weights="imagenet", frozen="all"))
-    for one in TARGETS:
+    for one in only or TARGETS:
         target = Target.open(work, data, one, size, "test")
         large = Target.open(work, data, one, 224, "test")
         for run in (target.run, large.run):
@@ -382,7 +384,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=112)
     parser.add_argument("--parts", type=float, nargs=3, default=(1, 1, 0), metavar=("LABELS", "VIEWS", "TEACHER"))
     parser.add_argument("--weights", type=Path)
-    parser.add_argument("--only", nargs="*", default=(), metavar="ROW", help="these rows of the ablation only")
+    parser.add_argument("--only", nargs="*", default=(), metavar="NAME", help="these rows of the ablation, or these targets")
     parser.add_argument("--shares", type=float, nargs="*", default=SHARES)
     asked = parser.parse_args()
     if asked.what == "ablation":
@@ -392,7 +394,7 @@ def main() -> None:
     elif asked.what == "page":
         (FIGURES.parents[1] / "docs" / "pretraining.md").write_text(page(asked.depth))
     else:
-        transfer(asked.work, asked.data, asked.weights, asked.depth, asked.shares)
+        transfer(asked.work, asked.data, asked.weights, asked.depth, asked.shares, only=asked.only)
 
 
 if __name__ == "__main__":
