@@ -3,9 +3,10 @@ PYTHON ?= python3
 VENV := .venv
 INSTALL := $(VENV)/bin/python -m pip install --quiet --constraint constraints.txt
 DEMO := demo
+BENCH := bench
 TESTS ?= -n 2
 
-.PHONY: help demo test check lint wheel results clean
+.PHONY: help demo test check lint wheel results bench clean
 
 help:
 	@echo 'make demo     install, plant faults in films, find them, train, and write the report'
@@ -13,6 +14,7 @@ help:
 	@echo 'make check    format, lint, types and tests'
 	@echo 'make wheel    build the wheel and try it in an empty environment'
 	@echo 'make results  repeat the published tables'
+	@echo 'make bench    measure speed against other libraries, on a machine that does nothing else'
 	@echo 'make clean    remove what the other targets made'
 
 $(VENV)/bin/python:
@@ -55,5 +57,9 @@ results: $(VENV)/.dev
 	@test -n '$(DATA)' || { echo 'say where the data sets are: make results DATA=FOLDER'; exit 1; }
 	$(VENV)/bin/python -m benchmarks.results --data $(DATA)
 
+bench: $(VENV)/.dev
+	$(INSTALL) monai lightning ultralytics
+	$(VENV)/bin/python -m benchmarks.speed $(BENCH) > benchmarks/speed.md
+
 clean:
-	rm -rf $(VENV) $(DEMO) build dist .mypy_cache .ruff_cache .pytest_cache resdx.egg-info
+	rm -rf $(VENV) $(DEMO) $(BENCH) build dist .mypy_cache .ruff_cache .pytest_cache resdx.egg-info
