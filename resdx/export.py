@@ -11,11 +11,10 @@ import contextlib
 import importlib
 import io
 import logging
-import os
 import shutil
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import ModuleType
@@ -48,6 +47,7 @@ MOST_LOST = 0.005  # AUROC that int8 may lose
 MOST_FLIPPED = 0.01, 3  # share of decisions, and their number, both of which must be passed to refuse int8
 QUANTISED_ON = 300  # training pictures that NNCF sees
 ALIKE = 256  # training pictures that stand in for validation where a run has none
+WEIGHTED = ("Convolution", "GroupConvolution", "MatMul")  # of OpenVINO; the second are depthwise
 TAIL = 0.25  # share of the last convolutions that a mixed graph leaves in float32
 
 
@@ -109,16 +109,21 @@ def export(run: Run, *engines: str, guard: bool = True) -> list[Path]:
     """
     if strange := [name for name in engines if name not in ROOMS]:
         raise RunError(f"there is no export to {strange[0]!r}; there are {', '.join(ROOMS)}")
+    with run.alone():  # weights and calibration stay what they are meanwhile
+        return _export_all(run, engines, guard)
+
+
+def _export_all(run: Run, engines: Sequence[str], guard: bool) -> list[Path]:
     predictor = answerer(run)
     prepared = prepared_of(run)
     known = _known(run, prepared)
-    with _made(run.path / f".graph.{os.getpid()}.part") as shared:
+    with _made(run.path / ".graph.part") as shared:
         _write_graph(run, predictor, shared / "model.onnx")
         return [_export(run, name, predictor, prepared, known, shared / "model.onnx", guard) for name in engines]
 
 
 def _export(run: Run, engine: str, predictor: Predictor, prepared: Prepared, known: Known, graph: Path, guard: bool) -> Path:
-    with _made(run.path / f".export-{engine}.{os.getpid()}.part") as part:
+    with _made(run.path / f".export-{engine}.part") as part:
         calibration, note = predictor.calibration, ""
         if engine == "int8":
             calibration, parity, note = _quantised(run, predictor, prepared, known, graph, part, guard)
@@ -126,8 +131,7 @@ def _export(run: Run, engine: str, predictor: Predictor, prepared: Prepared, kno
             if engine == "onnx":
                 shutil.copyfile(graph, part / "model.onnx")
             else:
-                openvino = _needs("openvino")
-                openvino.save_model(openvino.convert_model(graph), part / "model.xml", compress_to_fp16=False)
+                _save(_needs("openvino").convert_model(graph), part)
             parity = _parity(*_timed(load_engine(part, engine), prepared, known), predictor, calibration, known)
         write_bytes(part / "familiarity.safetensors", save(predictor.familiarity.to_arrays()))
         about = {
@@ -154,9 +158,19 @@ def _export(run: Run, engine: str, predictor: Predictor, prepared: Prepared, kno
     return folder
 
 
+def _save(model: Any, folder: Path) -> None:
+    try:
+        _needs("openvino").save_model(model, folder / "model.xml", compress_to_fp16=False)
+    except RuntimeError as error:  # OpenVINO's word for a full disk
+        raise RunError(
+            f"{folder / 'model.xml'} cannot be written ({' '.join(str(error).split())[:200]}); free some space"
+        ) from error
+
+
 @contextlib.contextmanager
 def _made(folder: Path) -> Iterator[Path]:
     """A folder that is there inside, and gone afterwards if it still has this name. Raises RunError where the disk is full."""
+    shutil.rmtree(folder, ignore_errors=True)  # of a killed process: the run is held, so nobody else's
     try:
         folder.mkdir(parents=True)
         yield folder
@@ -177,9 +191,14 @@ def _known(run: Run, prepared: Prepared) -> Known:
         own = np.repeat([False, True], [len(part.ids) for part in parts])
         return Known("tune and calib", parts[0] + parts[1], said, own)
     part = part_of(run, prepared, "train")
-    some = part.at(np.sort(np.random.default_rng(run.settings.seed).permutation(len(part.ids))[:ALIKE]))
+    some = part.at(np.sort(_shuffled(run, part)[: min(ALIKE, len(part.ids) // 2)]))
     said = Answers(*infer(load_network(run), prepared.images, some.rows, views=run.recipe.views))
     return Known("train", some, said, np.zeros(len(some.ids), bool))
+
+
+def _shuffled(run: Run, train: Part) -> NDArray[np.intp]:
+    """Places of the train part in an order by chance: an engine is compared on the first, where it has to be, and calibrated on the last."""
+    return np.random.default_rng(run.settings.seed).permutation(len(train.ids))
 
 
 def _write_graph(run: Run, predictor: Predictor, path: Path) -> None:
@@ -212,7 +231,8 @@ def _quantised(
     openvino, nncf = _needs("openvino"), _needs("nncf")
     nncf.set_log_level(logging.ERROR)
     train = part_of(run, prepared, "train")
-    some = np.random.default_rng(run.settings.seed).permutation(len(train.rows))[:QUANTISED_ON]
+    spare = len(train.ids) - (0 if known.own.any() else len(known.part.ids))
+    some = _shuffled(run, train)[-min(QUANTISED_ON, spare) :]
     pictures = [_pictures(prepared, train.rows[[i]]) for i in some]
     for mixed in (False, True):
         model = openvino.convert_model(graph)
@@ -225,7 +245,7 @@ def _quantised(
                 subset_size=len(pictures),
                 ignored_scope=ignored,
             )
-        openvino.save_model(small, folder / "model.xml", compress_to_fp16=False)
+        _save(small, folder)
         said, speed = _timed(load_engine(folder, "int8"), prepared, known)
         calibration, note = _calibrated(run, predictor, said, known)
         parity = _parity(said, speed, predictor, calibration, known)
@@ -241,7 +261,7 @@ def _quantised(
 
 def _kept(model: Any) -> list[str]:
     """Names of the first convolution and of the last TAIL of all."""
-    names = [node.get_friendly_name() for node in model.get_ordered_ops() if node.get_type_name() in ("Convolution", "MatMul")]
+    names = [node.get_friendly_name() for node in model.get_ordered_ops() if node.get_type_name() in WEIGHTED]
     return [names[0], *names[-round(TAIL * len(names)) :]]
 
 

@@ -9,11 +9,14 @@ folder executes nothing of it.
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from pathlib import Path
 from typing import cast
 
+from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
+from .calibration import Calibration
 from .engines import Engine
 from .errors import RunError
 from .familiarity import Familiarity
@@ -22,6 +25,8 @@ from .records import digest, from_record, read_json
 
 FORMAT = 1  # of the folder; raised when an older resdx could not read it
 SUMS = "SHA256SUMS"  # as sha256sum writes and checks it
+NEEDS = {"onnx": "onnxruntime", "openvino": "openvino"}  # what a room imports
+STRAY = (".DS_Store", "Thumbs.db", "desktop.ini")  # what desktops leave in folders that they show
 ROOMS = {
     "onnx": ("onnx", "Onnx"),
     "openvino": ("openvino", "Openvino"),
@@ -38,22 +43,27 @@ def open_exported(folder: Path, engine: str = "auto") -> Predictor:
     """
     check(folder)
     about = read_json(folder / EXPORTED)
-    if about["format"] != FORMAT:
-        raise RunError(f"{folder} has export format {about['format']}, this resdx reads {FORMAT}; export it again")
-    name = about["engine"]
+    importlib.import_module(f"{__package__}.steps")  # makes the steps known by their names
+    try:
+        if (found := about["format"]) != FORMAT:
+            raise RunError(f"{folder} has export format {found}, this resdx reads {FORMAT}; export it again")
+        name, run = str(about["engine"]), str(about["run"])
+        read, prepare, calibration = (from_record(about[key]) for key in ("read", "prepare", "calibration"))
+        if name not in ROOMS or not isinstance(calibration, Calibration) or read.gives != prepare[0].takes:
+            raise TypeError("it names another engine, calibration or reading step")
+        familiarity = Familiarity.from_arrays(load_file(folder / "familiarity.safetensors"))
+    except (LookupError, TypeError, ValueError, AttributeError, SafetensorError) as error:
+        raise RunError(
+            f"{folder / EXPORTED} is not what resdx writes ({error}); copy the folder again, or export it again"
+        ) from error
     if engine not in ("auto", name):
         raise RunError(f"{folder} was exported for {name}, not for {engine}; leave out --engine, or export it for {engine}")
-    importlib.import_module(f"{__package__}.steps")  # makes the steps known by their names
-    familiarity = Familiarity.from_arrays(load_file(folder / "familiarity.safetensors"))
-    engines = (load_engine(folder, name),)
-    return Predictor(
-        about["run"],
-        from_record(about["read"]),
-        from_record(about["prepare"]),
-        engines,
-        from_record(about["calibration"]),
-        (familiarity,),
-    )
+    return Predictor(run, read, prepare, (load_engine(folder, name),), calibration, (familiarity,))
+
+
+def can_load(name: str) -> bool:
+    """Whether what an engine needs is installed."""
+    return importlib.util.find_spec(NEEDS[ROOMS[name][0]]) is not None
 
 
 def load_engine(folder: Path, name: str) -> Engine:
@@ -70,7 +80,11 @@ def load_engine(folder: Path, name: str) -> Engine:
 
 def sums(folder: Path) -> str:
     """The text of SHA256SUMS: a line a file."""
-    names = sorted(path.name for path in folder.iterdir() if path.is_file() and path.name != SUMS)
+    names = sorted(
+        path.name
+        for path in folder.iterdir()
+        if path.is_file() and not (path.name == SUMS or path.name in STRAY or path.name.startswith("._"))
+    )
     return "".join(f"{digest(folder / name)}  {name}\n" for name in names)
 
 

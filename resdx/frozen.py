@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,12 +68,13 @@ def keep(run: Run, network: Network, prepared: Prepared, part: Part, dtype: str,
     shape = (max(views, 1) * len(part.ids), *first.shape[1:])
     gigabytes = float(np.prod(shape)) * first.element_size() / 1e9
     what = f"{held[0]} to {held[-1]} are frozen: {max(views, 1)} x {len(part.ids):,} pictures"
-    if gigabytes > learn.kept_gb:
+    path = run.path / f"activations-{_key(run, prepared, part, dtype, views)}.npy"
+    others = sum(one.stat().st_size for one in run.path.glob("activations-*.npy") if one != path) / 1e9
+    if gigabytes + others > learn.kept_gb:
         run.say(
             f"train: {what} would take {gigabytes:.1f} GB, more than learn.kept_gb={learn.kept_gb:g}; they are run anew in every epoch"
         )
         return None
-    path = run.path / f"activations-{_key(run, part, dtype, views)}.npy"
     if not path.exists():
         run.say(f"train: {what} are run once and kept in {gigabytes:.1f} GB")
         _fill(run, path, shape, first.dtype == torch.bfloat16, compute, len(part.ids), views)
@@ -83,8 +83,9 @@ def keep(run: Run, network: Network, prepared: Prepared, part: Part, dtype: str,
 
 def forget(run: Run) -> None:
     """Remove what was kept: it serves one training."""
-    for path in run.path.glob("activations-*.npy"):
-        path.unlink()
+    for pattern in ("activations-*.npy", ".activations-*.part"):  # the second of a killed process
+        for path in run.path.glob(pattern):
+            path.unlink()
 
 
 def _prefix(
@@ -114,7 +115,7 @@ def _fill(
     cases: int,
     views: int,
 ) -> None:
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part = path.with_name(f".{path.name}.part")
     kind = np.uint16 if half else np.float32
     try:
         values = reserve(part, shape, kind)
@@ -140,7 +141,8 @@ def _blocks(cases: int, views: int) -> Iterator[tuple[int, NDArray[np.int64]]]:
             yield view, np.arange(start, min(start + BATCH, cases))
 
 
-def _key(run: Run, part: Part, dtype: str, views: int) -> str:
-    """What the activations follow from: another recipe, start, seed or part has others."""
-    made_of = [run.recipe.fingerprint(), run.settings.weights, run.settings.seed, dtype, views, part.ids]
+def _key(run: Run, prepared: Prepared, part: Part, dtype: str, views: int) -> str:
+    """What the activations follow from: other pictures, another recipe, start, seed or part has others."""
+    pictures = prepared.folder.name  # names the files' hashes
+    made_of = [run.recipe.fingerprint(), pictures, run.settings.weights, run.settings.seed, dtype, views, part.ids]
     return hashlib.sha256(json.dumps(made_of).encode()).hexdigest()[:16]

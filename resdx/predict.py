@@ -44,11 +44,11 @@ MADE_OF = ("best.safetensors", "calibration.json")  # of a run, which an export 
 
 
 class Batch(NamedTuple):
-    """Files that are answered together, their prepared pictures, and how many files were read until then."""
+    """Files that are answered together, their prepared pictures, and the place of each among all files, from 1."""
 
     paths: list[str]
     images: NDArray[np.uint8]
-    done: int
+    places: list[int]
 
 
 @dataclass(frozen=True)
@@ -81,9 +81,10 @@ class Predictor:
         if engine not in (*ENGINES, "auto"):
             raise RunError(f"there is no engine {engine!r}; there are auto, {', '.join(ENGINES)}")
         path = Path(run)
-        if (path / EXPORTED).exists():
-            return cast(Predictor, _room("exported").open_exported(path, engine))
-        if engine != "torch" and (folder := _exported_of(path, engine)):
+        folder = path if (path / EXPORTED).exists() else None if engine == "torch" else _exported_of(path, engine)
+        if folder:
+            if recipe:
+                _room("recipes").get_recipe(str(recipe))  # knows the steps that it defines from now on
             return cast(Predictor, _room("exported").open_exported(folder, engine))
         return cast(Predictor, _room("trained").open_trained(path, recipe=recipe, quiet=quiet))
 
@@ -139,7 +140,7 @@ class Predictor:
                 self._draw(maps, batch, answers, [one.maps for one in said])
             yield from answers
             if progress:
-                progress(batch.done)
+                progress(batch.places[-1])
 
     def _draw(
         self, folder: Path, batch: Batch, answers: Sequence[Prediction], heat: Sequence[NDArray[np.float32] | None]
@@ -147,7 +148,6 @@ class Predictor:
         drawn = [one for one in heat if one is not None]
         if len(drawn) < len(heat):
             raise RunError(f"{self.name} has no map in its graph (grades, or a head with a hidden layer); leave out --maps")
-        folder.mkdir(parents=True, exist_ok=True)
         for i, (picture, one) in enumerate(zip(batch.images, answers, strict=True)):
             name, chance = max(one.probabilities.items(), key=lambda item: item[1])
             k = self.calibration.classes.index(name)
@@ -155,27 +155,38 @@ class Predictor:
                 overlay(picture, np.mean([maps[i, k] for maps in drawn], axis=0)),
                 f"{name} {chance:.2f}; for research, not for diagnosis",
             )
-            number = batch.done - len(answers) + i + 1
-            page.save(folder / f"{number:05d}-{Path(one.case).stem}.png")
+            path = folder / f"{batch.places[i]:05d}-{_short(Path(one.case).stem)}.png"
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+                page.save(path)
+            except OSError as error:
+                raise RunError(
+                    f"{path} cannot be written ({error.strerror or error}); choose another folder for --maps"
+                ) from error
 
     def _batches(
         self, files: Iterator[str], failures: list[tuple[str, str]], waiting: deque[Batch]
     ) -> Iterator[NDArray[np.uint8]]:
-        size, paths, images, done = max(engine.batch for engine in self.engines), list[str](), list[NDArray[np.uint8]](), 0
-        for path, image in self._read_ahead(files):
-            done += 1
+        size, paths, images, places = (
+            max(engine.batch for engine in self.engines),
+            list[str](),
+            list[NDArray[np.uint8]](),
+            list[int](),
+        )
+        for place, (path, image) in enumerate(self._read_ahead(files), 1):
             if isinstance(image, str):
                 failures.append((path, image))
                 continue
             paths.append(path)
             # Grey and colour files may stand side by side: three channels hold both.
             images.append(np.broadcast_to(image, (*image.shape[:2], 3)))
+            places.append(place)
             if len(paths) == size:
-                waiting.append(Batch(paths, np.stack(images), done))
+                waiting.append(Batch(paths, np.stack(images), places))
                 yield waiting[-1].images
-                paths, images = [], []
+                paths, images, places = [], [], []
         if paths:
-            waiting.append(Batch(paths, np.stack(images), done))
+            waiting.append(Batch(paths, np.stack(images), places))
             yield waiting[-1].images
 
     def _read_ahead(self, files: Iterator[str]) -> Iterator[tuple[str, NDArray[np.uint8] | str]]:
@@ -192,6 +203,10 @@ class Predictor:
             return prepare_image(path, self.read, self.prepare)
         except ResdxError as error:
             return str(error)
+        except OSError as error:
+            return f"{path} cannot be read ({error.strerror or error}); copy it again or leave it out"
+        except Exception as error:  # one odd picture, or a step of the user's own, does not stop the others
+            return f"{path} cannot be prepared ({type(error).__name__}: {error}); look at it, or leave it out"
 
 
 def _exported_of(run: Path, engine: str) -> Path | None:
@@ -199,14 +214,31 @@ def _exported_of(run: Path, engine: str) -> Path | None:
     for name in ENGINES if engine == "auto" else (engine,):
         folder = run / f"export-{name}"
         if (folder / EXPORTED).exists():
-            made_of = read_json(folder / EXPORTED).get("made_of", {})
-            if all(made_of.get(file) == digest(run / file) for file in MADE_OF if (run / file).exists()):
+            if _is_current(run, folder) and (engine != "auto" or _room("exported").can_load(name)):
                 return folder
             if engine != "auto":
                 raise RunError(f"{run} has changed since {folder.name} was made; run `resdx export {run} --to {engine}` again")
-    if engine != "auto":
+    if engine != "auto" and (run / "folds.json").exists():
+        raise RunError(f"{run} holds folds, which answer together with PyTorch only; leave out --engine")
+    if engine != "auto" and (run / "run.json").exists():
         raise RunError(f"{run} was not exported for {engine} yet; run `resdx export {run} --to {engine}` first")
     return None
+
+
+def _is_current(run: Path, folder: Path) -> bool:
+    """Whether a run still has the weights and the calibration that an export was made of; none of both where only exports were kept."""
+    if not (run / "run.json").exists():
+        return True
+    about = read_json(folder / EXPORTED)
+    made_of = about.get("made_of") if isinstance(about, dict) else None
+    return isinstance(made_of, dict) and all(
+        (run / file).exists() and made_of.get(file) == digest(run / file) for file in MADE_OF
+    )
+
+
+def _short(name: str) -> str:
+    """A file's name that fits where names may have 255 bytes, with a number before it and a suffix."""
+    return name.encode()[:200].decode(errors="ignore")
 
 
 def _room(name: str) -> ModuleType:
@@ -237,7 +269,7 @@ def predict_files(
 
 
 def _below(file: Path) -> list[str]:
-    if not file.is_dir():
+    if not os.path.isdir(file):  # unlike Path.is_dir, False for whatever cannot be looked at: reading it says why
         return [str(file)]
     if not (names := list_images(file)[0]):
         raise DataError(f"{file} holds no images; name image files, or folders that hold some")

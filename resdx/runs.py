@@ -17,6 +17,7 @@ import json
 import shutil
 import sys
 import time
+import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -214,8 +215,12 @@ class Run:
     def scores(self, part: str) -> Scores:
         """Raw answers of a part."""
         stage = "evaluate" if part == "test" else "train"
-        with np.load(self.need(f"scores-{part}.npz", stage), allow_pickle=False) as file:
-            return Scores(tuple(file["ids"].tolist()), file["logits"], file["embeddings"].astype(np.float32))
+        path = self.need(f"scores-{part}.npz", stage)
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                return Scores(tuple(file["ids"].tolist()), file["logits"], file["embeddings"].astype(np.float32))
+        except (OSError, ValueError, LookupError, zipfile.BadZipFile) as error:
+            raise RunError(f"{path} cannot be read ({error}); repeat `resdx {stage} {self.path}`") from error
 
     def write_failures(self, failures: Sequence[tuple[str, str]]) -> None:
         """List the cases that could not be used, with the reason."""

@@ -19,7 +19,7 @@ from .records import digest, to_record, write_bytes
 from .runs import Run
 
 NEARLY = 20  # bits of 256 in which perceptual hashes of the same picture may differ
-AT_ONCE = 1024  # pictures whose hashes are compared with all that were seen
+AT_ONCE = 50_000_000  # pairs of hashes that are compared at a time
 
 
 def start_of(run: Run) -> Path | None:
@@ -27,7 +27,8 @@ def start_of(run: Run) -> Path | None:
     trunk, file = run.recipe.model.trunk, run.settings.weights
     if isinstance(trunk, ResNet):
         return starting_file(file or trunk.weights, trunk.depth)
-    return Path(file) if file else None
+    name = file or trunk.weights
+    return Path(name) if name not in ("", "imagenet") else None
 
 
 def start_hash(run: Run) -> str:
@@ -73,9 +74,10 @@ def learnt_before(seen: Seen | None, facts: Sequence[Facts]) -> dict[str, bool]:
     digests = {row.tobytes().hex() for row in seen.sha256}
     out = {fact.case: True for fact in facts if fact.sha256 in digests}
     known = _signs(seen.perceptual[seen.perceptual.any(1)])
+    at_once = max(1, AT_ONCE // max(1, len(known)))
     others = [fact for fact in facts if fact.case not in out and fact.hash.strip("0")]
-    for start in range(0, len(others) if len(known) else 0, AT_ONCE):
-        some = others[start : start + AT_ONCE]
+    for start in range(0, len(others) if len(known) else 0, at_once):
+        some = others[start : start + at_once]
         agree = (_signs(hash_bytes([fact.hash for fact in some])) @ known.T).max(1)
         out |= {fact.case: False for fact, bits in zip(some, agree, strict=True) if bits >= 256 - 2 * NEARLY}
     return out

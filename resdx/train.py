@@ -81,7 +81,11 @@ def fit(run: Run, prepared: Prepared, train: Part, tune: Part) -> Network:
     run = bench.run
     progress = load_checkpoint(bench)
     total = steps_of(learn, len(train.ids))
-    kept = keep(run, bench.network, prepared, train, bench.dtype, views=learn.kept_views) if learn.kept_views else None
+    if not progress.step:
+        forget(run)  # what another training left that was stopped
+    finished = progress.epoch >= learn.epochs or bool(learn.patience and progress.waited >= learn.patience)
+    views = 0 if finished else learn.kept_views
+    kept = keep(run, bench.network, prepared, train, bench.dtype, views=views) if views else None
     kept_tune = keep(run, bench.network, prepared, tune, bench.dtype, views=0) if kept else None
     ranks.join()
     ranks.see_whole_batches(bench.network)

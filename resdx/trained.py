@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
@@ -35,8 +36,16 @@ def open_trained(path: Path, *, recipe: str | Path = "", quiet: bool = False) ->
 
 def answerer(run: Run) -> Predictor:
     """A run's calibration and familiarity, for raw answers that are there already: no network is loaded. Raises RunError."""
-    calibration, recipe = run.read_as("calibration.json", "calibrate", from_record), run.recipe
+    calibration, recipe = run.read_as("calibration.json", "calibrate", calibration_of), run.recipe
     return Predictor(run.path.name, recipe.read, recipe.prepare, (), calibration, (load_familiarity(run),))
+
+
+def calibration_of(record: Any) -> Calibration:
+    """The calibration of a record. Raises TypeError where it is something else."""
+    found = from_record(record)
+    if not isinstance(found, Calibration):
+        raise TypeError("no calibration")
+    return found
 
 
 def _open_folds(parent: Path, recipe: str | Path, quiet: bool) -> Predictor:
@@ -44,9 +53,17 @@ def _open_folds(parent: Path, recipe: str | Path, quiet: bool) -> Predictor:
         raise RunError(
             f"{parent} has no calibration.json; repeat `resdx run DATA --folds N --out {parent}`, which keeps its runs"
         )
-    count = read_json(parent / "folds.json")["folds"]
+    try:
+        count, calibration = (
+            int(read_json(parent / "folds.json")["folds"]),
+            calibration_of(read_json(parent / "calibration.json")),
+        )
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise RunError(
+            f"{parent}: folds.json or calibration.json is not what resdx writes; repeat `resdx run DATA --folds N --out {parent}`"
+        ) from error
     runs = tuple(Run.open(parent / f"fold-{k}", recipe=recipe, quiet=quiet) for k in range(count))
-    calibration, asked = from_record(read_json(parent / "calibration.json")), runs[0].recipe
+    asked = runs[0].recipe
     engines = tuple(engine_of(run, calibration) for run in runs)
     return Predictor(parent.name, asked.read, asked.prepare, engines, calibration, tuple(map(load_familiarity, runs)))
 

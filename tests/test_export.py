@@ -1,5 +1,6 @@
 """Exported models: the same answers as PyTorch on every engine, refused when a byte changed, and at home without PyTorch."""
 
+import importlib.util
 import json
 import shutil
 import subprocess
@@ -16,7 +17,7 @@ from resdx.cli import cli
 from resdx.engines.graph import Graph
 from resdx.errors import RunError
 from resdx.export import Parity, export
-from resdx.exported import load_engine, open_exported
+from resdx.exported import load_engine, open_exported, sums
 from resdx.maps import class_activation, label_odds
 from resdx.models.net import build
 from resdx.models.specs import Mlp, Net, ResNet
@@ -139,7 +140,13 @@ def test_auto_takes_the_fastest_export_and_pytorch_where_there_is_none(exported,
 def test_a_folder_answers_on_a_machine_without_pytorch(exported, files):
     program = """
 import json, sys
-sys.modules["torch"] = None
+
+class NoTorch:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == "torch":
+            raise ModuleNotFoundError(name)
+
+sys.meta_path.insert(0, NoTorch())
 from resdx.predict import Predictor
 said, failures = Predictor.open(sys.argv[1]).predict(sys.argv[2:])
 print(json.dumps([list(one.probabilities.values()) for one in said]))
@@ -188,6 +195,88 @@ def test_a_run_that_has_changed_since_is_not_answered_by_its_export(exported, tm
     with pytest.raises(RunError, match=r"has changed since .*export-onnx was made; run `resdx export .* --to onnx` again"):
         Predictor.open(path, engine="onnx")
     assert Predictor.open(path, quiet=True).engines[0].name == "torch"
+
+
+def test_a_run_that_is_being_made_anew_is_not_answered_by_its_old_export(exported, tmp_path):
+    path = tmp_path / "run"
+    shutil.copytree(exported.path, path)
+    (path / "calibration.json").unlink()
+    with pytest.raises(RunError, match=r"has no calibration\.json yet"):
+        Predictor.open(path, quiet=True)
+    (path / "run.json").unlink()  # only the exports were kept
+    assert Predictor.open(path, quiet=True).engines[0].name == "int8"
+
+
+def test_auto_passes_over_an_engine_that_is_not_installed(exported, monkeypatch):
+    real = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "openvino" else real(name))
+    assert Predictor.open(exported, quiet=True).engines[0].name == "onnx"
+
+
+def test_what_a_desktop_leaves_in_a_folder_is_not_of_the_export(exported, tmp_path):
+    folder = tmp_path / "model"
+    shutil.copytree(exported.path / "export-onnx", folder)
+    for name in (".DS_Store", "._model.onnx", "Thumbs.db"):
+        (folder / name).write_text("seen")
+    assert open_exported(folder).engines[0].name == "onnx"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        [],
+        None,
+        {},
+        {"format": 1},
+        {"format": 2},
+        {"engine": "fast"},
+        {"calibration": {}},
+        {"calibration": {"": "Resize"}},
+        {"prepare": []},
+        {"read": {"": "Resize"}},
+    ],
+)
+def test_a_record_that_is_no_record_is_one_sentence(exported, tmp_path, change):
+    folder = tmp_path / "model"
+    shutil.copytree(exported.path / "export-onnx", folder)
+    about = read_json(folder / "export.json")
+    small = not isinstance(change, dict) or set(change) <= {"format"}
+    (folder / "export.json").write_text(json.dumps(change if small else {**about, **change}))
+    (folder / "SHA256SUMS").write_text(sums(folder))
+    with pytest.raises(RunError, match=r"copy the folder again, or export it again|reads 1; export it again"):
+        open_exported(folder)
+
+
+def test_a_disk_that_is_full_is_one_sentence(exported, monkeypatch):
+    def full(*_, **__):
+        raise RuntimeError("basic_ios::clear: iostream error")
+
+    monkeypatch.setattr("openvino.save_model", full)
+    with pytest.raises(RunError, match=r"model\.xml cannot be written \(basic_ios::clear: iostream error\); free some space"):
+        export(exported, "openvino")
+    assert (exported.path / "export-openvino" / "export.json").exists()  # the old one
+    assert not list(exported.path.glob(".*part"))
+
+
+def test_an_export_holds_the_run(exported):
+    with exported.alone(), pytest.raises(RunError, match="is being worked on by another process"):
+        export(exported, "onnx")
+
+
+def test_nothing_is_reported_to_anyone(exported):
+    program = """
+import multiprocessing, socket, sys
+def refuse(*_, **__): raise AssertionError("a process or a connection was started")
+multiprocessing.Process.start = socket.socket.connect = refuse
+import resdx.engines.openvino, openvino
+openvino.convert_model(sys.argv[1])
+import nncf
+print(type(sys.modules["openvino_telemetry"]).__name__, type(nncf.telemetry.wrapper.telemetry).__name__)
+"""
+    told = subprocess.run(
+        [sys.executable, "-c", program, exported.path / "export-onnx" / "model.onnx"], check=True, capture_output=True, text=True
+    )
+    assert told.stdout.split() == ["NoneType", "MagicMock"]
 
 
 def test_an_unfinished_run_is_not_exported(twin):

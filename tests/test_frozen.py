@@ -61,9 +61,28 @@ def test_what_is_kept_is_the_frozen_part_of_each_view(twin):
     assert np.array_equal(again.values, kept.values)
 
 
+def test_other_pictures_of_the_same_names_are_run_anew(twin, tmp_path):
+    run = twin("prepare")
+    model = replace(run.recipe.model, trunk=replace(run.recipe.model.trunk, frozen="layer1"))
+    run = run.changed(
+        recipe=replace(run.recipe, model=model, learn=replace(run.recipe.learn, kept_views=1)), choices={"dtype": "float32"}
+    )
+    prepared = prepared_of(run)
+    part = part_of(run, prepared, "train")
+    network = bench_of(run, run.recipe.learn, prepared, part).network
+    kept = keep(run, network, prepared, part, "float32", views=1)
+    other = replace(prepared, folder=tmp_path / "other", images=255 - np.asarray(prepared.images))
+    assert not np.array_equal(keep(run, network, other, part, "float32", views=1).values, kept.values)
+    both = sum(path.stat().st_size for path in run.path.glob("activations-*")) / 1e9
+    tight = replace(run, recipe=replace(run.recipe, learn=replace(run.recipe.learn, kept_gb=0.9 * both)))
+    third = replace(prepared, folder=tmp_path / "third")
+    assert keep(tight, network, third, part, "float32", views=1) is None  # all that is kept counts
+
+
 def test_nothing_is_left_on_the_disk_and_the_limit_is_said(twin, capsys):
     run = replace(twin("prepare"), quiet=False)
     trained(run, "layer3", "float32", kept_gb=1e-6)
+    (run.path / "state.safetensors").unlink()  # else there is nothing left to train
     trained(run, "layer3", "float32")
     said = (run.path / "log.txt").read_text()
     assert "more than learn.kept_gb=1e-06; they are run anew in every epoch" in said

@@ -8,7 +8,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from skimage.filters import unsharp_mask
 from skimage.transform import downscale_local_mean
 
-from resdx.errors import RecipeError
+from resdx.errors import DataError, RecipeError
 from resdx.steps.image import (
     CircularCrop,
     Clahe,
@@ -236,3 +236,11 @@ def test_a_contour_crop_leaves_a_letter_outside_the_head():
 def test_settings_out_of_range_fail_when_written(make, said):
     with pytest.raises(RecipeError, match=said):
         make()
+
+
+def test_a_picture_that_would_fill_the_memory_is_refused_or_stays():
+    with pytest.raises(DataError, match="a picture of 60000 x 1 pixels is too long to be padded to a square; crop it first"):
+        Resize(32, keep="pad")(np.zeros((1, 60_000, 1), np.float32))
+    speck = np.zeros((100, 100, 1), np.float32)
+    speck[50, 50] = 1
+    assert_array_equal(EyeRadius(112)(speck), speck)

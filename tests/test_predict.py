@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import shutil
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -105,6 +105,52 @@ def test_maps_come_with_the_answers(study, stored, tmp_path):
     with Image.open(drawn[0]) as page:
         side = 448 // study.run.recipe.size * study.run.recipe.size
         assert page.size == (side, side + 18)
+
+
+class Fussy:
+    """A step of the user's own that does not take everything."""
+
+    takes = gives = "image"
+
+    def __call__(self, image):
+        if image.mean() < 0.01:
+            raise MemoryError("too dark")
+        return image
+
+
+def test_no_file_stops_the_others_whatever_is_wrong_with_it(study, stored, tmp_path):
+    Image.new("L", (48, 48)).save(tmp_path / "dark.png")
+    predictor = Predictor.open(study.run)
+    predictor = replace(predictor, prepare=(Fussy(), *predictor.prepare))
+    good = list(stored)[:2]
+    bad = [str(tmp_path / "dark.png"), "x" * 300 + ".png", "a\0#1.png"]
+    found, failures = predictor.predict([good[0], *bad, good[1]], maps=tmp_path / "maps")
+    assert [one.case for one in found] == good
+    assert [file for file, _ in failures] == bad
+    assert "cannot be prepared (MemoryError: too dark); look at it, or leave it out" in failures[0][1]
+    assert [path.name[:5] for path in sorted((tmp_path / "maps").iterdir())] == ["00001", "00005"]
+    assert predict_files(study.run, [*good, "y" * 300 + ".png"], quiet=True)[1][0][0] == "y" * 300 + ".png"
+
+
+def test_maps_that_cannot_be_written_are_one_sentence(study, stored, tmp_path):
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(RunError, match=r"cannot be written \(Not a directory\); choose another folder for --maps"):
+        predict_files(study.run, list(stored)[:1], maps=tmp_path / "file" / "maps", quiet=True)
+    longest = tmp_path / ("z" * 240 + ".png")
+    shutil.copy(next(iter(stored)), longest)
+    predict_files(study.run, [longest], maps=tmp_path / "maps", quiet=True)
+    assert len(list((tmp_path / "maps").iterdir())) == 1
+
+
+def test_what_is_no_calibration_and_no_scores_is_one_sentence(twin):
+    run = twin("evaluate")
+    for text in ("{}", "[]", '{"": "Resize"}'):
+        (run.path / "calibration.json").write_text(text)
+        with pytest.raises(RunError, match=r"calibration\.json is not what resdx writes"):
+            Predictor.open(run, quiet=True)
+    (run.path / "scores-calib.npz").write_bytes((run.path / "scores-calib.npz").read_bytes()[:100])
+    with pytest.raises(RunError, match=r"scores-calib\.npz cannot be read .* repeat `resdx train"):
+        run.scores("calib")
 
 
 def test_folder_without_images_is_an_error(study, tmp_path):

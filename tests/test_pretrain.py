@@ -19,12 +19,12 @@ from resdx.external import external
 from resdx.facts import Facts
 from resdx.models.net import build
 from resdx.models.packed import read_seen
-from resdx.models.specs import Net, ResNet
+from resdx.models.specs import Net, Pretrained, ResNet
 from resdx.phantoms import draw_phantoms
 from resdx.pretrain import Parts, pretrain, pretraining_recipe, vicreg
 from resdx.recipe import Training
 from resdx.runs import Run
-from resdx.seen import learnt_before, seen_by
+from resdx.seen import learnt_before, seen_by, start_of
 from resdx.stages import EVIDENCE, repeat, resume
 from resdx.study import start
 from tests.conftest import TINY
@@ -150,6 +150,14 @@ def test_a_start_that_changes_after_the_split_is_refused(result, films, study, t
     (tmp_path / "mine.safetensors").write_bytes(result.read_bytes() + b" ")
     with pytest.raises(RunError, match="has changed since the split"):
         repeat(Run.open(run.path, quiet=True), "train")
+
+
+def test_weights_that_a_comparator_starts_from_are_asked_too(study, tmp_path):
+    model = replace(study.run.recipe.model, trunk=Pretrained("mobilenetv2_100", weights=str(tmp_path / "mine.safetensors")))
+    run = replace(study.run, recipe=replace(study.run.recipe, model=model))
+    assert start_of(run) == tmp_path / "mine.safetensors"
+    published = replace(model, trunk=replace(model.trunk, weights="imagenet"))
+    assert start_of(replace(run, recipe=replace(run.recipe, model=published))) is None
 
 
 def test_a_pretraining_has_no_stages_and_keeps_its_checkpoint(result):

@@ -6,13 +6,18 @@ batches at a time. Which one is used changes speed, not meaning: `export` measur
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple, Protocol
+from types import ModuleType
+from typing import NamedTuple, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
+
+# OpenVINO and NNCF report every import and conversion to Google Analytics, in a process of its own. Nothing leaves a hospital unasked.
+sys.modules.setdefault("openvino_telemetry", cast(ModuleType, None))
 
 
 class Answers(NamedTuple):

@@ -14,10 +14,12 @@ from scipy.signal import wiener
 from skimage.exposure import equalize_adapthist, equalize_hist
 from skimage.transform import rescale
 
-from ..errors import RecipeError
+from ..errors import DataError, RecipeError
 from ..records import record
 
 Array = NDArray[np.float32]
+MOST_GROWTH = 8  # times that an eye is enlarged at most: of a speck of light the memory would not hold the result
+MOST_SIDE = 20_000  # pixels of a square that is padded
 
 
 @record
@@ -185,7 +187,8 @@ class Smooth:
 class EyeRadius:
     """Scale a fundus photograph so that the radius of the eye is `radius` pixels (Graham 2015).
 
-    The radius is half of the columns of the middle row that are brighter than a tenth of that row's mean; a dark picture stays.
+    The radius is half of the columns of the middle row that are brighter than a tenth of that row's mean. A dark picture stays, and so does one that would have to
+    grow more than eightfold.
     """
 
     takes = gives = "image"
@@ -197,7 +200,7 @@ class EyeRadius:
     def __call__(self, image: Array) -> Array:
         row = image[image.shape[0] // 2].sum(axis=1)
         found = (row > row.mean() / 10).sum() / 2
-        if not found or found == self.radius:
+        if not self.radius / MOST_GROWTH <= found or found == self.radius:
             return image
         scaled = rescale(image, self.radius / found, channel_axis=2, anti_aliasing=True, mode="edge")
         return _within(scaled)
@@ -318,6 +321,8 @@ def _square(image: Array, *, fill: bool) -> Array:
     height, width, channels = image.shape
     side = max(height, width) if fill else min(height, width)
     if fill:
+        if side > MOST_SIDE:
+            raise DataError(f"a picture of {width} x {height} pixels is too long to be padded to a square; crop it first")
         out = np.zeros((side, side, channels), np.float32)
         top, left = (side - height) // 2, (side - width) // 2
         out[top : top + height, left : left + width] = image
