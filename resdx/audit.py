@@ -22,7 +22,7 @@ from .duplicates import find_duplicates, spectrum
 from .errors import count
 from .facts import Facts, Look, Progress, Read, from_columns, look, to_columns
 from .metrics import Estimate
-from .shortcuts import same_or_not, tells_class
+from .shortcuts import restarts, same_or_not, tells_class
 from .split import SEEN, units
 
 UNREADABLE = 0.2  # share of the files from which the rest is not the data set any more
@@ -211,11 +211,13 @@ def _persons_across_parts(evidence: _Evidence) -> Iterable[Finding]:
         return
     alike = _likeness(evidence, shared)
     code, note = "persons-across-parts", ""
-    if alike.value is not None and (alike.low or 0) <= 0.5:
+    if restarts(alike):
         code = "id-may-restart"
         note = f"Pictures that share an id are no more alike than others (AUROC {alike}), so the numbering may start again in each part. "
-    elif alike.value is not None:
+    elif alike.low is not None and alike.low > 0.5:
         note = f"Pictures that share an id are more alike than others (AUROC {alike}). "
+    elif alike.value is not None:
+        note = f"Whether pictures that share an id are more alike than others is not shown (AUROC {alike}), so they count as the same persons. "
     finding = _across_parts(evidence, shared, code, f"{count(len(shared), 'person id')} in two shipped parts", note)
     figures = {**finding.figures, **({"auroc": alike.value} if alike.value is not None else {})}
     yield Finding(finding.code, finding.grade, finding.text, finding.cases, figures)
@@ -324,7 +326,7 @@ def _sources(evidence: _Evidence) -> Iterable[Finding]:
         return
     for name in names:
         own = [case for case in assessed if name in (case.labels or ())]
-        others = [case for case in assessed if name not in (case.labels or ())]
+        others = [case for case in assessed if _has(case, name) == 0]
         if len({case.source for case in own}) > 1 or not others:
             continue
         alike = sum(case.source == own[0].source for case in others) / len(others)
@@ -352,12 +354,17 @@ def _files(evidence: _Evidence) -> Iterable[Finding]:
     yield from _telling(evidence, assessed, brightness, "brightness", "mean brightness alone", np.inf)
 
 
+def _has(case: Case, name: str) -> float:
+    """1 where a case has a class, 0 where it has not, NaN where that was not assessed."""
+    return 1.0 if name in (case.labels or ()) else np.nan if name in case.unknown else 0.0
+
+
 def _telling(
     evidence: _Evidence, cases: Sequence[Case], table: NDArray[np.float64], code: str, what: str, stop: float
 ) -> Iterable[Finding]:
     """One finding on the class that `table` tells best; its lower bound decides the grade."""
-    truth = {name: np.array([name in (case.labels or ()) for case in cases]) for name in evidence.manifest.classes}
-    if len(truth) == 2 and not np.logical_and(*truth.values()).any() and np.logical_or(*truth.values()).all():
+    truth = {name: np.array([_has(case, name) for case in cases]) for name in evidence.manifest.classes}
+    if len(truth) == 2 and (np.add(*truth.values()) == 1).all():
         truth.popitem()  # the other one's mirror image
     found = tells_class(table, truth, [evidence.person[case.id] for case in cases])
     told = {name: area for name, area in found.items() if area.low is not None and area.low > TELLS}

@@ -335,4 +335,7 @@ def _notes(runs: Sequence[Run], systems: Mapping[str, Sequence[Judged]], pairs: 
         out.append(f"p values are adjusted for {len(pairs)} pairs (Holm 1979); intervals are not.")
     if leaky := [run.path.name for run in runs if run.settings.protocol != "honest"]:
         out.append(f"{', '.join(leaky)}: persons may be on both sides of the split, so the comparison favours these runs.")
+    for run in runs:
+        if run.settings.protocol == "honest" and (stamp := run.metrics["stamp"]):
+            out.append(f"{run.path.name}: {stamp} The comparison favours this run.")
     return out

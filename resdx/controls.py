@@ -201,7 +201,7 @@ def border_share(question: Question, answers: Mapping[str, Values], full: Estima
 def tables_of(run: Run, cases: Sequence[Case], question: Question) -> list[dict[str, Any]]:
     """How well the source, all facts of the file and its size alone tell a class: the class that each tells best."""
     facts = {fact.case: fact for fact in run.read_as("audit.json", "audit", Audit.from_json).facts}
-    truth = {run.recipe.classes[k]: question.part.truth[:, k] == 1 for k in question.asked.columns}
+    truth = {run.recipe.classes[k]: question.part.truth[:, k] for k in question.asked.columns}
     return [_table(name, table, truth, question) for name, table in facts_of(cases, [facts[case.id] for case in cases]).items()]
 
 
@@ -215,7 +215,9 @@ def facts_of(cases: Sequence[Case], facts: Sequence[Facts]) -> dict[str, NDArray
     return {"source": source, "file": np.column_stack([size, *coded]).astype(float), "size": size}
 
 
-def _table(name: str, table: NDArray[np.float64], truth: Mapping[str, NDArray[np.bool_]], question: Question) -> dict[str, Any]:
+def _table(
+    name: str, table: NDArray[np.float64], truth: Mapping[str, NDArray[np.floating]], question: Question
+) -> dict[str, Any]:
     found = tells_class(table, truth, question.person.tolist())
     if not (np.ptp(table, axis=0) > 0).any():
         return _row(name, "", Estimate(None, None, None, len(table), "not estimable: it is the same for every case"))

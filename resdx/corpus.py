@@ -21,7 +21,8 @@ from .losses import target
 from .models.packed import Seen
 from .runs import Run
 from .seen import hash_bytes, learnt_before
-from .sharing import prepared_thumbnails, restarts, shared_persons
+from .sharing import prepared_thumbnails, shared_persons
+from .shortcuts import restarts
 from .split import persons, units
 from .stages import prepared_of
 from .steps.image import Resize

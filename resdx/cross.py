@@ -161,6 +161,8 @@ def mean_over_folds(
     Below 40 persons in the smallest class of all folds (200 for an AUROC) a t interval on the logit scale, with the variance
     between persons within folds; above, percentiles of drawing persons within each fold (STATISTICS section 3).
     """
+    if not all(len(true) for true in known):
+        return Estimate(None, None, None, len({one for group in groups for one in group}), "not estimable: a fold lacks a class")
     codes = [person_codes(group, len(true)) for group, true in zip(groups, known, strict=True)]
     value = float(np.mean([float(metric(true, said)) for true, said in zip(known, answer, strict=True)]))
     few = sum(persons_behind(metric, true, person) for true, person in zip(known, codes, strict=True))

@@ -134,6 +134,11 @@ def _applied(manifest: Manifest, valid: Sequence[Decision]) -> tuple[Finding, ..
         moves = "; ".join(f"{old} to {new} {count}" for (old, new), count in moved.most_common()) if choice == "relabel" else ""
         text = f"{len(some)} cases {what}, as {DECISIONS} decides (by {who}){': ' + moves if moves else ''}."
         out.append(Finding(code, "note", text, tuple(one.case for one in some), {"cases": float(len(some))}))
+    tested = [one.case for one in valid if one.decision != "keep" and manifest.by_id[one.case].part == "test"]
+    if tested:
+        text = f"{len(tested)} of these cases stand in the test part that the data ships, which is no longer the one that others "
+        text += f"have measured on: {', '.join(tested[:3])}{' ...' if len(tested) > 3 else ''}."
+        out.append(Finding("test-part-changed", "look", text, tuple(tested), {"cases": float(len(tested))}))
     return tuple(out)
 
 

@@ -131,8 +131,16 @@ def judge_figures(
         for weights in resample(_strata_truth(recipe, answers), codes, draws=draws, seed=seed):
             for figure in wanted:
                 true, said, known = picked[figure.key]
-                sample[figure.key].append(figure.metric(true, said, np.compress(known, weights, axis=-1)))
-        value = {figure.key: float(figure.metric(*picked[figure.key][:2])) for figure in wanted}
+                drawn = (
+                    figure.metric(true, said, np.compress(known, weights, axis=-1))
+                    if len(true)
+                    else np.full(len(weights), np.nan)
+                )
+                sample[figure.key].append(drawn)
+        value = {
+            figure.key: float(figure.metric(*picked[figure.key][:2])) if len(picked[figure.key][0]) else np.nan
+            for figure in wanted
+        }
     return Judged(name, answers, value, {key: np.concatenate(parts) for key, parts in sample.items()})
 
 

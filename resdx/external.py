@@ -165,6 +165,8 @@ def change(run: Run, figure: Figure, internal: Judged, elsewhere: Judged) -> Est
         return Estimate(None, None, None, n, "not estimable: a class has no case")
     if few < FEWEST:
         return Estimate(gap, None, None, n, too_few(few))
+    if figure.metric is metrics.ece:  # of a sample it is too large, and the more so the smaller the sample
+        return Estimate(gap, None, None, n, "no interval: it grows as a set gets smaller; read slope and intercept instead")
     return t_interval(gap, parts, n, "draws of persons of both sets")[0]
 
 

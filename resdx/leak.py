@@ -15,14 +15,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from rich.progress import TaskID
-from scipy.special import stdtrit
 
 from .cases import Case
 from .data import Prepared
+from .differences import between_persons, t_interval
 from .engines.torch import device
 from .errors import RunError
 from .features import fit_linear, frozen_embeddings, training_features
-from .intervals import FEWEST, LEVEL, estimate, persons_behind, resample, too_few
+from .intervals import FEWEST, estimate, persons_behind, resample, too_few
 from .metrics import Array, Estimate, Values, macro_auroc
 from .models.net import build
 from .parts import Part, part_of_cases
@@ -61,7 +61,7 @@ class Answers:
     turn: Places
 
 
-def leak_worth(run: Run, prepared: Prepared, *, seeds: int = 3, steps: int = STEPS) -> None:
+def leak_worth(run: Run, prepared: Prepared, *, seeds: int = 6, steps: int = STEPS) -> None:
     """Do the matched-leak experiment and write leak-worth.json.
 
     Args:
@@ -145,9 +145,9 @@ def summary(answers: Answers, asked: Asked, rounds: Sequence[Round], how: str) -
 
 
 def difference(truth: Values, clean: Values, leaky: Values, person: Places, turn: Places) -> Estimate:
-    """AUROC with the leak less that without, mean over rounds; draws of persons, and of rounds within each draw.
+    """AUROC with the leak less that without, mean over rounds, with a t interval.
 
-    Drawing rounds too puts into the interval what another training would have given.
+    Its variance is that of persons, drawn within rounds, and what rounds differ by beyond their persons: another training.
     """
     turns = [turn == one for one in np.unique(turn)]
 
@@ -155,18 +155,18 @@ def difference(truth: Values, clean: Values, leaky: Values, person: Places, turn
         return np.stack([_gap(truth[m], clean[m], leaky[m], np.compress(m, weights, axis=-1)) for m in turns])  # (rounds, draws)
 
     persons, few = int(person.max()) + 1, persons_behind(macro_auroc, truth, person)
-    value = float(np.mean(gaps_of(np.ones(len(turn)))))
+    each = gaps_of(np.ones((1, len(turn))))[:, 0]
+    value = float(np.mean(each))
+    if not np.isfinite(value):
+        return Estimate(None, None, None, persons, "not estimable: a round judges no case with a class, or none without it")
     if few < FEWEST:
         return Estimate(value, None, None, persons, too_few(few))
     gaps = np.concatenate([gaps_of(weights) for weights in resample(truth, person, draws=DRAWS, seed=0)], axis=1)
-    picked = np.random.default_rng(0).multinomial(len(turns), np.full(len(turns), 1 / len(turns)), DRAWS).T
-    error = float(np.nanstd((picked * gaps).sum(0) / len(turns)))
-    if error == 0:
-        return Estimate(value, None, None, persons, "no interval: every draw of persons gives the same difference")
-    reach = float(stdtrit(few - 1, (1 + LEVEL) / 2)) * error
-    return Estimate(
-        value, value - reach, value + reach, persons, f"t interval, {DRAWS} draws of persons and of {len(turns)} seeds"
-    )
+    parts = [between_persons(gaps.mean(axis=0), few)]
+    if len(turns) > 1:
+        of_persons = float(np.mean([between_persons(one, few)[0] for one in gaps]))
+        parts.append((max(0.0, float(np.var(each, ddof=1)) - of_persons) / len(turns), len(turns) - 1.0))
+    return t_interval(value, parts, persons, f"{DRAWS} draws of persons, and what {len(turns)} seeds differ by beyond them")[0]
 
 
 def by_probe(run: Run, pictures: Prepared, steps: int) -> Learner:

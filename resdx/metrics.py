@@ -100,6 +100,9 @@ def _keeping_the_last(work: _Pair) -> _Pair:
 def cumulative(truth: Values, score: Values, weights: Values | None = None, /) -> tuple[Array, Array]:
     """Weight of positives and of negatives at or above each distinct score, highest first, from 0: two (..., U + 1)."""
     score = np.asarray(score, np.float64)
+    if not len(score):
+        nothing = np.zeros((*np.shape(_weights(weights, truth))[:-1], 1))
+        return nothing, nothing
     if np.isnan(score).any():
         raise DataError(f"{int(np.isnan(score).sum())} scores are not a number; repeat the prediction of these cases")
     order = np.argsort(-score, kind="stable")

@@ -49,6 +49,21 @@ def leave() -> None:
         dist.destroy_process_group()
 
 
+def begin(network: nn.Module) -> None:
+    """As the first process: let the others, who wait, take part from now on."""
+    join()
+    tell(True)
+    see_whole_batches(network)
+
+
+def end() -> None:
+    """As the first process: let the others go, also where nothing was left to do."""
+    if not dist.is_initialized():
+        join()
+    tell(None)
+    leave()
+
+
 def tell(value: T) -> T:
     """What the first process says, to every process; `value` itself where there is only one."""
     if world() == 1:
@@ -67,8 +82,10 @@ def mine(cases: int) -> slice:
 def see_whole_batches(network: nn.Module) -> None:
     """Let every BatchNorm in training mode take its statistics over the shares of all processes."""
     for module in network.modules() if world() > 1 else ():
-        if type(module) is nn.BatchNorm2d:  # timm's own kinds keep to their share, as in any distributed training
+        if type(module) is nn.BatchNorm2d:
             module.__class__ = _BatchNormOfAll
+        elif isinstance(module, nn.BatchNorm2d) and {"drop", "act"} <= {name for name, _ in module.named_children()}:
+            module.__class__ = _BatchNormActOfAll  # timm's, with its activation
 
 
 def of_all(share: Tensor, cases: int) -> Tensor:
@@ -138,3 +155,11 @@ class _BatchNormOfAll(nn.BatchNorm2d):
             cast(Tensor, self.running_var).lerp_(variance * n / (n - 1), cast(float, self.momentum))
         slope = self.weight * (variance + self.eps).rsqrt()
         return (away * slope[:, None, None] + self.bias[:, None, None]).to(x.dtype)
+
+
+class _BatchNormActOfAll(_BatchNormOfAll):
+    drop: nn.Module
+    act: nn.Module
+
+    def forward(self, x: Tensor) -> Tensor:
+        return cast(Tensor, self.act(self.drop(super().forward(x))))

@@ -18,7 +18,7 @@ from .duplicates import find_duplicates, spectrum, thumbnail
 from .facts import Facts
 from .metrics import Estimate
 from .runs import Run
-from .shortcuts import same_or_not
+from .shortcuts import restarts, same_or_not
 from .split import PARTS
 
 
@@ -52,11 +52,6 @@ class Shared:
     def restarts(self) -> bool:
         """True where pictures that share an id are no more alike than others: the numbering may start again."""
         return restarts(self.likeness)
-
-
-def restarts(likeness: Estimate) -> bool:
-    """Whether pictures that share an id are no more alike than others, so that the numbering may have started again."""
-    return likeness.value is not None and (likeness.low or 0) <= 0.5
 
 
 def find_shared(run: Run, own: Prepared, place: Elsewhere) -> Shared:

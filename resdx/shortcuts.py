@@ -18,20 +18,26 @@ from .metrics import Estimate, auroc
 FOLDS = 5
 LEAST = 10  # persons with and without a class, below which nothing is asked
 DRAWS = 500  # of the bootstrap: a bound is only compared with .6 and .9
+NEAR_CHANCE = 0.6  # AUROC below which pictures that share an id may be of different persons
 WORTH = 0.6  # an AUROC below this needs no interval
 
 
 def tells_class(
-    table: NDArray[np.float64], truth: Mapping[str, NDArray[np.bool_]], persons: Sequence[int]
+    table: NDArray[np.float64], truth: Mapping[str, NDArray[np.floating]], persons: Sequence[int]
 ) -> dict[str, Estimate]:
-    """How well the columns of `table` (N, F) tell each class from the rest; only classes that can be asked about."""
-    group = np.unique(np.asarray(persons), return_inverse=True)[1]
+    """How well the columns of `table` (N, F) tell each class from the rest; only classes that can be asked about.
+
+    `truth` is 1, 0 or NaN a case; those that were not assessed for a class take no part in it.
+    """
     out = {}
-    for name, positive in truth.items():
+    for name, column in truth.items():
+        known = ~np.isnan(column)
+        positive, facts = column[known] == 1, table[known]
+        group = np.unique(np.asarray(persons)[known], return_inverse=True)[1]
         sides = [len(np.unique(group[positive == side])) for side in (True, False)]
-        if min(sides) < LEAST or not (np.ptp(table, axis=0) > 0).any():
+        if min(sides) < LEAST or not (np.ptp(facts, axis=0) > 0).any():
             continue
-        score = _out_of_fold(table, positive, group)
+        score = _out_of_fold(facts, positive, group)
         value = float(auroc(positive.astype(int), score))
         if value > WORTH:
             out[name] = estimate(auroc, positive.astype(int), score, group, draws=DRAWS)
@@ -44,6 +50,14 @@ def same_or_not(embedding: NDArray[np.floating], pairs: Sequence[tuple[int, int]
     both = np.array([*pairs, *others])
     alike = (unit[both[:, 0]] * unit[both[:, 1]]).sum(1)
     return estimate(auroc, np.repeat([1, 0], [len(pairs), len(others)]), alike, draws=DRAWS)
+
+
+def restarts(likeness: Estimate) -> bool:
+    """Whether pictures that share an id are no more alike than others, so that the numbering may have started again.
+
+    "Not shown to be more alike" is not enough: with few ids nothing is shown. So the value itself must lie near chance.
+    """
+    return likeness.value is not None and likeness.low is not None and likeness.low <= 0.5 and likeness.value < NEAR_CHANCE
 
 
 def _out_of_fold(table: NDArray[np.float64], positive: NDArray[np.bool_], group: NDArray[np.intp]) -> NDArray[np.float64]:

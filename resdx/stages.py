@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from safetensors.numpy import save
@@ -194,6 +194,8 @@ def train(run: Run) -> None:
             work(run, prepared, parts["train"], parts["tune"])
         else:
             run.write_scores("calib", cross_fit(run, prepared, parts["train"]))
+    else:
+        ranks.end()
     sign(run)
     some = np.sort(np.random.default_rng(run.settings.seed).permutation(len(parts["train"].ids))[:FAMILIAR])
     network = load_network(run)
@@ -318,6 +320,8 @@ def _assist(run: Run) -> None:
     if not isinstance(run.recipe.learn, Training):
         raise RunError(f"{run.recipe.name} trains no network, so one process is enough: resdx train {run.path}")
     ranks.join()
+    if ranks.tell(cast(bool | None, None)) is None:
+        return ranks.leave()  # what was left to do needs one process
     opened = Run.open(run.path, quiet=True)  # with what the first process has settled
     prepared = prepared_of(opened)
     assist(opened, prepared, part_of(opened, prepared, "train"))

@@ -21,7 +21,7 @@ from PIL import Image
 from .calibrate import fit_calibration
 from .cases import Case
 from .data import Prepared
-from .decisions import COLUMNS, file_hash, find_decisions, labels_text, read_decisions
+from .decisions import COLUMNS, Decision, file_hash, find_decisions, labels_text, read_decisions
 from .features import answers, fit_linear
 from .intervals import estimate
 from .losses import target
@@ -86,7 +86,10 @@ def suspects(run: Run, prepared: Prepared) -> None:
     known = opinions(run, prepared)
     found = [one for some in known for one in suspected(task, classes, some)]
     decided = find_decisions(run.manifest.root, run.store)
-    kept = {one.case for one in read_decisions(decided) if one.decision == "keep"} if decided else set()
+    before = {one.case: one for one in read_decisions(decided)} if decided else {}
+    if (run.path / "suspects.csv").exists():  # filled in where it lies, and not put into its place yet
+        before |= {one.case: one for one in read_decisions(run.path / "suspects.csv")}
+    kept = {one.case for one in before.values() if one.decision == "keep"}
     shown = contact_sheet([one for one in found if one.case.id not in kept])
     part = {case.id: name for name in PARTS for case in run.cases(name)}
     share = estimated_share(task, [some for some in known if some.blind], seed=run.settings.seed)
@@ -94,7 +97,7 @@ def suspects(run: Run, prepared: Prepared) -> None:
     (run.path / "suspects").mkdir()
     for number, one in enumerate(shown):
         write_bytes(run.path / "suspects" / f"{number}.png", thumbnail(prepared.images[prepared.row[one.case.id]]))
-    write_text(run.path / "suspects.csv", template(run, shown))
+    write_text(run.path / "suspects.csv", template(run, shown, list(before.values())))
     rows = [_row(number, one, part[one.case.id]) for number, one in enumerate(shown)]
     note = _note(task, classes, known, found, [row["part"] for row in rows], kept=len(kept), share=share)
     write_json(run.path / "suspects.json", {"suspects": rows, "estimated_share": share and share.to_json(), "note": note})
@@ -211,16 +214,20 @@ def contact_sheet(found: Sequence[Suspect]) -> list[Suspect]:
     return [*wrong[: SHOWN - len(hard)], *hard]
 
 
-def template(run: Run, shown: Sequence[Suspect]) -> str:
-    """suspects.csv: one row a case; `decision` and `label` are empty, so that nothing is decided by not looking."""
+def template(run: Run, shown: Sequence[Suspect], decided: Sequence[Decision]) -> str:
+    """suspects.csv: a row for what was decided before, so that nothing of it is lost when the table is put in the place of the last one, and
+    one for each other case, whose `decision` and `label` are empty, so that nothing is decided by not looking."""
     first: dict[str, Suspect] = {}
     for one in shown:
         first.setdefault(one.case.id, one)
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow([*COLUMNS, "given", "model"])
-    root = run.manifest.root
-    for one in first.values():
+    for made in decided:
+        label = labels_text(made.labels) if made.decision == "relabel" else ""
+        writer.writerow([made.case, made.sha256, made.decision, label, made.by, made.note, "", ""])
+    root, done = run.manifest.root, {made.case for made in decided}
+    for one in (one for one in first.values() if one.case.id not in done):
         given, model = (labels_text(labels) for labels in (one.case.labels or (), one.labels))
         writer.writerow([one.case.id, file_hash(root, one.case), "", "", "", "", given, model])
     return out.getvalue()

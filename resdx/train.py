@@ -83,14 +83,12 @@ def fit(run: Run, prepared: Prepared, train: Part, tune: Part) -> Network:
     total = steps_of(learn, len(train.ids))
     if not progress.step:
         forget(run)  # what another training left that was stopped
-    finished = progress.epoch >= learn.epochs or bool(learn.patience and progress.waited >= learn.patience)
-    views = 0 if finished else learn.kept_views
+    views = 0 if _is_over(learn, progress) else learn.kept_views
     kept = keep(run, bench.network, prepared, train, bench.dtype, views=views) if views else None
     kept_tune = keep(run, bench.network, prepared, tune, bench.dtype, views=0) if kept else None
-    ranks.join()
-    ranks.see_whole_batches(bench.network)
+    ranks.begin(bench.network)
     with run.progress("train", learn.epochs * total) as bar:
-        while progress.epoch < learn.epochs and not (learn.patience and progress.waited >= learn.patience):
+        while not _is_over(learn, progress):
             started, epoch = time.perf_counter(), progress.epoch
             ranks.tell(progress)
             mean_loss = run_epoch(bench, train, progress, lambda: bar.advance(TaskID(0)), kept)
@@ -126,12 +124,15 @@ def fit(run: Run, prepared: Prepared, train: Part, tune: Part) -> Network:
                 f"epoch {progress.epoch} of {learn.epochs}: loss {mean_loss:.3f}, tune {_worth(score)}{' (best)' if better else ''}, "
                 f"{seconds:.0f} s, {len(train.ids) / seconds:.0f} images/s"
             )
-    ranks.tell(None)
-    ranks.leave()
+    ranks.end()
     forget(run)
     if not progress.waited:
         run.say("train: the last epoch was the best on tune; more may help (learn.epochs), chosen on tune alone")
     return bench.network
+
+
+def _is_over(learn: Training, progress: Progress) -> bool:
+    return progress.epoch >= learn.epochs or bool(learn.patience and progress.waited >= learn.patience)
 
 
 def assist(run: Run, prepared: Prepared, train: Part) -> None:
@@ -210,7 +211,10 @@ def run_epoch(bench: Bench, train: Part, progress: Progress, tick: Callable[[], 
         for group in bench.optimiser.param_groups:
             group["lr"] = group["base"] * factor
         share = ranks.mine(len(batch))
-        shown = batch if learn.mixup else batch[share]  # a blend needs its neighbour in the batch
+        whole = (
+            bool(learn.mixup) or len(batch) < ranks.world()
+        )  # a blend needs its neighbour, and an empty share cannot be varied
+        shown = batch if whole else batch[share]
         if kept:
             images = kept.batch(shown, view, where)
         else:
@@ -219,7 +223,7 @@ def run_epoch(bench: Bench, train: Part, progress: Progress, tick: Callable[[], 
         targets = torch.from_numpy(train.targets[batch]).to(where)
         if learn.mixup:
             images, targets = mix(images, targets, learn.mixup, seed, progress.step)
-            images = images[share]
+        images = images[share] if whole else images
         with torch.autocast(where.type, DTYPES[bench.dtype], enabled=bench.dtype != "float32"):
             logits = kept.logits(network, images) if kept else network(three_channels(images))
         value = bench.loss(ranks.of_all(logits, len(batch)), targets)

@@ -1,6 +1,7 @@
 """Runs compared on identical cases: what is refused, what is said, and that every figure is the run's own."""
 
 import json
+import shutil
 import xml.etree.ElementTree as ET
 from dataclasses import replace
 
@@ -217,3 +218,13 @@ def test_forest_plot_shows_every_row_and_what_has_no_interval():
     assert {"a < b", "c", "d", "not estimable", "0.300"} <= set(texts)
     assert sum(node.tag.endswith("circle") for node in root.iter()) == 2
     assert sum(node.get("class") == "whisker" for node in root.iter()) == 1
+
+
+def test_weights_that_have_seen_the_test_part_are_said(seeds, tmp_path):
+    runs = []
+    for run in (seeds[0], seeds[3]):
+        shutil.copytree(run.path, tmp_path / run.path.name)
+        runs.append(replace(run, path=tmp_path / run.path.name))
+    write_json(runs[1].path / "metrics.json", {**runs[1].metrics, "stamp": "Its starting weights have seen the test part."})
+    notes = compare(runs, draws=50)["notes"]
+    assert "longer-0: Its starting weights have seen the test part. The comparison favours this run." in notes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 
 import pytest
 
@@ -128,3 +129,16 @@ def test_decisions_may_lie_beside_the_table_of_the_data(tmp_path):
     (tmp_path / "cases.csv").write_text("path,labels\n")
     (tmp_path / "label-decisions.csv").write_text("case,sha256,decision,label\n")
     assert find_table(tmp_path, "")[0] == "cases.csv"
+
+
+def test_a_change_of_the_shipped_test_part_is_to_be_looked_at(tmp_path):
+    whole = manifest(tmp_path)
+    shipped = Manifest(whole.root, tuple(replace(case, part="test" if case.id in "ac" else "train") for case in whole.cases))
+    decisions = [
+        Decision("a", sha("a"), "relabel", ("opacity",)),
+        Decision("b", sha("b"), "exclude"),
+        Decision("c", sha("c"), "keep"),
+    ]
+    found = {one.code: one for one in apply_decisions(shipped, decisions)[1]}
+    assert found["test-part-changed"].grade == "look" and found["test-part-changed"].cases == ("a",)
+    assert "no longer the one that others have measured on: a." in found["test-part-changed"].text

@@ -139,3 +139,14 @@ def test_main_figure_comes_first():
     three = Recipe("three", "Three", classes=("a", "b", "c"))
     assert figures(TWO)[0].key == "auroc opacity" and figures(three)[0].key == "macro_auroc"
     assert {figure.metric for figure in figures(TWO)} >= {balanced_accuracy}
+
+
+def test_a_label_that_was_assessed_nowhere_has_no_figure():
+    recipe = Recipe("labels", "Labels", task=MultiLabel(), classes=("a", "b"))
+    rng = np.random.default_rng(0)
+    truth = rng.integers(0, 2, (80, 2)).astype(float)
+    truth[:, 1] = np.nan
+    p = np.clip(np.nan_to_num(truth, nan=0.5) * 0.3 + rng.random((80, 2)) * 0.6, 0, 1)
+    both = Answers(truth, p, (p > 0.5).astype(float), np.ones(80, bool), np.arange(80))
+    one = side("a", both, recipe=recipe).members[0]
+    assert np.isnan(one.value["auroc b"]) and np.isnan(one.draws["auroc b"]).all() and one.value["auroc a"] > 0.5

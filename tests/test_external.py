@@ -13,7 +13,7 @@ from PIL import Image
 from sklearn.metrics import roc_auc_score
 
 from resdx.cases import Case, Manifest
-from resdx.differences import Judged, figures
+from resdx.differences import Judged, figures, judge_figures
 from resdx.errors import AuditStop, DataError, RunError
 from resdx.evaluate import LEDGER
 from resdx.external import change, external, external_table, relabelled
@@ -153,3 +153,17 @@ def test_change_adds_the_variances_of_two_sets(study):
     assert (found.high - found.low) / 2 == pytest.approx(1.963 * 0.05, rel=0.03)
     few = change(study.run, figure, judged(0.9, 0.03, 800), judged(0.7, 0.04, 18))
     assert few.low is None and "9 persons" in few.note
+
+
+def test_calibration_error_of_a_smaller_set_is_no_change(study):
+    recipe, rng = study.run.recipe, np.random.default_rng(0)
+    figure = next(one for one in figures(recipe) if one.name == "ece")
+
+    def side(n, seed):
+        p = rng.random(n)
+        truth = (rng.random(n) < p).astype(float)
+        both = Answers(*(np.stack([1 - one, one], 1) for one in (truth, p, (p > 0.5) * 1.0)), np.ones(n, bool), np.arange(n))
+        return judge_figures("side", recipe, (figure,), both, draws=50, seed=seed)
+
+    found = change(study.run, figure, side(600, 0), side(100, 1))
+    assert found.value > 0 and found.low is None and "read slope and intercept instead" in found.note

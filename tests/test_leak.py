@@ -69,7 +69,7 @@ def test_learner_that_knows_persons_gains_all_and_one_that_does_not_gains_nothin
         return np.stack([-score, score], 1)
 
     found = played(setting, knows)
-    assert found["worth"]["value"] == 0 and "every draw" in found["worth"]["note"]
+    assert found["worth"]["value"] == 0 and "make no difference" in found["worth"]["note"]
 
 
 def test_interval_of_two_learners_that_are_alike_holds_nothing_in_most_draws():
@@ -99,3 +99,22 @@ def test_persons_with_one_image_each_leave_nothing_to_leak(twin):
     leak_worth(run, prepared_of(run), steps=1)
     missing = read_json(run.path / "leak-worth.json")["missing"]
     assert missing.startswith("not estimable") and missing.endswith("among those with several images or near-duplicates")
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.3])
+def test_a_noisy_learner_claims_no_leak_in_most_experiments(noise):
+    rng = np.random.default_rng(1)
+    person, turn, held = np.tile(np.arange(120), 2), np.repeat(np.arange(6), 40), 0
+    truth = (person % 2).astype(np.float32)[:, None]
+    for _ in range(40):
+        signal = 1.5 * truth[:, 0] + rng.normal(size=120)[person]
+        sides = [signal + truth[:, 0] * rng.normal(0, noise, 6)[turn] + 0.3 * rng.normal(size=240) for _ in range(2)]
+        found = difference(truth, *(side[:, None] for side in sides), person, turn)
+        held += found.low <= 0 <= found.high
+    assert held >= 34
+
+
+def test_a_round_without_a_class_is_not_estimable():
+    truth = np.array([[1], [0], [0], [0]], np.float32)
+    found = difference(truth, truth, truth, np.arange(4), np.array([0, 0, 1, 1]))
+    assert found.value is None and "a round judges no case with a class" in found.note

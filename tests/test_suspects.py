@@ -176,3 +176,23 @@ def test_case_that_keeps_its_label_is_not_shown_again(twin):
         decisions.unlink()
     again = json.loads((run.path / "suspects.json").read_text())
     assert first not in [one["case"] for one in again["suspects"]] and "not shown again" in again["note"]
+
+
+def test_what_was_decided_before_stays_in_the_table(twin):
+    run = twin("evaluate")
+    prepared = prepared_of(run)
+    suspects(run, prepared)
+    table = run.path / "suspects.csv"
+    rows = list(csv.DictReader(table.open(newline="")))
+    first, second = rows[0], rows[1]
+    decisions = run.store / "label-decisions.csv"
+    decisions.write_text(f"case,sha256,decision,label,by\n{first['case']},{first['sha256']},relabel,{first['model']},A. Reader\n")
+    text = table.read_text().replace(f"{second['case']},{second['sha256']},,", f"{second['case']},{second['sha256']},exclude,")
+    table.write_text(text)
+    try:
+        suspects(run, prepared)
+    finally:
+        decisions.unlink()
+    found = {one.case: one for one in read_decisions(table)}
+    assert found[first["case"]].labels == (first["model"],) and found[first["case"]].by == "A. Reader"
+    assert found[second["case"]].decision == "exclude" and len(found) == 2
