@@ -85,7 +85,7 @@ def main() -> None:
         "--weights", type=Path, help="MobileNet-V2 ImageNet weights for frozen features (default: as the recipe finds them)"
     )
     parser.add_argument("--data", type=Path, help="folder with public sets, to measure malaria-cells too")
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, default=6)
     asked = parser.parse_args()
     work = asked.work.resolve()
     work.mkdir(parents=True, exist_ok=True)
@@ -93,7 +93,7 @@ def main() -> None:
     print(
         f"resdx {__version__}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; frozen MobileNet-V2 features at {SIZE} px and a logistic regression, {asked.seeds} seeds."
     )
-    print(f"{PERSONS} persons with {FILMS} films each. Made by `benchmarks/leak.py`.\n")
+    print(f"{PERSONS} persons with {FILMS} films each. Made by `python -m benchmarks.leak WORK --data FOLDER`.\n")
     print("| set | worth (AUROC) | with the leak | without | images exchanged | test persons |\n|---|---|---|---|---|---|")
     sets = {
         f"planted: {NOISE:.0%} of the persons in the wrong folder": ("planted", NOISE, False, 0),
