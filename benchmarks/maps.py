@@ -1,8 +1,8 @@
 """How often a map's peak lies on the true opacity of a phantom, and how the checks of every method come out.
 
-    python -m benchmarks.maps FOLDER > benchmarks/maps.md
+    python -m benchmarks.maps FOLDER 96 128 > benchmarks/maps.md
 
-FOLDER is new or holds an earlier run of this command, which is then not trained again.
+FOLDER is new or holds earlier runs of this command, which are then not trained again; the numbers are the sides of the pictures in pixels.
 """
 
 from __future__ import annotations
@@ -27,33 +27,32 @@ from resdx.stages import EVIDENCE, prepared_of
 from resdx.steps.image import Resize
 from resdx.study import run
 
-PERSONS, FILM, SIZE = 800, 128, 96  # two films a person; pixels of a film and of the prepared picture
+PERSONS, FILM = 800, 128  # two films a person; pixels of a film
 
 RECIPE = replace(
     get_recipe("plain"),
-    prepare=(Resize(SIZE),),
     model=Net(ResNet(18, last_stride=1)),
     learn=Training(epochs=20, batch=16, ema=0.99),
 )
 
 
-def main(folder: Path) -> None:
-    """Train once, explain, print the page."""
+def main(folder: Path, size: int) -> None:
+    """Train once, explain, print the page of one size."""
     films = folder / "films"
     if not films.exists():
         draw_phantoms(films, persons=PERSONS, size=FILM)
-    out = folder / "run"
+    out = folder / f"run-{size}"
     if not (out / "metrics.json").exists():
-        run(films.with_name("films-truth.csv"), recipe=RECIPE, out=out, skip=EVIDENCE)
+        run(films.with_name("films-truth.csv"), recipe=replace(RECIPE, prepare=(Resize(size),)), out=out, skip=EVIDENCE)
     done = Run.open(out, quiet=True)
     prepared, started = prepared_of(done), time.perf_counter()
     explain(done, prepared)
     seconds = time.perf_counter() - started
     found = {name: [pointing_game(done, prepared, method=name, only_found=only) for only in (False, True)] for name in METHODS}
-    print(page(done, found, seconds))
+    print(page(done, found, seconds, size))
 
 
-def page(done: Run, found: dict[str, list[Estimate]], seconds: float) -> str:
+def page(done: Run, found: dict[str, list[Estimate]], seconds: float, size: int) -> str:
     """The page as Markdown."""
     explained = read_json(done.path / "explain.json")
     auroc = Estimate.from_json(done.metrics["scores"]["image"]["classes"]["opacity"]["auroc"])
@@ -62,11 +61,11 @@ def page(done: Run, found: dict[str, list[Estimate]], seconds: float) -> str:
     test = done.metrics["test"]
     h, w = explained["resolution"]
     lines = [
-        "# Maps on phantoms\n",
-        f"ResNet-18 with `last_stride=1`, {SIZE} px, from scratch on the clean phantoms of {PERSONS} persons (two films each, drawn at {FILM} px).",
-        f"Test part: {test['cases']} films of {test['persons']} persons, AUROC {auroc}. Last maps: {h} x {w}, a cell is {SIZE / w:.0f} px.",
+        f"# Maps on phantoms, {size} px\n",
+        f"ResNet-18 with `last_stride=1`, {size} px, from scratch on the clean phantoms of {PERSONS} persons (two films each, drawn at {FILM} px).",
+        f"Test part: {test['cases']} films of {test['persons']} persons, AUROC {auroc}. Last maps: {h} x {w}, a cell is {size / w:.0f} px.",
         f"Opacities: {len(boxes)} films, diameter {sides.min():.2f} to {sides.max():.2f} of the side "
-        f"({SIZE * sides.min():.0f} to {SIZE * sides.max():.0f} px of {SIZE}, mean {SIZE * sides.mean():.0f}).\n",
+        f"({size * sides.min():.0f} to {size * sides.max():.0f} px of {size}, mean {size * sides.mean():.0f}).\n",
         "Pointing game: share of films whose map for the class opacity peaks in the opacity's box, or outside by no more than half a cell of that",
         "method's map. *Found* films are those the model calls opacity.\n",
         "| method | map | all positives | found only | chance |",
@@ -85,7 +84,7 @@ def page(done: Run, found: dict[str, list[Estimate]], seconds: float) -> str:
     keys = ("randomisation", "stability", "deletion", "insertion", "gain", "outside_body")
     lines += [f"| {name} | " + " | ".join(shown(row[key]) for key in keys) + " |" for name, row in rows.items()]
     lines += ["", *(f"- {row['verdict']}" for row in rows.values()), f"- {explained['verdict']}", ""]
-    lines.append(f"Explaining took {seconds:.0f} s. Made by `python -m benchmarks.maps FOLDER > benchmarks/maps.md`.")
+    lines.append(f"Explaining took {seconds:.0f} s. Made by `python -m benchmarks.maps FOLDER {size}`.\n")
     return "\n".join(lines)
 
 
@@ -95,4 +94,5 @@ def shown(figure: dict[str, Any] | None) -> str:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    for side in sys.argv[2:]:
+        main(Path(sys.argv[1]), int(side))
