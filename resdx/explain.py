@@ -47,6 +47,7 @@ DRAWS = 4  # random networks; each is compared on its share of the cases, so tha
 BATCH = 16
 SIDE = 224  # pixels of a shown picture, at most
 ALIKE = 0.5  # rank correlation from which two maps are much the same
+LEFT = 0.3  # rank correlation, by the lower end of its interval, that a map may keep when the weights are randomised
 FLAT = 3  # a map of fewer cells along a side shows no place
 METHODS = ("cam", "grad-cam", "grad-cam++", "occlusion", "integrated-gradients")
 
@@ -438,14 +439,16 @@ def verdict(row: Mapping[str, Any]) -> str:
 def failures(row: Mapping[str, Any]) -> list[str]:
     """The checks that a method failed."""
     said = []
-    if row["randomisation"].value > ALIKE:
-        said.append("it changes little when the network's weights are randomised")
+    left = row["randomisation"]
+    if (left.value if left.low is None else left.low) > LEFT:
+        said.append(f"it keeps much of its shape when the network's weights are randomised (rank correlation {left.value:.2f})")
     if not (row["gain"].low if row["gain"].low is not None else row["gain"].value) > 0:
         said.append("blurring what it marks changes the answer no more than blurring at random (or too few cases tell)")
     if row["stability"].value < ALIKE:
         said.append("it changes when the picture is merely saved as JPEG")
-    if row["pointing"] is not None and row["pointing"].value <= row["pointing_chance"]:
-        said.append("its peak lies on the known place no more often than by chance")
+    place = row["pointing"]
+    if place is not None and (place.value if place.low is None else place.low) <= row["pointing_chance"]:
+        said.append("that its peak lies on the known place more often than by chance is not shown")
     if 2 * row["blank"] > row["cases"]:
         said.append("it is blank in most cases")
     return said

@@ -154,6 +154,8 @@ def row(**changed):
     ("changed", "said"),
     [
         ({"randomisation": Estimate(0.7, 0.6, 0.8, 20)}, "randomised"),
+        ({"randomisation": Estimate(0.42, 0.33, 0.5, 20)}, "rank correlation 0.42"),
+        ({"pointing": Estimate(0.3, 0.08, 0.6, 20)}, "is not shown"),
         ({"gain": Estimate(0.1, -0.1, 0.2, 20)}, "at random"),
         ({"stability": Estimate(0.3, 0.1, 0.5, 20)}, "JPEG"),
         ({"pointing": Estimate(0.1, 0.05, 0.2, 20)}, "by chance"),
