@@ -86,7 +86,7 @@ def learn(
     print(f"({game.note})")
 
     title("4. What a leak is worth")
-    leak_worth(study.run, prepared, steps=leak_steps)
+    leak_worth(study.run, prepared, seeds=3, steps=leak_steps)
     print(priced(study.run.read("leak-worth.json", "leak-worth")))
     repeat(study.run, "report")  # with the leak
     print(f"\nThe report is {study.report.resolve()}")
