@@ -163,13 +163,13 @@ def main() -> None:
             "\n## Other versions of the same films\n\nThe letter P in the lower left corner follows the class with a strength. Without the organ the opacity is gone, the"
         )
         print(
-            "letter stays; with the corner black the letter is gone.\n\n| strength | full | organ out | corner mark removed | border |\n|---|---|---|---|---|"
+            "letter stays; with the corner black the letter is gone.\n\n| strength | full | organ out | corner mark removed | border | border, pixel by pixel |\n|---|---|---|---|---|---|"
         )
         for strength in (0.0, 1.0):
             found = kept(work, f"corner {strength} {steps}", lambda strength=strength: with_versions(work, strength, steps))
             areas = {one["name"]: str(Estimate.from_json(one["auroc"])) for one in found["inputs"]}
             print(
-                f"| {strength} | {' | '.join(areas[key] for key in ('full', 'organ out', 'corner mark removed', 'border'))} |",
+                f"| {strength} | {' | '.join(areas[key] for key in ('full', 'organ out', 'corner mark removed', 'border', 'border in place'))} |",
                 flush=True,
             )
     if "clean" in asked.parts:

@@ -11,12 +11,14 @@ from resdx.audit import Audit
 from resdx.cases import Case, Finding
 from resdx.controls import (
     Question,
+    ask_about,
     border,
     border_share,
     controls,
     corners,
     exchange_labels,
     facts_of,
+    in_place,
     masked,
     stops_of,
     tables_of,
@@ -120,7 +122,12 @@ def test_size_that_tells_the_class_is_found_on_the_same_cases(study, twin):
 
 
 def test_table_stops_from_a_lower_bound_above_nine_tenths(study):
-    areas = {"full": area(0.9, 0.8, 0.95), "border": area(0.7, 0.6, 0.8), "permuted": area(0.5, 0.4, 0.6)}
+    areas = {
+        "full": area(0.9, 0.8, 0.95),
+        "border": area(0.7, 0.6, 0.8),
+        "border in place": area(0.7, 0.6, 0.8),
+        "permuted": area(0.5, 0.4, 0.6),
+    }
     rows = [{"name": "size", "class": "opacity", "auroc": area(0.97, low, 0.99).to_json()} for low in (0.91, 0.89)]
     grades = [verdict_of(stops_of(study.run, [row]), area(0.5, 0.4, 0.6), areas)["grade"] for row in rows]
     assert grades == ["stop", "note"]
@@ -129,7 +136,12 @@ def test_table_stops_from_a_lower_bound_above_nine_tenths(study):
 def test_class_of_one_source_stops_and_a_look_does_not(twin):
     run = twin("split")
     found = run.read_as("audit.json", "audit", Audit.from_json)
-    areas = {"full": area(0.9, 0.8, 0.95), "border": area(0.7, 0.6, 0.8), "permuted": area(0.5, 0.4, 0.6)}
+    areas = {
+        "full": area(0.9, 0.8, 0.95),
+        "border": area(0.7, 0.6, 0.8),
+        "border in place": area(0.7, 0.6, 0.8),
+        "permuted": area(0.5, 0.4, 0.6),
+    }
     codes = []
     for grade in ("stop", "look"):
         one = Finding("one-source-class", grade, "All 9 cases of class 'ill' come from 'there'.")
@@ -144,6 +156,7 @@ def test_class_of_one_source_stops_and_a_look_does_not(twin):
 
 def test_verdict_says_when_nothing_can_be_said_and_when_the_halves_leak():
     areas = {"full": area(0.5, 0.4, 0.6), "border": area(0.5, 0.4, 0.6), "permuted": area(0.7, 0.6, 0.8)}
+    areas["border in place"] = area(0.5, 0.4, 0.6)
     text = verdict_of([], None, areas)["text"]
     assert text.startswith("Nothing can be said") and "ATTENTION" in text
     assert "ATTENTION" not in verdict_of([], None, {**areas, "permuted": area(0.5, 0.4, 0.6)})["text"]
@@ -155,7 +168,14 @@ def test_controls_write_every_version_of_the_pictures(twin):
     dark = replace(prepared, images=np.zeros_like(prepared.images))
     controls(run, prepared, others={"nothing at all": dark}, steps=1)
     found = read_json(run.path / "controls.json")
-    assert [one["name"] for one in found["inputs"]] == ["full", "border", "centre-black", "nothing at all", "permuted"]
+    assert [one["name"] for one in found["inputs"]] == [
+        "full",
+        "border",
+        "centre-black",
+        "nothing at all",
+        "border in place",
+        "permuted",
+    ]
     assert [one["name"] for one in found["tables"]] == ["source", "file", "size"]
     assert found["probe"]["cases"] == len(cases_of(run, prepared)) and found["class"] == "opacity"
     assert found["inputs"][3]["auroc"]["value"] == 0.5  # equal pictures have equal answers
@@ -182,3 +202,27 @@ def test_controls_of_few_persons_say_what_is_missing(twin):
     (run.path / "split.csv").write_text("".join([lines[0], *kept]))
     controls(run, prepared_of(run), steps=1)
     assert "not estimable: no class is had and lacked by 10 persons" in read_json(run.path / "controls.json")["missing"]
+
+
+def test_a_letter_too_small_for_the_probe_is_read_pixel_by_pixel(twin):
+    run = twin("split")
+    prepared = prepared_of(run)
+    cases = cases_of(run, prepared)
+    pictures = shrink(prepared, cases)
+    question = ask_about(run, pictures, cases)
+    ill = question.part.truth[:, 1] == 1
+    images = np.zeros_like(pictures.images)
+    images[:] = np.random.default_rng(0).integers(60, 120, images.shape)
+    plain = in_place(question, masked(replace(pictures, images=images), border))
+    images[question.part.rows[ill], 58:62, 2:6] = 250  # four pixels of 64
+    marked = in_place(question, masked(replace(pictures, images=images), border))
+    assert question.area(question.part.truth, marked).low > 0.9
+    assert question.area(question.part.truth, plain).low < 0.5 < question.area(question.part.truth, plain).high
+    black = in_place(question, masked(replace(pictures, images=np.zeros_like(images)), border))
+    assert (black == 0.5).all()
+
+
+def test_a_mark_is_told_in_the_verdict():
+    areas = {name: area(0.6, 0.5, 0.7) for name in ("full", "border", "permuted")} | {"border in place": area(0.95, 0.9, 0.98)}
+    assert "Pixel by pixel the frame tells more, 0.950" in verdict_of([], area(0.5, 0.4, 0.6), areas)["text"]
+    assert "Pixel by pixel" not in verdict_of([], area(0.5, 0.4, 0.6), {**areas, "border in place": area(0.7, 0.6, 0.8)})["text"]

@@ -36,6 +36,7 @@ INPUTS = {
     "full": "Full image",
     "border": "Border alone",
     "centre-black": "Centre blacked out",
+    "border in place": "Border, pixel by pixel",
     "permuted": "Labels shuffled by person",
 }
 TABLES = {"source": "Source", "file": "File facts", "size": "Image size"}
