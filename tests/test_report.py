@@ -17,7 +17,7 @@ from resdx.errors import DataError, RunError, count
 from resdx.evaluate import predictions_csv
 from resdx.recipe import Published, Recipe
 from resdx.records import read_json, to_record, write_json, write_text
-from resdx.report import checklists, facts, figure, interval, report, report_folds, to_pdf
+from resdx.report import checklists, facts, figure, interval, judgement, report, report_folds, to_pdf
 from resdx.report.evidence import border, price
 from resdx.runs import Run, Settings
 from resdx.scoring import score
@@ -503,3 +503,21 @@ def test_a_class_too_rare_for_calib_explains_why_nothing_is_answered(tmp_path):
     words = page_of(run).words
     assert "No image can be answered:" in words and "too few persons in calib to be ruled out of any image. Merge them" in words
     assert all(f"{name} ({n})" in words for name, n in zip(calibration["classes"], calibration["class_persons"], strict=True))
+
+
+@pytest.mark.parametrize(("low", "high", "said"), [(0.47, 0.6, True), (0.85, 0.93, False), (None, None, False)])
+def test_a_threshold_that_does_not_carry_over_is_doubted(low, high, said):
+    here = {"value": 0.54, "low": low, "high": high, "n": 100, "note": ""}
+    row = {
+        "goal": "youden",
+        "of": "opacity",
+        "sensitivity": 0.5,
+        "specificity": 0.96,
+        "test": {"sensitivity": here, "specificity": here},
+    }
+    other = {**row, "goal": "sensitivity 0.90"}
+    texts = judgement._fallen({"rows": [row, other]})
+    assert [text.startswith("The threshold of opacity does not carry over: specificity 0.96 on calib") for text in texts] == [
+        True
+    ] * said
+    assert judgement._fallen({"missing": "not yet"}) == []

@@ -9,6 +9,7 @@ from ..errors import count
 from .words import Json, figure, listed, with_interval
 
 FEW_TEST_PERSONS = 100
+DEFAULT_GOAL = "youden"  # of the threshold that decides
 OFF = 0.05  # calibration error that is surely larger: probabilities do not mean what they say
 STOP = " But a control says: stop, the class can be told without looking at the disease."
 DOUBTS = 6  # shown above the page; the sections say the rest
@@ -87,12 +88,26 @@ def _doubts_of_figures(found: Mapping[str, Any]) -> list[Json]:
     if any(one["low"] is not None and one["low"] > OFF for one in errors):
         worst = max(one["value"] for one in errors if one["value"] is not None)
         out.append(_doubt(f"Its probabilities do not mean what they say here: calibration error {worst:.3f}.", "calibration"))
+    out += [_doubt(text, "points") for text in _fallen(found["points"])]
     if persons < FEW_TEST_PERSONS:
         out.append(_doubt(f"{count(persons, 'test person')}: read the intervals, not the figures.", "results"))
     if reads > 1:
         out.append(
             _doubt(f"This test part has been read {count(reads, 'time')} in this store: later figures are too kind.", "limits")
         )
+    return out
+
+
+def _fallen(points: Mapping[str, Any]) -> list[str]:
+    """Default thresholds that promised on calib what they surely do not give on the test part."""
+    out = []
+    for row in points.get("rows", ()):
+        for name in ("sensitivity", "specificity") if row["goal"] == DEFAULT_GOAL else ():
+            here = row["test"][name]
+            if here["high"] is not None and here["high"] < row[name] - OFF:
+                out.append(
+                    f"The threshold of {row['of']} does not carry over: {name} {row[name]:.2f} on calib, {with_interval(here)} here."
+                )
     return out
 
 
