@@ -384,7 +384,7 @@ def forensics_command(figure: str, classes: tuple[str, ...], as_json: bool, **as
     if not as_json:
         click.echo(table(figure, classes, **asked))
     elif classes:
-        together = joint(figure, classes, most=asked["of"] or asked["most"])
+        together = joint(figure, classes, of=asked["of"], most=asked["most"])
         click.echo(json.dumps([[{"right": one.right, "of": one.of} for one in chosen] for chosen in together]))
     else:
         click.echo(json.dumps([{"right": one.right, "of": one.of, "part": one.part} for one in counts(figure, **asked)]))

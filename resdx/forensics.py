@@ -113,10 +113,10 @@ def usual_parts(total: int) -> Iterator[tuple[int, str]]:
                 yield cases, f"{share:.0%} of {total:,}" + (f", rounded {how}" if cases != exact else "")
 
 
-def joint(printed: str, classes: Sequence[str], *, most: int = MOST) -> list[tuple[Count, ...]]:
+def joint(printed: str, classes: Sequence[str], *, of: int = 0, most: int = MOST) -> list[tuple[Count, ...]]:
     """Counts of each class whose rate (its sensitivity) prints as stated, and which taken together print the accuracy `printed`.
 
-    The smallest test part comes first, at most `most` cases together.
+    The smallest test part comes first: `of` cases together where the paper states them, else at most `most`.
 
     Raises:
         DataError: a figure cannot be read, there are fewer than two classes, or the figures fit too much to tell anything.
@@ -124,6 +124,7 @@ def joint(printed: str, classes: Sequence[str], *, most: int = MOST) -> list[tup
     over_all, rates = Printed(printed), [Printed(one) for one in classes]
     if len(rates) < 2:
         raise DataError("give the rates of at least two classes")
+    most = of or most
     each = [[Count(right, cases) for cases in range(1, most) for right in rate.counts(cases)] for rate in rates]
     ways = np.array([1.0])  # to choose one count a class, by their cases together
     for one in each:
@@ -132,8 +133,9 @@ def joint(printed: str, classes: Sequence[str], *, most: int = MOST) -> list[tup
         raise DataError(
             f"{ways.sum():,.0f} sets of counts print these figures; give figures with more places, or a smaller --most"
         )
-    found = [chosen for chosen in _within(each, most) if over_all.fits(_sum(chosen).right / _sum(chosen).of)]
-    return sorted(found, key=lambda chosen: _sum(chosen).of)
+    found = [(_sum(chosen), chosen) for chosen in _within(each, most)]
+    found = [(sum_, chosen) for sum_, chosen in found if over_all.fits(sum_.right / sum_.of) and sum_.of == (of or sum_.of)]
+    return [chosen for _, chosen in sorted(found, key=lambda pair: pair[0].of)]
 
 
 def _within(each: Sequence[Sequence[Count]], most: int) -> Iterator[tuple[Count, ...]]:
@@ -154,12 +156,8 @@ def _sum(chosen: Sequence[Count]) -> Count:
 def table(figure: str, classes: Sequence[str], *, total: int = 0, of: int = 0, most: int = MOST, shown: int = 20) -> str:
     """What `counts` or `joint` found, in words, the first `shown` of them."""
     if classes:
-        together = joint(figure, classes, most=of or most)
-        lines = [
-            f"{_sum(one)}: " + ", ".join(f"{part.right} of {part.of}" for part in one)
-            for one in together
-            if not of or _sum(one).of == of
-        ]
+        together = joint(figure, classes, of=of, most=most)
+        lines = [f"{_sum(one)}: " + ", ".join(f"{part.right} of {part.of}" for part in one) for one in together]
     else:
         lines = [f"{one}, 95 % interval {_shown(one.interval)}" for one in counts(figure, total=total, of=of, most=most)]
     if not lines:

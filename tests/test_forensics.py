@@ -29,7 +29,8 @@ def test_three_rates_and_their_accuracy_pin_the_test_part_down():
 
 
 def test_two_rates_of_eighty_recordings():
-    found = [one for one in joint("91.25", ["92.5", "90"], most=80) if sum(part.of for part in one) == 80]
+    found = joint("91.25", ["92.5", "90"], of=80)
+    assert {sum(part.of for part in one) for one in found} == {80}
     assert (Count(37, 40), Count(36, 40)) in found
 
 
