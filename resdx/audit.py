@@ -24,6 +24,7 @@ from .facts import Facts, Look, Progress, Read, from_columns, look, to_columns
 from .metrics import Estimate
 from .shortcuts import restarts, same_or_not, tells_class
 from .split import SEEN, units
+from .tasks import MultiLabel, truth
 
 UNREADABLE = 0.2  # share of the files from which the rest is not the data set any more
 CONFLICTING = 0.02  # share of the files with a byte-identical copy in another class from which the labels cannot be trusted
@@ -326,7 +327,7 @@ def _sources(evidence: _Evidence) -> Iterable[Finding]:
         return
     for name in names:
         own = [case for case in assessed if name in (case.labels or ())]
-        others = [case for case in assessed if _has(case, name) == 0]
+        others = [case for case in assessed if name not in (*(case.labels or ()), *case.unknown)]
         if len({case.source for case in own}) > 1 or not others:
             continue
         alike = sum(case.source == own[0].source for case in others) / len(others)
@@ -354,32 +355,28 @@ def _files(evidence: _Evidence) -> Iterable[Finding]:
     yield from _telling(evidence, assessed, brightness, "brightness", "mean brightness alone", np.inf)
 
 
-def _has(case: Case, name: str) -> float:
-    """1 where a case has a class, 0 where it has not, NaN where that was not assessed."""
-    return 1.0 if name in (case.labels or ()) else np.nan if name in case.unknown else 0.0
-
-
 def _telling(
     evidence: _Evidence, cases: Sequence[Case], table: NDArray[np.float64], code: str, what: str, stop: float
 ) -> Iterable[Finding]:
     """One finding on the class that `table` tells best; its lower bound decides the grade."""
-    truth = {name: np.array([_has(case, name) for case in cases]) for name in evidence.manifest.classes}
-    if len(truth) == 2 and (np.add(*truth.values()) == 1).all():
-        truth.popitem()  # the other one's mirror image
-    found = tells_class(table, truth, [evidence.person[case.id] for case in cases])
+    names = evidence.manifest.classes
+    known = dict(zip(names, truth(MultiLabel(), names, cases).T, strict=True))
+    if len(known) == 2 and (np.add(*known.values()) == 1).all():
+        known.popitem()  # the other one's mirror image
+    found = tells_class(table, known, [evidence.person[case.id] for case in cases])
     told = {name: area for name, area in found.items() if area.low is not None and area.low > TELLS}
     if not told:
         return
     name, area = max(told.items(), key=lambda pair: pair[1].low or 0)
     low, high, value = area.low or 0.0, area.high or 1.0, area.value or 0.0
     figures = {"auroc": value, "low": low, "high": high, "classes": len(told)}
-    known = f"{what[0].upper()}{what[1:]} tells class {name!r} from the rest with AUROC {area}"
+    said = f"{what[0].upper()}{what[1:]} tells class {name!r} from the rest with AUROC {area}"
     if low > stop:
-        text = f"{known}: the {code} determines the class, so a good score says nothing about the disease. Balance the sources, or accept the code."
+        text = f"{said}: the {code} determines the class, so a good score says nothing about the disease. Balance the sources, or accept the code."
         yield Finding(f"{code}-determines-class", "stop", text, (), figures)
     else:
         more = f" ({len(told)} classes are told)" if len(told) > 1 else ""
-        text = f"{known}{more}. A model must do clearly better than that; "
+        text = f"{said}{more}. A model must do clearly better than that; "
         text += "it may be content." if stop > 1 else "prepare all images alike and look at the controls."
         yield Finding(f"{code}-tells-class", "look", text, (), figures)
 

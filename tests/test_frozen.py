@@ -39,15 +39,19 @@ def test_bfloat16_keeps_what_autocast_computes(twin):
         torch.testing.assert_close(kept[name], anew[name], rtol=0.05, atol=2e-3)
 
 
-def test_what_is_kept_is_the_frozen_part_of_each_view(twin):
+def frozen_to_layer1(twin, views):
+    """A run whose first stages are frozen, with what `keep` asks for."""
     run = twin("prepare")
     model = replace(run.recipe.model, trunk=replace(run.recipe.model.trunk, frozen="layer1"))
-    run = run.changed(
-        recipe=replace(run.recipe, model=model, learn=replace(run.recipe.learn, kept_views=2)), choices={"dtype": "float32"}
-    )
+    learn = replace(run.recipe.learn, kept_views=views)
+    run = run.changed(recipe=replace(run.recipe, model=model, learn=learn), choices={"dtype": "float32"})
     prepared = prepared_of(run)
     part = part_of(run, prepared, "train")
-    network = bench_of(run, run.recipe.learn, prepared, part).network
+    return run, prepared, part, bench_of(run, learn, prepared, part).network
+
+
+def test_what_is_kept_is_the_frozen_part_of_each_view(twin):
+    run, prepared, part, network = frozen_to_layer1(twin, 2)
     kept = keep(run, network, prepared, part, "float32", views=2)
     assert kept.values.shape == (2 * len(part.ids), 64, 8, 8) and kept.stage == "layer2"
     assert not np.array_equal(kept.values[0], kept.values[len(part.ids)])  # another variation
@@ -62,14 +66,7 @@ def test_what_is_kept_is_the_frozen_part_of_each_view(twin):
 
 
 def test_other_pictures_of_the_same_names_are_run_anew(twin, tmp_path):
-    run = twin("prepare")
-    model = replace(run.recipe.model, trunk=replace(run.recipe.model.trunk, frozen="layer1"))
-    run = run.changed(
-        recipe=replace(run.recipe, model=model, learn=replace(run.recipe.learn, kept_views=1)), choices={"dtype": "float32"}
-    )
-    prepared = prepared_of(run)
-    part = part_of(run, prepared, "train")
-    network = bench_of(run, run.recipe.learn, prepared, part).network
+    run, prepared, part, network = frozen_to_layer1(twin, 1)
     kept = keep(run, network, prepared, part, "float32", views=1)
     other = replace(prepared, folder=tmp_path / "other", images=255 - np.asarray(prepared.images))
     assert not np.array_equal(keep(run, network, other, part, "float32", views=1).values, kept.values)
