@@ -32,6 +32,7 @@ from .train import Progress, bench_of, faster_dtype, run_epoch, steps_of
 DEPTH, SIZE = 18, 64  # pixels
 STEPS, BATCH = 120, 32  # of one training
 MOST = 2000  # cases
+LEAST = 10  # cases of one person that are never thinned
 SLICES = 20  # of the persons, of which as many are taken as make no more than MOST cases
 SHRUNK_AT_ONCE = 64
 
@@ -49,7 +50,10 @@ class Asked:
 
 
 def cases_of(run: Run, prepared: Prepared, *, most: int = MOST) -> tuple[Case, ...]:
-    """Readable cases outside the test part; at most `most`, whole persons, classes as in all of them, drawn by the run's seed.
+    """Readable cases outside the test part, at most `most`, drawn by the run's seed.
+
+    Of persons with many images (cells of one smear) some are taken; while that is not enough, whole persons are left out, classes
+    as in all of them: an interval over persons gains more from a person than from one more image.
 
     Raises:
         RunError: there are none.
@@ -57,6 +61,7 @@ def cases_of(run: Run, prepared: Prepared, *, most: int = MOST) -> tuple[Case, .
     cases = [case for part in PARTS for case in run.cases(part) if case.id in prepared.row]
     if not cases:
         raise RunError(f"{run.path}: no readable case lies outside the test part; see split.csv and failures.csv")
+    cases = _thinned(cases, most, run.settings.seed)
     if len(cases) <= most:
         return tuple(cases)
     person = persons_of(cases)
@@ -64,6 +69,18 @@ def cases_of(run: Run, prepared: Prepared, *, most: int = MOST) -> tuple[Case, .
     number = grouped_folds(cases, person.tolist(), slices, run.settings.seed)
     kept = max(1, int((np.bincount(number, minlength=slices).cumsum() <= most).sum()))
     return tuple(case for case, slice_ in zip(cases, number, strict=True) if slice_ < kept)
+
+
+def _thinned(cases: list[Case], most: int, seed: int) -> list[Case]:
+    """As many of each person as make no more than `most` cases, but never fewer than LEAST."""
+    person = persons_of(cases)
+    shuffled = np.random.default_rng([seed, 7]).permutation(len(cases))
+    by_person = shuffled[np.argsort(person[shuffled], kind="stable")]
+    held = np.bincount(person)
+    place = np.empty(len(cases), np.intp)  # of a case among those of its person
+    place[by_person] = np.concatenate([np.arange(count) for count in held])
+    cap = max(LEAST, *(cap for cap in range(1, int(held.max()) + 1) if np.minimum(held, cap).sum() <= most), 1)
+    return [case for case, at in zip(cases, place, strict=True) if at < cap]
 
 
 def persons_of(cases: Sequence[Case]) -> NDArray[np.intp]:

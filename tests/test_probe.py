@@ -7,6 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from resdx import probe
+from resdx.cases import Case
 from resdx.metrics import macro_auroc
 from resdx.parts import part_of_cases
 from resdx.probe import Asked, ask, by_fold, cases_of, classes_asked, persons_of, shrink
@@ -38,6 +40,17 @@ def test_sample_takes_whole_persons_and_keeps_the_classes(run, prepared):
     share = [np.mean([case.label == "opacity" for case in cases]) for cases in (everyone, some)]
     assert abs(share[0] - share[1]) < 0.1
     assert cases_of(run, prepared, most=50) == some
+
+
+def test_persons_of_many_cases_are_thinned_before_persons_are_left_out():
+    held = [3, 40, 12, 100]
+    cases = [Case(f"{person}-{i}", (f"{person}-{i}.png",), group=str(person)) for person, n in enumerate(held) for i in range(n)]
+    counts = [sum(case.group == str(person) for case in probe._thinned(cases, 60, 0)) for person in range(4)]
+    assert counts == [3, 22, 12, 22]  # 23 of each would be 61
+    assert len(probe._thinned(cases, 20, 0)) == 33  # three and three times LEAST: whole persons go then
+    assert probe._thinned(cases, 200, 0) == cases
+    few = probe._thinned(cases, 60, 0)
+    assert few == sorted(few, key=cases.index) and few != probe._thinned(cases, 60, 1)
 
 
 def test_pictures_are_shrunk_in_the_order_of_the_cases(run, prepared):
