@@ -124,17 +124,17 @@ def learning(epochs: Sequence[Mapping[str, Any]], key: str, name: str) -> Markup
 
 
 def penalties(rows: Sequence[Mapping[str, Any]]) -> Markup:
-    """AUROC on tune for each penalty that was tried, over the power of ten of the penalty."""
+    """AUROC on tune, or out of fold, for each penalty that was tried, over the power of ten of the penalty."""
     x = [math.log10(row["penalty"]) for row in rows]
     known = [row["tune_score"] for row in rows if row["tune_score"] is not None] or [0.0]
     room = max((max(known) - min(known)) * 0.08, 0.005)
     line = Line(x, [row["tune_score"] for row in rows], dots=True)
     return chart(
         [line],
-        title="AUROC on tune by penalty",
+        title="AUROC by penalty",
         text=f"{len(rows)} penalties were tried; the best AUROC is {max(known):.3f}.",
         x="penalty, power of ten (strong ← → weak)",
-        y="AUROC on tune",
+        y="AUROC",
         x_range=(min(x) - 0.25, max(x) + 0.25),
         y_range=(min(known) - room, max(known) + room),
     )

@@ -307,9 +307,15 @@ def _deal_once(
 
 
 def _lacking(content: Floats, choice: NDArray[np.int64], shares: Floats) -> float:
-    """Classes that bins hold nothing of, each bin counting its share: a rare class is missed least where the part is small."""
-    empty = [(content[choice == k, :-1].sum(0) == 0).sum() for k in range(len(shares))]
-    return float(shares @ np.array(empty))
+    """Classes of which bins hold less than half the units due, and one at least; each bin counts its share.
+
+    Units, not cases: one person with hundreds of images fills a bin's share of a class and leaves nothing to resample. A rare
+    class is missed least where the part is small.
+    """
+    has = content[:, :-1] > 0
+    due = np.maximum(np.outer(shares, has.sum(0)) / 2, 1)
+    got = np.stack([has[choice == k].sum(0) for k in range(len(shares))])
+    return float(shares @ (got < due).sum(1))
 
 
 def _unevenness(content: Floats, choice: NDArray[np.int64], shares: Floats) -> float:

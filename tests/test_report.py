@@ -435,8 +435,8 @@ def test_fewer_than_ten_persons_have_no_interval_and_a_page(tmp_path):
     run = made_up(tmp_path / "run", persons=30, draws=20)
     page = page_of(run)
     assert len({case.group for case in run.cases("test")}) < 10
-    assert "read the intervals, not the figures" in page.words
-    assert "no interval" in page.words
+    assert "too few in a class for an interval" in page.words
+    assert page.words.count("Where an interval is absent") == 1
 
 
 def test_fold_says_that_it_is_one_of_several(tmp_path):

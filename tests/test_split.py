@@ -330,6 +330,20 @@ def test_table_lists_every_case_with_part_and_person():
     assert len(rows) == 42
 
 
+def test_one_person_of_many_cases_does_not_stand_for_a_class():
+    """Sixty sick images of one person fill the test part's share of the class, but give nothing to resample."""
+    many = {0: 60, 1: 50}
+    cases = [
+        Case(f"{person}-{i}", (f"{person}-{i}.png",), labels=("sick" if person < 30 and i else "well",), group=str(person))
+        for person in range(60)
+        for i in range(many.get(person, 4))
+    ]
+    for seed in range(5):
+        result = split(manifest(*cases), (), seed=seed)
+        sick = {case.group for case in cases if case.label == "sick" and result.parts[case.id] == "test"}
+        assert len(sick) >= 2
+
+
 @pytest.mark.parametrize("diseased", [3, 5])
 def test_rare_class_reaches_train_calib_and_test(diseased):
     cases = [Case(f"{i}", f"{i}.png", labels=("ill" if i < diseased else "well",)) for i in range(60)]

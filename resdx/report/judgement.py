@@ -64,12 +64,20 @@ def _doubts_of_data(found: Mapping[str, Any]) -> list[Json]:
     if "border" in controls:
         out.append(_doubt(controls["border"], "controls"))
     elif "missing" not in found["test"]:
-        out.append(_doubt("No control has been run: what a model would reach from the border alone is not known.", "controls"))
+        tried = controls.get("missing", "").startswith("not estimable")
+        why = "No control could be judged" if tried else "No control has been run"
+        out.append(_doubt(f"{why}: what a model would reach from the border alone is not known.", "controls"))
     if leak.get("sure"):
         out.append(_doubt(leak["text"], "leak"))
     if "missing" not in flow and not flow["grouped"]:
         out.append(_doubt("Not every image names its person: images of one person may stand in several parts.", "asked"))
     return out
+
+
+def _bare(test: Mapping[str, Any]) -> bool:
+    """Whether the AUROC of a shown class has no interval."""
+    classes = test["scores"][test["main"]]["classes"]
+    return any(classes[name]["auroc"]["low"] is None for name in test["scores"]["shown"])
 
 
 def _doubts_of_figures(found: Mapping[str, Any]) -> list[Json]:
@@ -90,7 +98,12 @@ def _doubts_of_figures(found: Mapping[str, Any]) -> list[Json]:
         out.append(_doubt(f"Its probabilities do not mean what they say here: calibration error {worst:.3f}.", "calibration"))
     out += [_doubt(text, "points") for text in _fallen(found["points"])]
     if persons < FEW_TEST_PERSONS:
-        out.append(_doubt(f"{count(persons, 'test person')}: read the intervals, not the figures.", "results"))
+        advice = (
+            "too few in a class for an interval, so the figures are anecdotes."
+            if _bare(test)
+            else "read the intervals, not the figures."
+        )
+        out.append(_doubt(f"{count(persons, 'test person')}: {advice}", "results"))
     if reads > 1:
         out.append(
             _doubt(f"This test part has been read {count(reads, 'time')} in this store: later figures are too kind.", "limits")
