@@ -231,11 +231,17 @@ def targets_of(work: Path, data: Path) -> list[Run]:
     return [run_until("split", work, data, name, 112) for name in TARGETS]
 
 
-def make(work: Path, data: Path, depth: int, epochs: int, size: int, parts: Parts) -> None:
-    """The shipped file."""
+def make(work: Path, data: Path, depth: int, epochs: int, size: int, parts: Parts, weights: Path | None) -> None:
+    """A file for the shelf, in WORK under the parts that it was learnt from; `weights` to begin with."""
     recipe = pretraining_recipe(depth, size)
-    recipe = replace(recipe, learn=replace(recipe.learn, epochs=epochs))  # type: ignore[arg-type]
-    pretrain(members(work, data), work / f"resnet{depth}", recipe=recipe, parts=parts, targets=targets_of(work, data))
+    recipe = replace(
+        recipe,
+        model=Net(ResNet(depth, weights=str(weights or ""))),
+        learn=replace(recipe.learn, epochs=epochs),  # type: ignore[arg-type]
+    )
+    kinds = [name for name in ("labels", "views", "teacher") if getattr(parts, name)]
+    out = work / "-".join((f"resnet{depth}", *kinds))
+    pretrain(members(work, data), out, recipe=recipe, parts=parts, targets=targets_of(work, data))
 
 
 def transfer(
@@ -390,7 +396,7 @@ def main() -> None:
     if asked.what == "ablation":
         ablation(asked.work, asked.data, only=asked.only)
     elif asked.what == "make":
-        make(asked.work, asked.data, asked.depth, asked.epochs, asked.size, Parts(*asked.parts))
+        make(asked.work, asked.data, asked.depth, asked.epochs, asked.size, Parts(*asked.parts), asked.weights)
     elif asked.what == "page":
         (FIGURES.parents[1] / "docs" / "pretraining.md").write_text(page(asked.depth))
     else:
