@@ -60,6 +60,7 @@ results: $(VENV)/.dev
 bench: $(VENV)/.dev
 	$(INSTALL) monai lightning ultralytics
 	$(VENV)/bin/python -m benchmarks.speed $(BENCH) > benchmarks/speed.md
+	if [ -n '$(DATA)' ]; then $(VENV)/bin/python -m benchmarks.time_to_auroc $(BENCH) --data $(DATA) > benchmarks/time_to_auroc.md; fi
 
 clean:
 	rm -rf $(VENV) $(DEMO) $(BENCH) build dist .mypy_cache .ruff_cache .pytest_cache resdx.egg-info

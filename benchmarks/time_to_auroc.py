@@ -1,0 +1,167 @@
+"""How long until the tune part is answered as well: the whole network fine-tuned in a tuned loop, or resdx' ways, from the same weights.
+
+    python -m benchmarks.time_to_auroc WORK --data FOLDER > benchmarks/time_to_auroc.md
+
+FOLDER holds cxr-pneumonia. All start from ImageNet's MobileNet-V2 at 224 px on the same prepared pictures of the same train part; each way runs in
+a process of its own, in turns. Seconds are those of learning: preparing the pictures is left out for all, scoring the tune part for the loop alone.
+No test part is read. Nothing else may run on the machine meanwhile.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from benchmarks.sets import SETS
+from resdx.engines.torch import infer, three_channels, to_tensor
+from resdx.features import fit_features
+from resdx.models.net import build
+from resdx.models.specs import Net, Pretrained
+from resdx.parts import part_of, tune_score
+from resdx.records import read_json, write_json
+from resdx.runs import Run
+from resdx.stages import prepared_of, repeat
+from resdx.study import start
+from resdx.train import fit
+
+TURNS, EPOCHS, EVERY = 2, 3, 40  # EVERY: steps of the loop between two looks at the tune part
+Curve = list[tuple[float, float]]  # seconds, tune AUROC
+
+
+def loop(run: Run) -> Curve:
+    """All layers in one loop: channels_last, bfloat16, fused AdamW, a one-cycle rate, mirrored pictures."""
+    prepared = prepared_of(run)
+    train, tune = part_of(run, prepared, "train"), part_of(run, prepared, "tune")
+    network = build(Net(Pretrained("mobilenetv2_100", weights="imagenet")), train.targets.shape[1])
+    network = network.to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+    optimiser = torch.optim.AdamW(network.parameters(), lr=1e-3, weight_decay=0.05, fused=True)
+    truth, order = torch.from_numpy(train.truth.argmax(1)), np.random.default_rng(0)
+    batches = [at for _ in range(EPOCHS) for at in np.array_split(order.permutation(len(truth)), len(truth) // 32)]
+    rate = torch.optim.lr_scheduler.OneCycleLR(optimiser, 1e-3, total_steps=len(batches))
+    spent, curve = 0.0, []
+    for step, at in enumerate(batches, 1):
+        started = time.perf_counter()
+        images = three_channels(to_tensor(prepared.images[train.rows[at]], torch.device("cpu")))
+        if step % 2:
+            images = images.flip(-1)
+        with torch.autocast("cpu", torch.bfloat16):
+            loss = torch.nn.functional.cross_entropy(
+                network(images.contiguous(memory_format=torch.channels_last)).float(), truth[at]
+            )
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        rate.step()
+        spent += time.perf_counter() - started
+        if step % EVERY == 0 or step == len(batches):
+            logits, _ = infer(network, prepared.images, tune.rows, dtype="bfloat16")
+            curve.append((spent, tune_score(run, tune, logits)))
+            network.train()
+    return curve
+
+
+def kept(views: int) -> Callable[[Run], Curve]:
+    """`fine-tuned` with this many variations of each case."""
+
+    def learn(run: Run) -> Curve:
+        prepared = prepared_of(run)
+        recipe = SETS["cxr-pneumonia"].recipe_of("fine-tuned").set("learn.kept_views", str(views))
+        recipe = replace(recipe.set("learn.epochs", "6"), classes=run.recipe.classes)
+        with tempfile.TemporaryDirectory(dir=run.path) as folder:
+            trial = replace(run, path=Path(folder), recipe=recipe, settings=replace(run.settings, choices={"dtype": "bfloat16"}))
+            begun = dt.datetime.now(dt.UTC)
+            fit(trial, prepared, part_of(trial, prepared, "train"), part_of(trial, prepared, "tune"))
+            ends = [(dt.datetime.fromisoformat(one["time"]), one["tune_score"]) for one in trial.events("epoch")]
+        return [((end - begun).total_seconds(), score) for end, score in ends]
+
+    return learn
+
+
+def frozen(run: Run) -> Curve:
+    """`features`: one pass, then a regression."""
+    prepared = prepared_of(run)
+    with tempfile.TemporaryDirectory(dir=run.path) as folder:
+        trial = replace(run, path=Path(folder))
+        started = time.perf_counter()
+        fit_features(trial, prepared, part_of(trial, prepared, "train"), part_of(trial, prepared, "tune"))
+        seconds = time.perf_counter() - started
+        return [(seconds, max(one["tune_score"] for one in trial.events("penalty")))]
+
+
+WAYS: dict[str, Callable[[Run], Curve]] = {
+    "all layers, tuned PyTorch loop": loop,
+    "resdx fine-tuned, 1 variation kept": kept(1),
+    "resdx fine-tuned, 4 variations kept": kept(4),
+    "resdx features": frozen,
+}
+
+
+def reached(curve: Curve, target: float) -> float:
+    """Seconds until the target is reached for the first time; infinity where it never is."""
+    return next((seconds for seconds, score in curve if score >= target), float("inf"))
+
+
+def main() -> None:
+    """Measure what is missing and print the page."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("work", type=Path)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--one", choices=WAYS)
+    asked = parser.parse_args()
+    path = asked.work / "time-run"
+    if not (path / "run.json").exists():
+        start(asked.data / "cxr-pneumonia", recipe=SETS["cxr-pneumonia"].recipe_of("features"), out=path)
+        for stage in ("scan", "audit", "split", "prepare"):
+            repeat(Run.open(path), stage)
+    if asked.one:
+        print(json.dumps(WAYS[asked.one](Run.open(path, quiet=True))))
+        return
+    kept_file = asked.work / "time.json"
+    curves: dict[str, list[Curve]] = read_json(kept_file) if kept_file.exists() else {way: [] for way in WAYS}
+    for turn in range(TURNS):
+        for way in WAYS:
+            if len(curves[way]) <= turn:
+                command = [sys.executable, "-m", "benchmarks.time_to_auroc", str(asked.work), "--data", str(asked.data)]
+                done = subprocess.run([*command, "--one", way], capture_output=True, text=True, check=True)
+                curves[way].append(json.loads(done.stdout.splitlines()[-1]))
+                write_json(kept_file, curves)
+                print(way, curves[way][-1], file=sys.stderr, flush=True)
+    print(page(curves))
+
+
+def page(curves: dict[str, list[Curve]]) -> str:
+    """The page as Markdown: seconds to the loop's best AUROC and to lower ones."""
+    peer = next(iter(WAYS))
+    best = float(np.median([max(score for _, score in curve) for curve in curves[peer]]))
+    targets = (0.97, 0.98, 0.99, best)
+    lines = [
+        "# Time to the same AUROC on the tune part\n",
+        f"{(__doc__ or '').split(chr(10), 1)[1].strip()}\n",
+        f"Median of {TURNS} turns, seconds; in brackets how many times faster than the loop. The last column is the loop's best in {EPOCHS} epochs.\n",
+        "| | best AUROC | " + " | ".join(f"to {target:.3f}" for target in targets) + " |",
+        "|---" * (len(targets) + 2) + "|",
+    ]
+    base = [float(np.median([reached(curve, target) for curve in curves[peer]])) for target in targets]
+    for way, found in curves.items():
+        top = float(np.median([max(score for _, score in curve) for curve in found]))
+        cells = []
+        for target, other in zip(targets, base, strict=True):
+            seconds = float(np.median([reached(curve, target) for curve in found]))
+            cells.append("not reached" if seconds == float("inf") else f"{seconds:.0f} ({other / seconds:.1f})")
+        lines.append(f"| {way} | {top:.4f} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()
