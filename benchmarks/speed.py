@@ -23,11 +23,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import matplotlib as mpl
 import numpy as np
+from matplotlib import pyplot
 from PIL import Image
 
 from benchmarks.contestants import PARTS, SIZE, Part, Timed, files, pictures
 
+mpl.use("agg")
 TURNS, SECONDS = 3, 8.0
 
 
@@ -221,6 +224,27 @@ def page(found: dict[str, dict[str, Any]]) -> Iterator[str]:
             yield f"| {name} | {value:.3g} | {'-' if aim is None else f'{aim:g}'}{missed} |"
 
 
+def picture(found: dict[str, dict[str, Any]], path: Path) -> None:
+    """Bars of the median rate of every contestant, a panel a part, ours dark."""
+    parts = [key for key in PARTS if any(found.get(key, {}).values())]
+    heights = [sum(bool(values) for values in found[key].values()) for key in parts]
+    figure, panels = pyplot.subplots(
+        len(parts), 1, figsize=(8, 0.34 * sum(heights) + 0.9 * len(parts)), squeeze=False, height_ratios=heights
+    )
+    for key, panel in zip(parts, panels[:, 0], strict=True):
+        medians = {name: statistics.median(values) for name, values in found[key].items() if values}
+        ours = [name.startswith("resdx") or name.endswith("kept") for name in medians]
+        bars = panel.barh(list(medians), list(medians.values()), color=["#0b4f82" if own else "#b9c4cd" for own in ours])
+        panel.bar_label(bars, fmt="%.0f", padding=3, fontsize=9)
+        panel.invert_yaxis()
+        panel.set_title(f"{PARTS[key].title}, {PARTS[key].unit}", loc="left", fontsize=10)
+        panel.spines[["top", "right", "bottom"]].set_visible(False)
+        panel.tick_params(bottom=False, labelbottom=False, left=False, labelsize=9)
+    figure.tight_layout()
+    figure.savefig(path, dpi=110, pil_kwargs={"quality": 85})
+    pyplot.close(figure)
+
+
 def _machine() -> str:
     cpu = next(
         (line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")),
@@ -249,6 +273,7 @@ def main() -> None:
         found[key] = contest(asked.work, PARTS[key]) if key in PARTS else asked_alone(asked.work, key)
         kept.write_text(json.dumps(found))
     print("\n".join(page(found)))
+    picture(found, Path(__file__).parent.parent / "docs" / "pictures" / "speed.webp")
 
 
 if __name__ == "__main__":
