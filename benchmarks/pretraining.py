@@ -5,7 +5,7 @@
     python -m benchmarks.pretraining transfer WORK --data FOLDER --weights FILE
     python -m benchmarks.pretraining page                             docs/pretraining.md from benchmarks/figures
 
-FOLDER holds the sets under the names of benchmarks/sets.py. Everything is kept in WORK and resumed when killed. The ablation never
+FOLDER holds the sets under the names of resdx/sets.py. Everything is kept in WORK and resumed when killed. The ablation never
 sees a test part; the transfer table reads the test parts of the targets, and nothing is chosen on it.
 """
 
@@ -28,7 +28,6 @@ from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 from torch.nn.functional import cross_entropy, normalize
 
-from benchmarks.sets import SETS
 from resdx import pretrain as room
 from resdx.corpus import Member
 from resdx.data import Prepared, content_hashes
@@ -45,6 +44,7 @@ from resdx.recipe import Recipe, Training
 from resdx.recipes import get_recipe
 from resdx.records import read_json, write_json
 from resdx.runs import Run
+from resdx.sets import SETS
 from resdx.sources import FolderPerClass
 from resdx.split import part_hash
 from resdx.stages import STAGES, is_done, prepared_of, repeat

@@ -26,13 +26,13 @@ from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from benchmarks.sets import SETS
 from resdx.cross import cross_validate, mean_over_folds
 from resdx.features import answers, out_of_fold
 from resdx.metrics import Estimate, auroc, macro_auroc
 from resdx.recipe import Recipe
 from resdx.records import read_json, write_json
 from resdx.runs import Run
+from resdx.sets import SETS
 from resdx.stages import prepared_of
 from resdx.tasks import positive_class, truth
 from resdx.trained import load_network

@@ -4,7 +4,7 @@
     python -m benchmarks.results --data FOLDER --only us-breast
     python -m benchmarks.results --table                  write the page from the runs that are finished
 
-FOLDER holds the sets of benchmarks/sets.py under their names. ImageNet MobileNet-V2 is looked for in $RESDX_WEIGHTS. Runs go to
+FOLDER holds the sets of resdx/sets.py under their names. ImageNet MobileNet-V2 is looked for in $RESDX_WEIGHTS. Runs go to
 benchmarks/runs and are resumed when killed; the figures of a finished run are kept in benchmarks/figures, from which the page is
 written. Nothing is chosen on a test part; a bad figure stays in the table.
 """
@@ -19,10 +19,10 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.sets import SETS
 from resdx.metrics import Estimate
 from resdx.records import read_json, write_json
 from resdx.runs import Run
+from resdx.sets import SETS
 from resdx.stages import EVIDENCE, adopt, resume
 from resdx.study import start
 

@@ -23,7 +23,6 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks.sets import SETS
 from resdx.engines.torch import infer, three_channels, to_tensor
 from resdx.features import fit_features
 from resdx.models.net import build
@@ -31,6 +30,7 @@ from resdx.models.specs import Net, Pretrained
 from resdx.parts import part_of, tune_score
 from resdx.records import read_json, write_json
 from resdx.runs import Run
+from resdx.sets import SETS
 from resdx.stages import prepared_of, repeat
 from resdx.study import start
 from resdx.train import fit

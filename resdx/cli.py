@@ -390,6 +390,37 @@ def forensics_command(figure: str, classes: tuple[str, ...], as_json: bool, **as
         click.echo(json.dumps([{"right": one.right, "of": one.of, "part": one.part} for one in counts(figure, **asked)]))
 
 
+@cli.command("review")
+@click.argument("systems", nargs=-1)
+@click.option(
+    "--data", required=True, type=click.Path(path_type=Path), metavar="FOLDER", help="The folder that holds the data sets."
+)
+@click.option(
+    "--out", type=click.Path(path_type=Path), default="review", show_default=True, help="Cells, runs and pages go here."
+)
+@click.option(
+    "--budget",
+    type=click.Choice(["small", "full"]),
+    default="small",
+    show_default=True,
+    help="small: frozen features where the system allows it; full: the recipe's own settings.",
+)
+@click.option("--seeds", type=click.IntRange(1), default=3, show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON on standard output and nothing else.")
+def review_command(systems: tuple[str, ...], as_json: bool, **asked: Any) -> None:
+    """Measure published SYSTEMS (default: all) on real data, under two protocols, and write the comparative table."""
+    from .review import review, write_pages
+
+    found = review(systems, quiet=as_json, **asked)
+    page = write_pages(asked["out"])
+    if as_json:
+        click.echo(json.dumps(found))
+        return
+    for name, why in found["failed"].items():
+        click.echo(f"{name}: {why}", err=True)
+    click.echo(f"{count(len(found['cells']), 'cell')}; {page}")
+
+
 @cli.command("recipes")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def recipes_command(as_json: bool) -> None:

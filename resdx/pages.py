@@ -8,6 +8,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from . import charts
+from .errors import count
 
 
 def render(template: str, found: Mapping[str, Any]) -> str:
@@ -15,7 +16,7 @@ def render(template: str, found: Mapping[str, Any]) -> str:
     environment = Environment(
         loader=PackageLoader("resdx"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"shown": shown, "signed": signed, "p": p_value, "named": named}
+    environment.filters |= {"shown": shown, "signed": signed, "p": p_value, "named": named, "count": count}
     return environment.get_template(template).render(
         found, charts=charts, line=charts.Line, guide=charts.Line((0, 1), (0, 1), look="guide")
     )

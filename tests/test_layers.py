@@ -21,6 +21,7 @@ tables tasks
 sources
 losses ranks calibration familiarity recipe scoring
 recipes calibrate
+sets
 runs split duplicates decisions
 facts shortcuts
 audit
@@ -39,7 +40,7 @@ stages
 study
 external cross corpus export
 cards
-pretrain
+pretrain review
 phantoms
 cli demo
 """

@@ -58,6 +58,11 @@ def recipe_titles() -> dict[str, str]:
     return out
 
 
+def variants_of(name: str) -> tuple[str, ...]:
+    """Names of the variants of a shipped recipe."""
+    return tuple(getattr(importlib.import_module(f"{__name__}.{name}"), "VARIANTS", {}))
+
+
 def know_steps_of(name: str) -> None:
     """Import the shipped recipe `name`, so that a run can rebuild steps that are written in its file; nothing where there is none."""
     if name in recipe_names():

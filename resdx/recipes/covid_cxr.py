@@ -64,3 +64,4 @@ TALO = replace(
     ),
 )
 VARIANTS = {"features": on_features(RECIPE), "fine-tuned": fine_tuned(RECIPE), "talo": TALO, "talo-features": on_features(TALO)}
+JUDGED_ON = "cxr-covid-cohen"

@@ -33,3 +33,4 @@ RECIPE = Recipe(
     ),
 )
 VARIANTS = {"features": on_features(RECIPE), "fine-tuned": fine_tuned(RECIPE)}
+JUDGED_ON = "malaria-cells"

@@ -29,3 +29,4 @@ RECIPE = Recipe(
     ),
 )
 VARIANTS = {"features": on_features(RECIPE), "fine-tuned": fine_tuned(RECIPE)}
+JUDGED_ON = "cxr-pneumonia"

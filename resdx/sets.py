@@ -1,28 +1,40 @@
-"""The public data sets that results and probes are measured on: how each is read, and what is wrong with it."""
+"""The public data sets that figures are measured on: how each is read, and what is wrong with it. The data do not come with resdx."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from resdx.recipe import Recipe
-from resdx.recipes import get_recipe
-from resdx.sources import FolderPerClass, Source, Table
+from .recipe import Recipe
+from .recipes import get_recipe
+from .sources import FolderPerClass, Source, Table
 
 
 @dataclass(frozen=True)
 class Set:
-    """A data set: `recipe` without a variant, what the folder needs to be read by it, and the defect that goes with every figure."""
+    """A data set: `recipe` without a variant, what the folder needs to be read by it, and the defect that goes with every figure.
+
+    `accepted` are audit findings that stop a run of one's own, and here are what the figures are about.
+    """
 
     recipe: str
     defect: str
     source: Source | None = None
     classes: tuple[str, ...] = ()
+    accepted: tuple[str, ...] = ()
 
     def recipe_of(self, variant: str = "") -> Recipe:
         """The recipe, or one of its variants, for this set."""
         found = get_recipe(f"{self.recipe}:{variant}" if variant else self.recipe)
         return replace(found, source=self.source or found.source, classes=self.classes or found.classes)
+
+    def fitted(self, system: str, variant: str = "") -> Recipe:
+        """Another system's recipe, or one of its variants, with the source, the classes and the question of this set."""
+        if system == self.recipe:
+            return self.recipe_of(variant)
+        own = self.recipe_of()
+        found = get_recipe(f"{system}:{variant}" if variant else system)
+        return replace(found, source=own.source, classes=own.classes, task=own.task)
 
 
 CT_TABLES = (

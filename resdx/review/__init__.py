@@ -1,0 +1,6 @@
+"""The living review of published systems: what is measured (`review`), and the pages that are written from it (`write_pages`)."""
+
+from .cells import review
+from .page import reviewed, write_pages
+
+__all__ = ["review", "reviewed", "write_pages"]

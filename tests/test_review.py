@@ -1,0 +1,146 @@
+"""The living review: what is tried, what a cell holds, and that the pages say what the cells do."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+
+from resdx.errors import RunError
+from resdx.records import read_json, write_json
+from resdx.review import review, reviewed, write_pages
+from resdx.review.cells import Trial, cells, facts, trials
+from resdx.review.page import markdown, over_seeds
+from resdx.sets import SETS
+
+
+def estimate(value, half=0.02):
+    return {"value": value, "low": value - half, "high": value + half, "n": 200, "note": ""}
+
+
+def cell(system="malaria", variant="features", protocol="honest", seed=0, accuracy=0.9, area=0.95, **changes):
+    return {
+        "system": system,
+        "variant": variant,
+        "protocol": protocol,
+        "seed": seed,
+        "data": "malaria-cells",
+        "test": {"persons": 200, "cases": 400, "hash": "00", "reads": 1},
+        "class": "parasitised",
+        "auroc": estimate(area),
+        "metrics": {"accuracy": estimate(accuracy), "majority_rate": estimate(0.6), "ece": estimate(0.03)},
+        "classes": {"parasitised": {"sensitivity": estimate(0.9), "specificity": estimate(0.8)}},
+        "parameters": 2_200_000,
+        "size": 224,
+        "seconds": 60.0,
+        "images_per_second": 20.0,
+    } | changes
+
+
+def keep(folder, *members):
+    (folder / "cells").mkdir(parents=True, exist_ok=True)
+    for one in members:
+        write_json(folder / "cells" / f"{one['system']}--{one['variant']}--{one['protocol']}--{one['seed']}.json", one)
+    return folder
+
+
+def test_each_system_is_tried_honestly_and_by_its_own_protocol():
+    found = list(trials(["malaria", "pneumonia_resnet"], budget="small", seeds=2))
+    assert [(one.system, one.protocol, one.seed) for one in found] == [
+        *(("malaria", protocol, seed) for protocol in ("honest", "published") for seed in (0, 1)),
+        *(("pneumonia_resnet", protocol, seed) for protocol in ("honest", "assumed") for seed in (0, 1)),
+    ]
+    assert {one.variant for one in found} == {"features"}
+    assert {one.variant for one in trials(["malaria"], budget="full", seeds=1)} == {"", "features", "fine-tuned"}
+    with pytest.raises(RunError, match="small or full, not 'large'"):
+        list(trials(["malaria"], budget="large", seeds=1))
+
+
+def test_another_systems_recipe_asks_the_question_of_the_set():
+    recipe = SETS["cxr-pneumonia"].fitted("malaria", "features")
+    own = SETS["cxr-pneumonia"].recipe_of("features")
+    assert (recipe.source, recipe.classes, recipe.task) == (own.source, own.classes, own.task)
+    assert recipe.name == "malaria" and recipe.augment != own.augment
+
+
+def test_cell_of_a_run_holds_its_figures_and_names_no_case(study):
+    trial = Trial("plain", "", "honest", 0, "us-breast")
+    found = facts(trial, study.run)
+    scores = study.run.metrics["scores"]
+    assert found["auroc"] == scores["image"]["classes"][scores["shown"][0]]["auroc"]
+    assert found["test"] == study.run.metrics["test"] and found["images_per_second"] > 0
+    text = json.dumps(found)
+    assert not [case.id for case in study.run.manifest.cases if case.id in text]
+
+
+def test_what_is_absent_is_said_and_the_rest_goes_on(tmp_path):
+    (tmp_path / "data").mkdir()
+    found = review(["malaria", "plain"], data=tmp_path / "data", out=tmp_path / "out", seeds=1, quiet=True)
+    assert set(found["failed"]) == {"malaria--features--honest--0", "malaria--features--published--0"}
+    assert "malaria is judged on it" in found["failed"]["malaria--features--honest--0"]
+    with pytest.raises(RunError, match="there is no system 'maleria'"):
+        review(["maleria"], data=tmp_path / "data", out=tmp_path / "out")
+    with pytest.raises(RunError, match="is no folder"):
+        review(["malaria"], data=tmp_path / "nowhere", out=tmp_path / "out")
+
+
+def test_cell_that_is_there_is_not_measured_again(tmp_path):
+    keep(tmp_path / "out", *(cell(protocol=protocol) for protocol in ("honest", "published")))
+    (tmp_path / "data").mkdir()
+    found = review(["malaria"], data=tmp_path / "data", out=tmp_path / "out", seeds=1, quiet=True)
+    assert not found["failed"] and found["cells"] == cells(tmp_path / "out")
+
+
+def test_mean_over_seeds_has_the_mean_ends_and_none_where_one_is_absent():
+    found = over_seeds([estimate(0.9, 0.1), estimate(0.8, 0.02)])
+    assert (found["value"], found["low"], found["high"]) == pytest.approx((0.85, 0.79, 0.91))
+    assert over_seeds([estimate(0.9), estimate(0.8) | {"low": None}])["low"] is None
+    assert over_seeds([]) is None
+
+
+def test_published_figure_above_the_interval_speaks_against_and_inside_it_for(tmp_path):
+    out = keep(tmp_path, *(cell(seed=seed) for seed in range(3)), cell(protocol="published", accuracy=0.97))
+    (row,) = reviewed(out)["rows"]
+    assert (row["seeds"], row["own_metric"]["value"]) == (3, 0.97)
+    assert any("published accuracy 0.976 lies above our interval 0.900" in text for text in row["demerits"])
+    (row,) = reviewed(keep(tmp_path / "other", cell(accuracy=0.97)))["rows"]
+    assert any("0.976 lies within" in text for text in row["merits"])
+
+
+def test_what_a_set_is_found_to_have_speaks_against_its_systems(tmp_path):
+    out = keep(tmp_path, cell(accuracy=0.97))
+    about = {
+        "data": "malaria-cells",
+        "defect": "few persons",
+        "by": "malaria:features",
+        "findings": [{"code": "source-determines-class", "grade": "stop", "text": "The source tells."}],
+        "controls": {"border_share": estimate(0.8)},
+        "leak": {"worth": estimate(0.05)},
+    }
+    write_json(out / "cells" / "set-malaria-cells.json", about)
+    (row,) = reviewed(out)["rows"]
+    assert [text.split(" ")[0] for text in row["demerits"]] == ["source-determines-class:", "the", "images"]
+    write_json(out / "cells" / "set-malaria-cells.json", about | {"leak": {"worth": estimate(0.01)}, "findings": []})
+    assert len(reviewed(out)["rows"][0]["demerits"]) == 1
+
+
+def test_only_a_difference_that_holds_after_holm_is_for_one_and_against_the_other(tmp_path):
+    out = keep(tmp_path, cell(), cell(variant="fine-tuned"))
+    pair = {"pair": ["malaria:fine-tuned", "malaria:features"], "difference": estimate(0.03), "test": "DeLong", "p": 0.01}
+    for p, said in ((0.02, True), (0.2, False)):
+        write_json(
+            out / "cells" / "pairs-malaria-cells.json", {"data": "malaria-cells", "systems": [], "pairs": [pair | {"p_holm": p}]}
+        )
+        rows = {row["name"]: row for row in reviewed(out)["rows"]}
+        assert any("better than malaria:features" in text for text in rows["malaria:fine-tuned"]["merits"]) is said
+        assert any("worse than malaria:fine-tuned" in text for text in rows["malaria:features"]["demerits"]) is said
+
+
+def test_every_figure_of_the_pages_is_that_of_a_cell(tmp_path):
+    out = keep(tmp_path, cell(accuracy=0.876, area=0.943))
+    page = write_pages(out).read_text()
+    for text in (markdown(reviewed(out)), page):
+        assert "0.943" in text and "0.876" in text and "0.976" in text
+    assert "<script" not in page and not re.search(r'(?:src|href)="http', page)
+    assert read_json(next((out / "cells").glob("*.json")))["auroc"]["value"] == 0.943
