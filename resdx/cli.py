@@ -421,6 +421,33 @@ def review_command(systems: tuple[str, ...], as_json: bool, **asked: Any) -> Non
     click.echo(f"{count(len(found['cells']), 'cell')}; {page}")
 
 
+@cli.command("strategies")
+@click.argument("data")
+@click.option("--out", type=click.Path(path_type=Path), default="strategies", show_default=True, help="Runs and pages go here.")
+@click.option("--recipe", default="plain", show_default=True, metavar="NAME", help="A recipe that trains a network.")
+@click.option(
+    "--set", "changes", multiple=True, metavar="FIELD=VALUE", callback=_pairs, help="Change the recipe: learn.epochs=3."
+)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@click.option("--accept", multiple=True, metavar="CODE", help="An audit finding that shall not stop the runs.")
+@click.option("--passes", type=click.IntRange(1), default=10, show_default=True, help="Of the pre-training over the images.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON on standard output and nothing else.")
+def strategies_command(data: str, as_json: bool, **asked: Any) -> None:
+    """Compare from scratch, frozen features, pre-training and transfer learning on DATA: what each reaches and costs."""
+    from .strategies import strategies
+
+    found = strategies(data, quiet=as_json, **asked)
+    if as_json:
+        click.echo(json.dumps(found))
+        return
+    for row in found["rows"]:
+        area = row["figures"][found["main"]]["value"]
+        click.echo(f"{row['title']}: AUROC {'-' if area is None else format(area, '.3f')}, {row['seconds'] / 60:.1f} minutes")
+    for name, why in found["failed"].items():
+        click.echo(f"{name}: {why}", err=True)
+    click.echo(asked["out"] / "strategies.html")
+
+
 @cli.command("recipes")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def recipes_command(as_json: bool) -> None:

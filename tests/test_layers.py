@@ -41,6 +41,7 @@ study
 external cross corpus export
 cards
 pretrain review
+strategies
 phantoms
 cli demo
 """
