@@ -22,8 +22,16 @@ def pictures(count: int = 64) -> Images:
     return np.random.default_rng(0).integers(0, 256, (count, SIZE, SIZE, 3), dtype=np.uint8)
 
 
+def allow_torchvision() -> None:
+    """Let peers import torchvision where its compiled part does not fit the build of torch (see resdx.models.operators)."""
+    from resdx.models.operators import declare_torchvision_operators
+
+    declare_torchvision_operators()
+
+
 def timm_network(work: Path) -> Any:
     """timm's ResNet-50 with the weights of the run."""
+    allow_torchvision()
     import timm
     import torch
     from safetensors.torch import load_file
@@ -106,6 +114,7 @@ def whole(name: str) -> Callable[[Path], Step]:
 
 def ultralytics(work: Path) -> Step:
     """Ultralytics' own int8 OpenVINO export of its ResNet-50, from files to probabilities."""
+    allow_torchvision()
     from ultralytics import YOLO
 
     folder = work / "ultralytics"
@@ -140,6 +149,7 @@ def ours_training(work: Path) -> Step:
 
 def plain_training(work: Path) -> Step:
     """A plain tuned PyTorch loop on the same prepared pictures: channels_last, bfloat16, fused AdamW, flips."""
+    allow_torchvision()
     import timm
     import torch
 
@@ -164,6 +174,7 @@ def plain_training(work: Path) -> Step:
 
 def ultralytics_training(work: Path) -> Step:
     """Epochs of Ultralytics' classify training of its ResNet-50 at 128 px on the same films, without what stands around them."""
+    allow_torchvision()
     from ultralytics import YOLO
 
     spent = {"start": 0.0, "seconds": 0.0}
@@ -190,6 +201,7 @@ def ultralytics_training(work: Path) -> Step:
 
 def lightning_training(work: Path) -> Step:
     """Lightning's trainer around the plain loop, in bfloat16."""
+    allow_torchvision()
     import lightning
     import timm
     import torch

@@ -28,7 +28,7 @@ import numpy as np
 from matplotlib import pyplot
 from PIL import Image
 
-from benchmarks.contestants import PARTS, SIZE, Part, Timed, files, pictures
+from benchmarks.contestants import PARTS, SIZE, Part, Timed, allow_torchvision, files, pictures
 
 mpl.use("agg")
 TURNS, SECONDS = 3, 8.0
@@ -186,6 +186,7 @@ def made(work: Path) -> None:
 
 
 def _ultralytics_export(folder: Path, films: Path) -> None:
+    allow_torchvision()
     from ultralytics import YOLO
 
     folder.mkdir(parents=True, exist_ok=True)
