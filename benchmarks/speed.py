@@ -157,8 +157,8 @@ def made(work: Path) -> None:
     from resdx.recipe import Training
     from resdx.recipes import get_recipe
     from resdx.runs import Run
-    from resdx.stages import EVIDENCE, repeat
-    from resdx.study import run, start
+    from resdx.stages import EVIDENCE, repeat, resume
+    from resdx.study import start
 
     films = work / "films"
     if not films.exists():
@@ -168,9 +168,10 @@ def made(work: Path) -> None:
             target.parent.mkdir(parents=True, exist_ok=True)
             Image.open(path).save(target, quality=90)
     plain = get_recipe("plain")
-    if not (work / "run" / "metrics.json").exists():
+    if not (work / "run" / "run.json").exists():
         recipe = replace(plain.set("size", str(SIZE)), learn=Training(epochs=1, batch=16, ema=0.9))
-        run(films, recipe=recipe, out=work / "run", skip=EVIDENCE)
+        start(films, recipe=recipe, out=work / "run", skip=EVIDENCE)
+    resume(Run.open(work / "run"))
     engines = [name for name in ("onnx", "openvino", "bf16", "int8") if not (work / "run" / f"export-{name}").exists()]
     if engines:
         export(Run.open(work / "run"), *engines, guard=False)
