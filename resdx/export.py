@@ -30,6 +30,7 @@ from .calibrate import fit_calibration
 from .calibration import Calibration
 from .data import Prepared
 from .engines import Answers, Engine
+from .engines.graph import Graph
 from .engines.torch import infer
 from .errors import RunError
 from .exported import FORMAT, ROOMS, SUMS, load_engine, sums
@@ -118,7 +119,7 @@ def _export_all(run: Run, engines: Sequence[str], guard: bool) -> list[Path]:
     prepared = prepared_of(run)
     known = _known(run, prepared)
     with _made(run.path / ".graph.part") as shared:
-        _write_graph(run, predictor, shared / "model.onnx")
+        write_graph(graph_of(run, predictor.calibration).cpu(), run.recipe.size, shared / "model.onnx")
         return [_export(run, name, predictor, prepared, known, shared / "model.onnx", guard) for name in engines]
 
 
@@ -201,10 +202,10 @@ def _shuffled(run: Run, train: Part) -> NDArray[np.intp]:
     return np.random.default_rng(run.settings.seed).permutation(len(train.ids))
 
 
-def _write_graph(run: Run, predictor: Predictor, path: Path) -> None:
-    """An ONNX graph, in float32, for any number of pictures at a time."""
+def write_graph(graph: Graph, size: int, path: Path) -> None:
+    """An ONNX graph, in float32, for any number of pictures of `size` pixels at a time. Raises RunError where PyTorch gives none."""
     _needs("onnxscript")
-    graph, size = graph_of(run, predictor.calibration).cpu().eval(), run.recipe.size
+    graph.eval()
     names = ["logits", "probabilities", "embedding", *(["map"] if graph.draws else [])]
     picture = torch.zeros(2, size, size, 3, dtype=torch.uint8)
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
@@ -220,7 +221,7 @@ def _write_graph(run: Run, predictor: Predictor, path: Path) -> None:
             dynamic_shapes=({0: torch.export.Dim("batch", min=1)},),
         )
         if program is None:
-            raise RunError(f"{run.path}: PyTorch gave no graph")
+            raise RunError(f"{path.parent.parent}: PyTorch gave no graph")
         program.save(str(path), external_data=False)
 
 

@@ -27,6 +27,9 @@ class Training:
     the decay of the moving average of the weights, which is what is scored and kept (0 = none). `patience` epochs
     without a better tune AUROC stop the training (0 = never). `mixup` is the Beta parameter of Zhang et al. 2018.
 
+    The schedule "plateau" multiplies all rates by `plateau_factor` after every `plateau_patience` epochs without a better tune AUROC, but
+    does not bring `lr` below `least_lr`. `epsilon` is that of Adam.
+
     With `kept_views` above 0 each case has that many variations, which epochs take in turn, and what the frozen stages make of them is computed once
     and kept on the disk, up to `kept_gb` gigabytes, while the training lasts; the result is the same, and epochs are as short as the rest is small.
     """
@@ -39,6 +42,10 @@ class Training:
     lr_decay: float = 1.0
     weight_decay: float = 0.05
     schedule: Literal["cosine", "onecycle", "plateau", "constant"] = "cosine"
+    plateau_factor: float = 0.5
+    plateau_patience: int = 3
+    least_lr: float = 0.0
+    epsilon: float = 1e-8
     warmup: float = 0.05
     patience: int = 0
     ema: float = 0.998
@@ -61,6 +68,15 @@ class Training:
             raise RecipeError("Training ema, label_smoothing and warmup are shares from 0 to below 1")
         if not 0 < self.lr_decay <= 1:
             raise RecipeError(f"Training lr_decay is a share above 0 and up to 1, not {self.lr_decay}")
+        if not 0 < self.plateau_factor < 1 or self.plateau_patience < 1:
+            raise RecipeError(
+                f"Training needs a plateau_factor between 0 and 1 and plateau_patience of at least 1, not {self.plateau_factor} and "
+                f"{self.plateau_patience}"
+            )
+        if not 0 < self.epsilon < math.inf or not 0 <= self.least_lr <= self.lr:
+            raise RecipeError(
+                f"Training needs an epsilon above 0 and least_lr from 0 to lr, not {self.epsilon} and {self.least_lr}"
+            )
         if self.kept_views and (self.mixup or self.start_size):
             raise RecipeError(
                 "Training kept_views goes with neither mixup nor start_size: the frozen stages see each picture once"
@@ -179,6 +195,11 @@ class Recipe:
                 raise RecipeError(
                     f"{self.name}: {type(step).__name__} is no random step; augment takes {', '.join(random.NAMES)}"
                 )
+        least, start = getattr(self.model.trunk, "least", 0), getattr(self.learn, "start_size", 0) or self.size
+        if min(start, self.size) < least:
+            raise RecipeError(
+                f"{self.name}: {type(self.model.trunk).__name__} needs pictures of at least {least} pixels, not {min(start, self.size)}"
+            )
         if self.views not in (1, 2, 8):
             raise RecipeError(f"{self.name}: views must be 1, 2 (mirrored) or 8 (dihedral), not {self.views}")
         if isinstance(self.task, Classify) and self.task.positive and self.classes and self.task.positive not in self.classes:

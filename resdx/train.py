@@ -42,7 +42,6 @@ from .tasks import Classify
 
 STEP_OF_SIZE = 16  # pixels; progressive sizes are multiples of it
 FOLDED_CASES = 512  # training cases that give a network with folded BatchNorm its statistics back
-PLATEAU = 3  # epochs without a better score after which the plateau schedule halves the rate
 
 
 @dataclass
@@ -105,8 +104,8 @@ def fit(run: Run, prepared: Prepared, train: Part, tune: Part) -> Network:
             score = tune_score(run, tune, logits)
             better = score > progress.best
             progress.best, progress.waited = (score, 0) if better else (progress.best, progress.waited + 1)
-            if learn.schedule == "plateau" and progress.waited and progress.waited % PLATEAU == 0:
-                progress.factor /= 2
+            if learn.schedule == "plateau" and progress.waited and progress.waited % learn.plateau_patience == 0:
+                progress.factor = max(progress.factor * learn.plateau_factor, learn.least_lr / learn.lr)
             progress.epoch += 1
             if better:
                 save_state(scored, run.path / "best.safetensors")
@@ -354,7 +353,7 @@ def _optimiser(learn: Training, network: Network) -> torch.optim.Optimizer:
     if learn.optimiser == "sgd":
         return torch.optim.SGD(groups, lr=learn.lr, momentum=0.9, nesterov=True, weight_decay=learn.weight_decay, fused=True)
     kind = torch.optim.AdamW if learn.optimiser == "adamw" else torch.optim.Adam
-    return kind(groups, lr=learn.lr, weight_decay=learn.weight_decay, fused=True)
+    return kind(groups, lr=learn.lr, weight_decay=learn.weight_decay, eps=learn.epsilon, fused=True)
 
 
 def faster_dtype(network: Network, prepared: Prepared, train: Part, loss: Loss) -> str:

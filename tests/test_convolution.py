@@ -19,11 +19,12 @@ def test_products_of_matrices_give_the_gradient_that_autograd_gives(inputs, outp
 
 @pytest.mark.parametrize("side", [6, 40])  # on either side of SMALL
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_a_step_is_that_of_a_plain_convolution(side, dtype):
+@pytest.mark.parametrize("bias", [False, True])
+def test_a_step_is_that_of_a_plain_convolution(side, dtype, bias):
     assert 6 * 6 <= SMALL < 40 * 40
     torch.manual_seed(0)
-    ours = Convolution(8, 16, 3, padding=1, bias=False).to(memory_format=torch.channels_last)
-    theirs = torch.nn.Conv2d(8, 16, 3, padding=1, bias=False).to(memory_format=torch.channels_last)
+    ours = Convolution(8, 16, 3, padding=1, bias=bias).to(memory_format=torch.channels_last)
+    theirs = torch.nn.Conv2d(8, 16, 3, padding=1, bias=bias).to(memory_format=torch.channels_last)
     theirs.load_state_dict(ours.state_dict())
     answers, gradients = [], []
     for layer in (ours, theirs):
@@ -32,12 +33,16 @@ def test_a_step_is_that_of_a_plain_convolution(side, dtype):
             answer = layer(x)
         answer.float().square().sum().backward()
         answers.append(answer)
-        gradients.append((x.grad, layer.weight.grad))
+        gradients.append((x.grad, layer.weight.grad, layer.bias.grad if bias else torch.zeros(1)))
     assert answers[0].dtype == answers[1].dtype == dtype
     close = {"rtol": 0.02, "atol": 0.5} if dtype == torch.bfloat16 else {"rtol": 1e-4, "atol": 1e-3}
-    torch.testing.assert_close(answers[0], answers[1])
+    rounded = (
+        {"rtol": 0.02, "atol": 0.02} if bias and dtype == torch.bfloat16 else {"rtol": None, "atol": None}
+    )  # added once more
+    torch.testing.assert_close(answers[0], answers[1], **rounded)
     torch.testing.assert_close(gradients[0][0], gradients[1][0], **close)
     torch.testing.assert_close(gradients[0][1], gradients[1][1], **close)
+    torch.testing.assert_close(gradients[0][2], gradients[1][2], **close)
 
 
 def test_without_learning_it_is_the_plain_convolution():

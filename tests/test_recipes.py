@@ -15,6 +15,7 @@ from write_files import labels, pictures
 
 from resdx.cases import count_persons
 from resdx.errors import RecipeError
+from resdx.models.specs import AlexNet, Net
 from resdx.recipe import FeatureClassifier, Published, RandomImages, Recipe, Training
 from resdx.recipes import get_recipe, recipe_names, recipe_titles
 from resdx.records import from_record, to_record
@@ -85,7 +86,8 @@ def test_recipe_offers_features_for_machines_without_gpu(name):
 def test_figures_of_papers_are_marked_and_choices_are_listed(name):
     recipe = get_recipe(name)
     assert recipe.differs
-    assert not any(figure.seen for figure in recipe.published), "no paper was read so far"
+    said = importlib.import_module(f"resdx.recipes.{name.partition(':')[0]}").__doc__
+    assert "seen in" in " ".join(said.split()) or not any(figure.seen for figure in recipe.published), "where was it seen?"
     assert all(0 < figure.value < 1 for figure in recipe.published)
 
 
@@ -172,6 +174,10 @@ def test_recipe_checks_itself(fields, what):
         ({"mixup": math.inf}, "mixup must be 0 or more, not inf"),
         ({"patience": -1}, "patience must be 0 or more, not -1"),
         ({"start_size": -16}, "start_size must be 0 or more, not -16"),
+        ({"plateau_factor": 1.0}, "plateau_factor between 0 and 1"),
+        ({"plateau_patience": 0}, "plateau_patience of at least 1, not 0.5 and 0"),
+        ({"epsilon": 0.0}, "epsilon above 0"),
+        ({"lr": 1e-3, "least_lr": 1e-2}, "least_lr from 0 to lr"),
     ],
 )
 def test_training_checks_itself(fields, what):
@@ -205,6 +211,14 @@ def test_classes_as_found_fill_only_an_empty_list():
     assert get_recipe("malaria").with_classes(("parasitised", "uninfected")) == get_recipe("malaria")
     with pytest.raises(RecipeError, match="the data has the label 'ring', the recipe knows uninfected, parasitised"):
         get_recipe("malaria").with_classes(("ring", "uninfected"))
+
+
+def test_pictures_too_small_for_the_network_are_refused():
+    small = {"name": "own", "title": "", "model": Net(AlexNet())}
+    with pytest.raises(RecipeError, match="own: AlexNet needs pictures of at least 63 pixels, not 48"):
+        Recipe(**small, prepare=(Resize(48),))
+    with pytest.raises(RecipeError, match="own: AlexNet needs pictures of at least 63 pixels, not 32"):
+        Recipe(**small, prepare=(Resize(96),), learn=Training(start_size=32))
 
 
 def test_a_seen_figure_differs_from_a_reported_one():
@@ -273,6 +287,47 @@ def test_brain_slices_come_in_parts_and_without_persons(tmp_path):
     assert {case.part for case in manifest.cases} == {"train", "test"}
     assert manifest.classes == ("glioma", "meningioma", "no tumour", "pituitary tumour")
     assert not any(case.group for case in manifest.cases)
+
+
+def test_brain_tasks_read_the_same_slices_as_two_or_four_classes(tmp_path):
+    folders = ("glioma_tumor", "meningioma_tumor", "no_tumor", "pituitary_tumor")
+    root = pictures(tmp_path, *(f"Training/{folder}/1.jpg" for folder in folders))
+    assert scan("brain_tumour_cnn", root).classes == ("no tumour", "tumour")
+    assert scan("brain_tumour_cnn:types", root).classes == ("glioma", "meningioma", "no tumour", "pituitary tumour")
+
+
+def test_ct_slices_have_two_folders_and_no_person(tmp_path):
+    manifest = scan("covid_ct", pictures(tmp_path, "COVID/Covid (1).png", "non-COVID/Non-Covid (1).png", "COVID/Covid (2).png"))
+    assert [case.label for case in manifest.cases] == ["covid", "covid", "other"]
+    assert not any(case.group for case in manifest.cases)
+
+
+def test_lesions_are_found_in_either_part_of_the_pictures_and_are_the_persons(tmp_path):
+    root = pictures(
+        tmp_path, "HAM10000_images_part_1/ISIC_1.jpg", "HAM10000_images_part_1/ISIC_2.jpg", "HAM10000_images_part_2/ISIC_3.jpg"
+    )
+    header = ("lesion_id", "image_id", "dx", "dx_type", "age", "sex", "localization")
+    rows = [("HAM_7", f"ISIC_{k}", "mel", "histo", "60.0", "male", "back") for k in (1, 3)]
+    write_table(root / "HAM10000_metadata.csv", header, *rows, ("HAM_8", "ISIC_2", "nv", "follow_up", "", "female", "face"))
+    manifest = scan("skin_lesions", root)
+    assert [(case.label, case.group) for case in manifest.cases] == [("mel", "HAM_7"), ("nv", "HAM_8"), ("mel", "HAM_7")]
+    assert (manifest.cases[0].age, manifest.cases[1].age) == (60, None)
+
+
+@pytest.mark.parametrize("name", ["pneumonia_six_nets", "pneumonia_six_nets:stridednet"])
+def test_six_networks_know_children_by_kind_and_number(tmp_path, name):
+    names = ("train/PNEUMONIA/person1_virus_6.jpeg", "train/PNEUMONIA/person1_bacteria_1.jpeg", "test/NORMAL/IM-0001-0001.jpeg")
+    assert count_persons(scan(name, pictures(tmp_path, *names)).cases) == 3
+
+
+def test_covid_networks_know_persons_by_name(tmp_path):
+    names = ("No_findings/00000011_000.png", "Pneumonia/00000011_006.png", "Covid-19/nejmc.jpg")
+    manifest = scan("covid_lung_nets:vgg19", pictures(tmp_path, *names))
+    assert [case.group for case in manifest.cases] == ["nejmc", "00000011", "00000011"]
+
+
+def test_dranet_takes_any_folders(tmp_path):
+    assert scan("dranet", pictures(tmp_path, "naevus/1.png", "melanoma/2.png")).classes == ("melanoma", "naevus")
 
 
 def test_malaria_cells_are_grouped_by_slide(tmp_path):

@@ -7,8 +7,9 @@ from torch import nn
 from resdx.errors import RecipeError
 from resdx.models.freeze import freeze, parameter_groups
 from resdx.models.net import Network, build, pool
-from resdx.models.resnet import ResidualNetwork
+from resdx.models.resnet import MEAN, STD, ResidualNetwork
 from resdx.models.specs import STAGES, Linear, Mlp, Net, ResNet
+from resdx.models.weights import save_state
 
 torch.set_num_threads(1)
 
@@ -80,6 +81,42 @@ def test_size_of_the_last_map(spec, size, side):
         assert trunk.features(torch.rand(1, 3, size, size)).shape == (1, trunk.channels, side, side)
 
 
+def test_joined_maps_hold_the_mean_of_every_stage():
+    trunk = ResidualNetwork(ResNet(18, joined=True))
+    lively(trunk)
+    plain = ResidualNetwork(ResNet(18)).eval()
+    plain.load_state_dict(trunk.eval().state_dict())
+    x, means = torch.rand(2, 3, 64, 96), []
+    with torch.no_grad():
+        joined = trunk.features(x)
+        for name in STAGES:
+            x = plain.stage(name, x)
+            means += [x.mean((2, 3))] if name != "stem" else []
+    assert joined.shape == (2, 64 + 128 + 256 + 512, 2, 3) and trunk.channels == 960
+    torch.testing.assert_close(pool(joined), torch.cat(means, 1))
+    torch.testing.assert_close(joined[:, -512:], x)
+
+
+def test_joined_maps_of_odd_sizes_and_of_a_last_stride_of_one_fit():
+    for spec, side in ((ResNet(18, joined=True), 3), (ResNet(18, joined=True, last_stride=1), 5)):
+        with torch.no_grad():
+            assert ResidualNetwork(spec).eval().features(torch.rand(1, 3, 70, 70)).shape == (1, 960, side, side)
+
+
+def test_extra_convolution_comes_last_and_starts_afresh_above_weights_that_lack_it(tmp_path):
+    donor = build(Net(ResNet(18)), 2)
+    save_state(donor.trunk, tmp_path / "donor.safetensors")
+    trunk = build(Net(ResNet(18, extra=8, frozen="layer4")), 2, weights=tmp_path / "donor.safetensors").trunk
+    assert torch.equal(trunk.layer4[1].conv2.weight, donor.trunk.layer4[1].conv2.weight)
+    assert count(trunk) == count(donor.trunk) + 512 * 9 * 8 + 2 * 8
+    assert (trunk.channels, [name for name, _ in parameter_groups(trunk)]) == (8, ["extra"])
+    save_state(trunk, tmp_path / "whole.safetensors")
+    again = build(Net(ResNet(18, extra=8)), 2, weights=tmp_path / "whole.safetensors").trunk
+    assert torch.equal(again.extra[0].weight, trunk.extra[0].weight)
+    with torch.no_grad():
+        assert again.eval()(torch.rand(1, 3, 64, 64)).shape == (1, 8, 2, 2)
+
+
 @pytest.mark.parametrize("depth", [18, 50])
 def test_every_block_without_projection_starts_as_the_identity(depth):
     trunk = ResidualNetwork(ResNet(depth))
@@ -136,6 +173,8 @@ def test_groups_hold_every_parameter_once_from_stem_to_head():
         ({"depth": 18, "stride": "1x1"}, "depth 50"),
         ({"frozen": "layer5"}, "'layer4'"),
         ({"last_stride": 3}, "1 or 2"),
+        ({"extra": -1}, "ResNet extra must be a number of channels"),
+        ({"frozen": "extra"}, "no stage 'extra'"),
         ({"weights": "imagenet", "stem": "3x3"}, "stem='3x3'"),
         ({"weights": "imagenet", "stride": "1x1"}, "stride='1x1'"),
     ],
@@ -182,7 +221,7 @@ def test_a_kept_prefix_and_the_rest_give_the_same_as_the_whole():
 
 
 def test_mean_colour_of_imagenet_is_normalised_to_zero_and_one_deviation_to_one():
-    mean, std = torch.tensor(ResidualNetwork.mean), torch.tensor(ResidualNetwork.std)
+    mean, std = torch.tensor(MEAN), torch.tensor(STD)
     x = torch.stack([mean, mean + std]).view(2, 3, 1, 1)
     torch.testing.assert_close(network().normalise(x)[:, 0, 0, 0], torch.tensor([0.0, 1.0]))
 

@@ -78,6 +78,24 @@ def test_plateau_halves_the_rate_after_three_epochs_without_a_better_score(twin)
     assert progress_of(run)["waited"] == 3
 
 
+def test_plateau_has_the_factor_patience_and_floor_it_is_given(twin):
+    run = twin("prepare")
+    settings = {"schedule": "plateau", "plateau_factor": 0.3, "plateau_patience": 1, "least_lr": 2e-13}
+    trained(run, epochs=3, head_epochs=3, lr=1e-12, weight_decay=0.0, ema=0.0, **settings)
+    assert (progress_of(run)["waited"], progress_of(run)["factor"]) == (2, pytest.approx(0.2))  # .09 would be below the floor
+
+
+@pytest.mark.parametrize("optimiser", ["adam", "adamw"])
+def test_first_step_of_adam_is_its_gradient_over_its_size_and_epsilon(optimiser, study):
+    network = build(study.run.recipe.model, 2)
+    made = _optimiser(Training(lr=0.1, optimiser=optimiser, epsilon=0.1, weight_decay=0.0), network)
+    bias = network.head.linear.bias
+    bias.grad = torch.tensor([0.3, -0.02])
+    before = bias.detach().clone()
+    made.step()
+    torch.testing.assert_close(before - bias.detach(), torch.tensor([0.1 * 0.3 / 0.4, 0.1 * -0.02 / 0.12]))
+
+
 def test_patience_ends_the_training(twin):
     run = twin("prepare")
     trained(run, epochs=9, head_epochs=9, patience=1, lr=1e-12, weight_decay=0.0, ema=0.0)

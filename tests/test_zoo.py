@@ -50,6 +50,7 @@ def picture(size: int = 96) -> torch.Tensor:
         ("mobilenetv1_100", 1024, 3_206_976, None),
         ("mobilenetv2_100", 1280, 2_223_872, 9),
         ("resnet18", 512, 11_176_512, 1),
+        ("googlenet", 1024, 5_599_904, 5),
     ],
 )
 def test_maps_count_and_stages_of_comparators(name, channels, parameters, stages):
@@ -100,6 +101,21 @@ def test_a_classifiers_file_loads_strictly_into_its_trunk(tmp_path):
     torch.save({key: value for key, value in donor.state_dict().items() if key != "conv1.weight"}, tmp_path / "less.pth")
     with pytest.raises(WeightsError, match="do not fit resnet18"):
         build(Net(Pretrained("resnet18")), 2, weights=tmp_path / "less.pth")
+
+
+def test_googlenet_takes_a_classifiers_file_of_torchvision_without_its_classifiers(tmp_path):
+    donor = zoo.googlenet(weights=None, aux_logits=True, init_weights=False).eval()
+    torch.save(donor.state_dict(), tmp_path / "donor.pth")
+    network = build(Net(Pretrained("googlenet", weights=str(tmp_path / "donor.pth"))), 2).eval()
+    x = torch.rand(1, 3, 64, 64)
+    with torch.no_grad():
+        ours = network.trunk.features(x)
+        for name, part in donor.named_children():
+            x = x if name.startswith(("aux", "avgpool", "dropout", "fc")) else part(x)
+    torch.testing.assert_close(ours, x)
+    torch.save({"conv1.conv.weight": torch.zeros(3)}, tmp_path / "less.pth")
+    with pytest.raises(WeightsError, match="belongs to another network"):
+        build(Net(Pretrained("googlenet")), 2, weights=tmp_path / "less.pth")
 
 
 def test_weights_without_a_hash_are_not_fetched():

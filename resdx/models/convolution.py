@@ -17,7 +17,7 @@ SMALL = 64  # places of a map up to which a kernel larger than 1x1 gains
 
 
 class Convolution(nn.Conv2d):
-    """`nn.Conv2d` without bias, dilation and groups, square in all; on anything but a processor that learns it is just that."""
+    """`nn.Conv2d` without dilation and groups, square in all; on anything but a processor that learns it is just that."""
 
     def forward(self, x: Tensor) -> Tensor:
         learns = x.device.type == "cpu" and torch.is_grad_enabled() and self.weight.requires_grad
@@ -27,7 +27,8 @@ class Convolution(nn.Conv2d):
         if torch.is_autocast_enabled("cpu"):  # a Function of our own is not cast for us
             dtype = torch.get_autocast_dtype("cpu")
             x, weight = x.to(dtype), weight.to(dtype)
-        return cast(Tensor, _Convolve.apply(x, weight, self.stride[0], int(self.padding[0])))  # type: ignore[no-untyped-call]
+        made = cast(Tensor, _Convolve.apply(x, weight, self.stride[0], int(self.padding[0])))  # type: ignore[no-untyped-call]
+        return made if self.bias is None else made + self.bias.to(made.dtype)[:, None, None]
 
     def _places(self, x: Tensor) -> int:
         return (x.shape[2] // self.stride[0]) * (x.shape[3] // self.stride[1])

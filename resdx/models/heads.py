@@ -19,6 +19,8 @@ class Head(nn.Module):
         self.hidden: nn.Module = nn.Identity()
         if isinstance(spec, Mlp):
             self.hidden = nn.Sequential(nn.Linear(inputs, spec.hidden), nn.ReLU())
+            if spec.norm:
+                self.hidden = nn.Sequential(_norm(inputs), nn.Dropout(spec.dropout), *self.hidden, _norm(spec.hidden))
             inputs = spec.hidden
         self.dropout = nn.Dropout(spec.dropout)
         self.linear = nn.Linear(inputs, outputs)
@@ -32,3 +34,9 @@ class Head(nn.Module):
         """Begin with these logits, such as the log of each class's share, so that the first steps need not learn them."""
         with torch.no_grad():
             self.linear.bias.copy_(torch.tensor(bias))
+
+
+def _norm(units: int) -> nn.Sequential:
+    # Of maps of 1 x 1, so that whatever looks after BatchNorm finds it; the momentum is what Keras writes as .99.
+    norm = nn.BatchNorm2d(units, eps=1e-3, momentum=0.01)
+    return nn.Sequential(nn.Unflatten(1, (units, 1, 1)), norm, nn.Flatten())

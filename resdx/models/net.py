@@ -14,9 +14,33 @@ from torch import Tensor, nn
 from ..errors import RecipeError
 from .freeze import Trunk, parameter_groups
 from .heads import Head
-from .specs import Net, Pretrained, ResNet
+from .specs import (
+    AlexNet,
+    Cnn,
+    KerasResNet,
+    LeNet,
+    MobileNetV1,
+    Net,
+    Pretrained,
+    ResidualAttention,
+    ResNet,
+    RowsRnn,
+    StridedNet,
+    TrunkSpec,
+)
 
-_ROOMS = {ResNet: "resnet", Pretrained: "zoo"}  # spec -> module with its build_trunk; zoo is imported only when asked for
+_ROOMS = {  # spec -> module with its build_trunk; zoo is imported only when asked for
+    ResNet: "resnet",
+    KerasResNet: "resnet_keras",
+    Pretrained: "zoo",
+    Cnn: "plain",
+    RowsRnn: "plain",
+    LeNet: "classics",
+    AlexNet: "classics",
+    StridedNet: "classics",
+    MobileNetV1: "mobilenet",
+    ResidualAttention: "attention",
+}
 
 
 class Network(nn.Module):
@@ -98,7 +122,7 @@ def build(
     return Network(trunk, head)
 
 
-def room(spec: ResNet | Pretrained) -> ModuleType:
+def room(spec: TrunkSpec) -> ModuleType:
     """The module that builds a trunk. Raises RecipeError, with the command that installs it, where the network needs an extra."""
     try:
         return importlib.import_module(f"{__package__}.{_ROOMS[type(spec)]}")

@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Self, cast
 
+import torch
 from torch import Tensor, nn
+from torch.nn.functional import avg_pool2d
 
 from ..errors import WeightsError
 from ..records import from_record
@@ -71,16 +73,17 @@ class Bottleneck(nn.Module):
 class ResidualNetwork(nn.Module):
     """The trunk `spec` describes, without pooling and head: (B, 3, H, W) normalised -> (B, channels, h, w).
 
+    Where stages are joined, each hands on its own maps as the last channels and, pooled to their size, those of the stages before.
+
     It starts as He et al. 2015 say (fan out), and every block as the identity: its last BatchNorm's gamma is 0 (Goyal et al. 2017).
     """
 
-    mean, std = MEAN, STD
-
     def __init__(self, spec: ResNet) -> None:
         super().__init__()
+        self.mean, self.std = MEAN, STD
         block = BasicBlock if spec.depth < 50 else Bottleneck
         small = spec.stem == "3x3"
-        self.conv1 = _conv(3, 64, 3) if small else _conv(3, 64, 7, 2)
+        self.conv1: nn.Module = _conv(3, 64, 3) if small else _conv(3, 64, 7, 2)
         self.bn1 = nn.BatchNorm2d(64)
         self.relu = nn.ReLU(inplace=True)
         self.maxpool = nn.Identity() if small else nn.MaxPool2d(3, stride=2, padding=1)
@@ -88,24 +91,36 @@ class ResidualNetwork(nn.Module):
         for name, width, blocks, stride in zip(STAGES[1:], WIDTHS, BLOCKS[spec.depth], (1, 2, 2, spec.last_stride), strict=True):
             self.add_module(name, _layer(block, inputs, width, blocks, stride, spec.stride))
             inputs = width * block.expansion
-        self.channels = inputs
+        self.joined = tuple(width * block.expansion for width in WIDTHS) if spec.joined else ()
+        self.channels = sum(self.joined) or inputs
+        if spec.extra:
+            self.extra = nn.Sequential(_conv(self.channels, spec.extra, 3), nn.BatchNorm2d(spec.extra), nn.ReLU(inplace=True))
+            self.channels = spec.extra
+        self.names = spec.stages
         self.frozen, self.folded = "", False
         _start(self)
         freeze(self, spec.frozen)
 
     def stages(self) -> dict[str, tuple[nn.Module, ...]]:
         """The modules of each stage, in order."""
-        return {"stem": (self.conv1, self.bn1)} | {name: (self.get_submodule(name),) for name in STAGES[1:]}
+        return {"stem": (self.conv1, self.bn1)} | {name: (self.get_submodule(name),) for name in self.names[1:]}
 
     def stage(self, name: str, x: Tensor) -> Tensor:
         """Run one stage."""
         if name == "stem":
             return cast(Tensor, self.maxpool(self.relu(self.bn1(self.conv1(x)))))
-        return cast(Tensor, self.get_submodule(name)(x))
+        stage = self.get_submodule(name)
+        if not self.joined or name in ("layer1", "extra"):
+            return cast(Tensor, stage(x))
+        before = self.joined[STAGES.index(name) - 2]
+        made = cast(Tensor, stage(x[:, -before:]))
+        if made.shape[2:] != x.shape[2:]:
+            x = avg_pool2d(x, 2, ceil_mode=True)  # so that each map keeps its mean, and no place is finer than it can be told
+        return torch.cat([x, made], 1)
 
     def features(self, x: Tensor) -> Tensor:
         """(B, 3, H, W) normalised -> (B, channels, h, w)."""
-        for name in STAGES:
+        for name in self.names:
             x = self.stage(name, x)
         return x
 
@@ -139,11 +154,10 @@ def find_imagenet(depth: int) -> Path:
 def build_trunk(spec: ResNet, *, weights: str) -> ResidualNetwork:
     """The trunk of `spec`, started from `weights`: "" random, "imagenet", or a file. Raises WeightsError."""
     trunk = ResidualNetwork(spec)
-    if weights == "imagenet":
-        load_trunk(trunk, find_imagenet(spec.depth))
-    elif path := starting_file(weights, spec.depth):
+    path = find_imagenet(spec.depth) if weights == "imagenet" else starting_file(weights, spec.depth)
+    if path:
         check_form(spec, path)
-        load_trunk(trunk, path)
+        load_trunk(trunk, path, optional="extra.")
     return trunk
 
 

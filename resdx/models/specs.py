@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -20,6 +21,8 @@ class ResNet:
     `stride`: where a bottleneck halves the map: in its "3x3" (v1.5, as torchvision) or its first "1x1" (v1, as Keras).
     `stem`: "7x7" with stride 2 and max-pool, or "3x3" with neither, for images under about 96 px.
     `last_stride`: 1 keeps layer4 at the size of layer3, for finer maps.
+    `joined`: the maps are those of layer1 to layer4 together, pooled to the size of the last (several scales in one embedding).
+    `extra`: channels of one more 3x3 convolution, with BatchNorm and ReLU, after the last stage; 0 for none. It is the stage "extra".
     `frozen`: "" nothing, a stage (it and all before it), or "all".
     `weights`: "" from scratch, "imagenet", "resdx" (our own, where a file of it is installed), or a file.
     """
@@ -28,6 +31,8 @@ class ResNet:
     stride: Literal["3x3", "1x1"] = "3x3"
     stem: Literal["7x7", "3x3"] = "7x7"
     last_stride: int = 2
+    joined: bool = False
+    extra: int = 0
     frozen: str = ""
     weights: str = ""
 
@@ -42,12 +47,19 @@ class ResNet:
             raise RecipeError(f"ResNet stem must be '7x7' or '3x3', not {self.stem!r}")
         if self.last_stride not in (1, 2):
             raise RecipeError(f"ResNet last_stride must be 1 or 2, not {self.last_stride}")
-        check_stage(self.frozen, STAGES)
+        if self.extra < 0:
+            raise RecipeError(f"ResNet extra must be a number of channels, or 0 for no further convolution, not {self.extra}")
+        check_stage(self.frozen, self.stages)
         if self.weights in ("imagenet", "resdx") and (self.stem, self.stride) != ("7x7", "3x3"):
             raise RecipeError(
                 f"{'ImageNet' if self.weights == 'imagenet' else 'resdx'} weights fit ResNet(stem='7x7', stride='3x3') only, not stem={self.stem!r}, stride={self.stride!r}; "
                 "use weights='' or the standard form"
             )
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """Names of the stages, first stage first."""
+        return (*STAGES, "extra") if self.extra else STAGES
 
 
 @record
@@ -69,6 +81,216 @@ class Pretrained:
 
 @record
 @dataclass(frozen=True)
+class KerasResNet:
+    """Residual network of `depth` 50 or 101 as Keras builds it: strides in the first 1x1, biases in all convolutions, its BatchNorm.
+
+    It takes pictures in [0, 1] as they are. With `recolour` a 3x3 convolution from 3 to 3 channels comes before all else. Stages are
+    those of ResNet. `weights`: "" or a file of this network; Keras's own .h5 files are not read.
+    """
+
+    depth: int = 50
+    recolour: bool = False
+    frozen: str = ""
+    weights: str = ""
+
+    def __post_init__(self) -> None:
+        if self.depth not in (50, 101):
+            raise RecipeError(f"KerasResNet depth must be 50 or 101, not {self.depth}")
+        check_stage(self.frozen, STAGES)
+        check_own_weights(self)
+
+
+@record
+@dataclass(frozen=True)
+class Cnn:
+    """A plain network of blocks: `convolutions` of `kernel` x `kernel`, each with BatchNorm (`norm`) and ReLU, then 2x2 max-pool.
+
+    `channels` has one number a block; the stages are "block1", "block2" and so on. Weights start as He et al. 2015 say.
+    `weights` and `frozen` are as for ResNet, but for the published ones, which there are not; so it is for all networks below.
+    """
+
+    channels: tuple[int, ...] = (32, 64, 128, 256)
+    kernel: int = 3
+    convolutions: int = 1
+    norm: bool = True
+    frozen: str = ""
+    weights: str = ""
+
+    def __post_init__(self) -> None:
+        check_channels(self.channels, "Cnn")
+        if self.kernel not in (1, 3, 5, 7, 9, 11):
+            raise RecipeError(f"Cnn kernel must be odd and from 1 to 11, not {self.kernel}")
+        if self.convolutions < 1:
+            raise RecipeError(f"Cnn convolutions must be at least 1 a block, not {self.convolutions}")
+        check_stage(self.frozen, self.stages)
+        check_own_weights(self)
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """Names of the stages, first stage first."""
+        return blocks_of(self.channels)
+
+
+@record
+@dataclass(frozen=True)
+class LeNet:
+    """LeNet-5 (LeCun et al. 1998) for colour pictures of `size` pixels: 5x5 convolutions, tanh, mean-pool, and layers of 120 and 84 units.
+
+    The layers of 120 and 84 units see the whole of a picture of `size`, and so give maps of 1 x 1. On larger pictures they are
+    convolutions, as in the paper, and give a map; maps of smaller pictures are enlarged to what they expect.
+    """
+
+    size: int = 32
+    frozen: str = ""
+    weights: str = ""
+
+    def __post_init__(self) -> None:
+        check_size(self.size, 28, "LeNet")
+        check_stage(self.frozen, self.stages)
+        check_own_weights(self)
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """Names of the stages, first stage first."""
+        return ("conv1", "conv2", "dense1", "dense2")
+
+
+@record
+@dataclass(frozen=True)
+class AlexNet:
+    """AlexNet (Krizhevsky 2014, the form of one column) for pictures of `size` pixels, with dense layers of 4096 units as for LeNet.
+
+    `dropout` stands before each of the two dense layers.
+    """
+
+    size: int = 224
+    dropout: float = 0.5
+    frozen: str = ""
+    weights: str = ""
+    least = 63  # px, below which nothing is left after the last pooling
+
+    def __post_init__(self) -> None:
+        check_size(self.size, self.least, "AlexNet")
+        check_dropout(self.dropout, "AlexNet")
+        check_stage(self.frozen, self.stages)
+        check_own_weights(self)
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """Names of the stages, first stage first."""
+        return ("conv1", "conv2", "conv3", "conv4", "conv5", "dense1", "dense2")
+
+
+@record
+@dataclass(frozen=True)
+class StridedNet:
+    """StridedNet (Rosebrock 2018) for pictures of `size` pixels: strides in place of pooling, and a dense layer of 512 units as for LeNet.
+
+    A 7x7 convolution with stride 2, three pairs of 3x3 convolutions of which the second strides, ReLU before each BatchNorm, dropout of .25
+    after each pair and of .5 after the dense layer.
+    """
+
+    size: int = 96
+    frozen: str = ""
+    weights: str = ""
+
+    def __post_init__(self) -> None:
+        check_size(self.size, 16, "StridedNet")
+        check_stage(self.frozen, self.stages)
+        check_own_weights(self)
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """Names of the stages, first stage first."""
+        return ("stem", "pair1", "pair2", "pair3", "dense")
+
+
+@record
+@dataclass(frozen=True)
+class MobileNetV1:
+    """MobileNet (Howard et al. 2017): depthwise and pointwise convolutions in turn, with `width` times its channels.
+
+    Stages end where the map is halved next: "stem", "block1" to "block5".
+    """
+
+    width: float = 1.0
+    frozen: str = ""
+    weights: str = ""
+
+    def __post_init__(self) -> None:
+        if not 0.125 <= self.width <= 2:
+            raise RecipeError(f"MobileNetV1 width must lie between 0.125 and 2, not {self.width}")
+        check_stage(self.frozen, self.stages)
+        check_own_weights(self)
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """Names of the stages, first stage first."""
+        return ("stem", *blocks_of(range(5)))
+
+
+@record
+@dataclass(frozen=True)
+class RowsRnn:
+    """A recurrent network that reads a picture of `size` pixels row by row from the top: `cell` "lstm" or "gru" with `hidden` units.
+
+    With `channels` it reads the rows of the map that a Cnn of these channels makes. Pictures of another size are brought to `size`.
+    Its maps have a row a step and one column: they tell where from top to bottom, not where along a row.
+    """
+
+    size: int = 64
+    cell: Literal["lstm", "gru"] = "lstm"
+    hidden: int = 128
+    channels: tuple[int, ...] = ()
+    frozen: str = ""
+    weights: str = ""
+
+    def __post_init__(self) -> None:
+        check_size(self.size, 16, "RowsRnn")
+        if self.cell not in ("lstm", "gru"):
+            raise RecipeError(f"RowsRnn cell must be 'lstm' or 'gru', not {self.cell!r}")
+        if self.hidden < 1:
+            raise RecipeError(f"RowsRnn hidden must be at least 1 unit, not {self.hidden}")
+        if self.channels:
+            check_channels(self.channels, "RowsRnn")
+        check_stage(self.frozen, self.stages)
+        check_own_weights(self)
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """Names of the stages, first stage first."""
+        return (*blocks_of(self.channels), "rows")
+
+
+@record
+@dataclass(frozen=True)
+class ResidualAttention:
+    """Residual attention network (Wang et al. 2017) with filter response normalisation in place of BatchNorm (Singh and Krishnan 2020).
+
+    Each stage halves the map, turns it into one of `channels` and weighs it by (1 + mask), a mask that is learnt from the map itself
+    on a coarser grid. Stages are "stem", which halves the picture, and "block1" and so on.
+    """
+
+    channels: tuple[int, ...] = (32, 64, 128, 256)
+    frozen: str = ""
+    weights: str = ""
+
+    def __post_init__(self) -> None:
+        check_channels(self.channels, "ResidualAttention")
+        check_stage(self.frozen, self.stages)
+        check_own_weights(self)
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """Names of the stages, first stage first."""
+        return ("stem", *blocks_of(self.channels))
+
+
+TrunkSpec = ResNet | KerasResNet | Pretrained | Cnn | LeNet | AlexNet | StridedNet | MobileNetV1 | RowsRnn | ResidualAttention
+
+
+@record
+@dataclass(frozen=True)
 class Linear:
     """Global average pool, dropout, one linear layer: its weights turn the last maps into class activation maps."""
 
@@ -81,10 +303,14 @@ class Linear:
 @record
 @dataclass(frozen=True)
 class Mlp:
-    """Global average pool, a hidden layer of `hidden` ReLU units, dropout, a linear layer."""
+    """Global average pool, a hidden layer of `hidden` ReLU units, dropout, a linear layer.
+
+    With `norm` BatchNorm and dropout come before the hidden layer, and BatchNorm after it; epsilon and momentum are Keras's.
+    """
 
     hidden: int = 256
     dropout: float = 0.0
+    norm: bool = False
 
     def __post_init__(self) -> None:
         if self.hidden < 1:
@@ -97,7 +323,7 @@ class Mlp:
 class Net:
     """A trunk that turns an image into maps, and a head that turns pooled maps into logits."""
 
-    trunk: ResNet | Pretrained = field(default_factory=ResNet)
+    trunk: TrunkSpec = field(default_factory=ResNet)
     head: Linear | Mlp = field(default_factory=Linear)
 
 
@@ -105,6 +331,30 @@ def check_stage(frozen: str, stages: tuple[str, ...]) -> None:
     """Raise RecipeError unless `frozen` is "", "all" or one of `stages`."""
     if frozen not in ("", *stages, "all"):
         raise RecipeError(f"there is no stage {frozen!r} to freeze up to; choose '', {', '.join(map(repr, stages))} or 'all'")
+
+
+def check_size(size: int, least: int, owner: str) -> None:
+    """Raise RecipeError unless `size` is from `least` to 1024 pixels."""
+    if not least <= size <= 1024:
+        raise RecipeError(f"{owner} size must lie between {least} and 1024 pixels, not {size}")
+
+
+def check_channels(channels: Sequence[int], owner: str) -> None:
+    """Raise RecipeError unless there are one to eight numbers above 0."""
+    if not 1 <= len(channels) <= 8 or min(channels) < 1:
+        raise RecipeError(f"{owner} channels must be 1 to 8 numbers above 0, not {channels}")
+
+
+def check_own_weights(spec: TrunkSpec) -> None:
+    """Raise RecipeError where a network shall start from published weights that it has not."""
+    if spec.weights in ("imagenet", "resdx"):
+        name = type(spec).__name__
+        raise RecipeError(f"there are no {spec.weights} weights for {name}; use weights='' or a file of weights of this network")
+
+
+def blocks_of(parts: Sequence[int]) -> tuple[str, ...]:
+    """Names of as many blocks as there are parts: "block1", "block2" and so on."""
+    return tuple(f"block{number}" for number in range(1, len(parts) + 1))
 
 
 def check_dropout(dropout: float, owner: str) -> None:

@@ -169,15 +169,21 @@ def load_state(module: nn.Module, path: Path) -> None:
     fill(module, unpack(read_state(path)), str(path))
 
 
-def load_trunk(trunk: nn.Module, path: Path) -> None:
-    """As `load_state`, for a trunk: a classifier's own head (`fc.*`, or `head.*` beside `trunk.*`) is left out."""
+def load_trunk(trunk: nn.Module, path: Path, *, optional: str = "") -> None:
+    """As `load_state`, for a trunk: a classifier's own head (`fc.*`, or `head.*` beside `trunk.*`) is left out.
+
+    What begins with `optional` keeps its start where the file has nothing of it.
+    """
     state = read_state(path)
     if path.suffix != ".safetensors" and any(key.startswith(SEEN) for key in state):
         raise WeightsError(
             f"{path} was packed by resdx and saved again, which loses what it has learnt from; use the .safetensors file"
         )
     state = unpack(trunk_of(state))
-    fill(trunk, {key: value for key, value in state.items() if not key.startswith("fc.")}, str(path))
+    state = {key: value for key, value in state.items() if not key.startswith("fc.")}
+    if optional and not any(key.startswith(optional) for key in state):
+        state |= {key: value for key, value in trunk.state_dict().items() if key.startswith(optional)}
+    fill(trunk, state, str(path))
 
 
 def trunk_of(state: dict[str, Tensor]) -> dict[str, Tensor]:

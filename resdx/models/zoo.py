@@ -1,9 +1,10 @@
-"""One thin wrapper over timm for the comparators (extra `zoo`)."""
+"""One thin wrapper over timm, and torchvision's GoogLeNet, for the comparators (extra `zoo`)."""
 
 from __future__ import annotations
 
 import difflib
 import re
+from collections import OrderedDict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self, cast
@@ -22,6 +23,7 @@ from .weights import check_hash, fill, find_published, read_state, trunk_of
 declare_torchvision_operators()  # before timm, which imports torchvision
 
 import timm  # noqa: E402
+from torchvision.models import googlenet  # noqa: E402
 
 Stages = dict[str, tuple[nn.Module, ...]]
 Array = NDArray[np.float32]
@@ -33,7 +35,7 @@ TENSORFLOW: dict[str, Any] = {"pad_type": "same", "bn_eps": 1e-3}
 # Published by torchvision, for networks whose timm weights are on a hub without a hash in their name.
 TORCHVISION = {
     name.split("-")[0]: f"https://download.pytorch.org/models/{name}.pth"
-    for name in ("vgg16-397923af", "vgg19-dcbb9e9d", "densenet121-a639ec97", "densenet169-b2777c0a")
+    for name in ("vgg16-397923af", "vgg19-dcbb9e9d", "densenet121-a639ec97", "densenet169-b2777c0a", "googlenet-1378be20")
 }
 MOBILENETS = {  # timm name -> ImageNet weights, sha256
     "mobilenetv2_100": (
@@ -45,6 +47,26 @@ MOBILENETS = {  # timm name -> ImageNet weights, sha256
         "e9827a4b7d7ebfe38978dbbfee3ce2b70e72d0a30d10c4b4e9b80a8332fb632f",
     ),
 }
+
+
+class GoogLeNet(nn.Module):
+    """torchvision's GoogLeNet (Szegedy et al. 2015, with BatchNorm) in the form of timm's networks, which are without it."""
+
+    num_features = 1024
+
+    def __init__(self) -> None:
+        super().__init__()
+        whole = googlenet(weights=None, aux_logits=False, init_weights=True)
+        self.features = nn.Sequential(OrderedDict(list(whole.named_children())[:-3]))  # without pool, dropout and classifier
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        """(B, 3, H, W) -> (B, 1024, h, w)."""
+        return cast(Tensor, self.features(x))
+
+    def start(self, state: dict[str, Tensor], origin: str) -> None:
+        """Take over a classifier's weights, without its three classifiers. Raises WeightsError."""
+        kept = {key: value for key, value in state.items() if not key.startswith(("fc.", "aux1.", "aux2."))}
+        fill(self.features, kept, origin)
 
 
 class ZooTrunk(nn.Module):
@@ -93,8 +115,8 @@ def build_trunk(spec: Pretrained, *, weights: str) -> ZooTrunk:
         RecipeError: timm has no such network, or it gives no maps.
         WeightsError: the weights are absent or do not fit.
     """
-    if not timm.is_model(spec.name):
-        near = difflib.get_close_matches(spec.name, timm.list_models(), 1)
+    if not timm.is_model(spec.name) and spec.name != "googlenet":
+        near = difflib.get_close_matches(spec.name, [*timm.list_models(), "googlenet"], 1)
         raise RecipeError(
             f"timm has no network {spec.name!r}; {f'did you mean {near[0]}?' if near else 'see timm.list_models()'}"
         )
@@ -103,6 +125,13 @@ def build_trunk(spec: Pretrained, *, weights: str) -> ZooTrunk:
         trunk = ZooTrunk(body, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
         if weights:
             _start_mobilenet(trunk, spec.name, weights)
+    elif spec.name == "googlenet":
+        trunk = ZooTrunk(body := GoogLeNet(), (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+        state = _published_state(spec.name, weights) if weights else {}
+        if _is_ours(state):
+            fill(trunk, trunk_of(state), weights)
+        elif state:
+            body.start(state, weights)
     else:
         state = _published_state(spec.name, weights) if weights else {}
         body = _body(spec.name, {} if _is_ours(state) else state)
@@ -120,7 +149,7 @@ def _is_ours(state: dict[str, Tensor]) -> bool:
 def _published_state(name: str, weights: str) -> dict[str, Tensor]:
     if weights != "imagenet":
         return read_state(Path(weights))
-    published = timm.get_pretrained_cfg(name)
+    published = None if name in TORCHVISION else timm.get_pretrained_cfg(name)
     url = TORCHVISION.get(name) or str((published and published.url) or "")
     file = url.rsplit("/", 1)[-1]
     if not re.search(r"-[0-9a-f]{8}\.pth$", file):

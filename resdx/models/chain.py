@@ -1,0 +1,95 @@
+"""A trunk that is a plain chain of stages, and the dense layer of classical networks as one of its links."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Self, cast
+
+from torch import Tensor, nn
+from torch.nn.functional import conv2d, interpolate
+
+from .freeze import freeze, hold_frozen
+from .weights import load_trunk
+
+
+class Chain(nn.Module):
+    """Stages that are run one after the other: (B, 3, H, W) from -1 to 1 -> (B, channels, h, w)."""
+
+    mean, std = (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
+
+    def __init__(self, stages: Mapping[str, nn.Module], channels: int) -> None:
+        super().__init__()
+        self.names = tuple(stages)
+        for name, stage in stages.items():
+            self.add_module(name, stage)
+        self.channels = channels
+        self.frozen, self.folded = "", False
+
+    def stages(self) -> dict[str, tuple[nn.Module, ...]]:
+        """The module of each stage, in order."""
+        return {name: (self.get_submodule(name),) for name in self.names}
+
+    def stage(self, name: str, x: Tensor) -> Tensor:
+        """Run one stage."""
+        return cast(Tensor, self.get_submodule(name)(x))
+
+    def features(self, x: Tensor) -> Tensor:
+        """(B, 3, H, W) normalised -> (B, channels, h, w)."""
+        for name in self.names:
+            x = self.stage(name, x)
+        return x
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.features(x)
+
+    def train(self, mode: bool = True) -> Self:
+        """Set training mode for all but the frozen stages."""
+        super().train(mode)
+        hold_frozen(self)
+        return self
+
+
+class Dense(nn.Module):
+    """A dense layer on maps (B, C, side, side), which gives (B, outputs, 1, 1).
+
+    On larger maps it is the convolution that a dense layer is (LeCun et al. 1998, layer C5): each place of its answer sees side x side
+    places. Smaller maps are enlarged, as torchvision's AlexNet does.
+    """
+
+    def __init__(self, inputs: int, side: int, outputs: int) -> None:
+        super().__init__()
+        self.side = side
+        self.linear = nn.Linear(inputs * side * side, outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if min(x.shape[2:]) < self.side:
+            x = sized(x, max(self.side, x.shape[2]), max(self.side, x.shape[3]))
+        if tuple(x.shape[2:]) == (self.side, self.side):
+            return cast(Tensor, self.linear(x.flatten(1)))[:, :, None, None]
+        weight = self.linear.weight.view(self.linear.out_features, x.shape[1], self.side, self.side)
+        return conv2d(x, weight, self.linear.bias)
+
+
+def sized(x: Tensor, height: int, width: int) -> Tensor:
+    """(B, C, H, W) -> (B, C, height, width), bilinear."""
+    if tuple(x.shape[2:]) == (height, width):
+        return x
+    return interpolate(x, (height, width), mode="bilinear", align_corners=False)
+
+
+def he_start(module: nn.Module) -> None:
+    """Start convolutions as He et al. 2015 say (fan out), with biases of 0."""
+    for one in module.modules():
+        if isinstance(one, nn.Conv2d):
+            nn.init.kaiming_normal_(one.weight, mode="fan_out", nonlinearity="relu")
+            if one.bias is not None:
+                nn.init.zeros_(one.bias)
+
+
+def started(trunk: Chain, frozen: str, weights: str) -> Chain:
+    """The trunk with the weights of a file ("" leaves them as they are), frozen up to a stage. Raises WeightsError."""
+    if weights:
+        load_trunk(trunk, Path(weights))
+    freeze(trunk, frozen)
+    return trunk
