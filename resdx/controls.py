@@ -200,11 +200,16 @@ def corners(size: int) -> NDArray[np.bool_]:
 
 
 def exchange_labels(truth: NDArray[np.float32], person: NDArray[np.intp], seed: int) -> NDArray[np.float32]:
-    """Truth (N, K) in which each person has the labels of another; who has more cases has them again from the first."""
+    """Truth (N, K) in which each person has the labels of another, in any order; who has more cases has them again from the first.
+
+    In any order, because cases are listed class by class: where persons have several classes, the first of one would otherwise get
+    the labels of the first of another, which are mostly their own.
+    """
+    rng = np.random.default_rng([seed, 2])
     rows = [np.flatnonzero(person == one) for one in range(int(person.max()) + 1)]
     out = np.empty_like(truth)
-    for own, other in zip(rows, np.random.default_rng([seed, 2]).permutation(len(rows)), strict=True):
-        out[own] = truth[np.resize(rows[other], len(own))]
+    for own, other in zip(rows, rng.permutation(len(rows)), strict=True):
+        out[own] = truth[np.resize(rng.permutation(rows[other]), len(own))]
     return out
 
 
