@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Self, cast
@@ -82,7 +83,8 @@ def he_start(module: nn.Module) -> None:
     """Start convolutions as He et al. 2015 say (fan out), with biases of 0."""
     for one in module.modules():
         if isinstance(one, nn.Conv2d):
-            nn.init.kaiming_normal_(one.weight, mode="fan_out", nonlinearity="relu")
+            fan_out = one.weight[0, 0].numel() * one.out_channels // one.groups
+            nn.init.normal_(one.weight, std=math.sqrt(2 / fan_out))
             if one.bias is not None:
                 nn.init.zeros_(one.bias)
 

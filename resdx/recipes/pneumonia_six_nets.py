@@ -9,7 +9,7 @@ is named. The source of the images is unknown. Here: Kermany et al. 2018, childr
 
 from dataclasses import replace
 
-from ..models.specs import AlexNet, LeNet, Linear, Net, Pretrained, ResNet, StridedNet
+from ..models.specs import AlexNet, LeNet, Linear, Net, Pretrained, ResNet, StridedNet, TrunkSpec
 from ..recipe import Published, Recipe, Training, fine_tuned, on_features
 from ..sources import FolderPerClass
 from ..steps.image import Grey, Resize
@@ -17,7 +17,7 @@ from ..steps.random import Affine, Tone
 from ..tasks import Classify
 
 SIZE = 224  # px
-NETS = {  # title, trunk, figure
+NETS: dict[str, tuple[str, TrunkSpec, float]] = {  # title, trunk, figure
     "googlenet": ("GoogLeNet", Pretrained("googlenet"), 0.98),
     "lenet": ("LeNet", LeNet(SIZE), 0.98),
     "vgg16": ("VGG-16", Pretrained("vgg16"), 0.97),

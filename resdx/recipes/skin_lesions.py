@@ -37,6 +37,6 @@ VARIANTS = {"features": on_features(RECIPE), "fine-tuned": fine_tuned(RECIPE)} |
         ("cnn", "a plain network", Net(Cnn(), Mlp(hidden=128, dropout=0.5))),
         ("rnn", "a recurrent network on rows", Net(RowsRnn(SIZE), Linear(dropout=0.2))),
         ("cnn-rnn", "a recurrent network on a map", Net(RowsRnn(SIZE, channels=(32, 64, 128)), Linear(dropout=0.2))),
-        ("xception", "Xception", Net(Pretrained("xception"), Linear(dropout=0.2))),
+        ("xception", "Xception", Net(Pretrained("legacy_xception"), Linear(dropout=0.2))),
     )
 }
