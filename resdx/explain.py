@@ -28,7 +28,6 @@ from .features import is_cross_fitted
 from .intervals import mean_of_persons, proportion
 from .metrics import Estimate
 from .models.net import Network
-from .models.specs import Linear, Mlp
 from .overlays import overlay
 from .records import from_record, read_json, write_json
 from .runs import Run
@@ -109,7 +108,10 @@ class Setting:
 
     @cached_property
     def methods(self) -> Mapping[str, Draw]:
-        """Each method by name. Grad-CAM is taken one stage before the last: on the last it is the class activation map."""
+        """Each method by name: all of METHODS, or occlusion alone for a head that answers in steps, which has no gradient.
+
+        Grad-CAM is taken one stage before the last: on the last it is the class activation map.
+        """
         stages, score = list(self.network.trunk.stages()), maps.score_of(self.run.recipe.task)
         known = {
             "cam": partial(maps.class_activation, score=score),
@@ -118,7 +120,11 @@ class Setting:
             "occlusion": partial(maps.occlusion, score=score),
             "integrated-gradients": partial(maps.integrated_gradients, score=score),
         }
-        return {name: partial(_draw, method, self.dtype if name == "occlusion" else "float32") for name, method in known.items()}
+        return {
+            name: partial(_draw, method, self.dtype if name == "occlusion" else "float32")
+            for name, method in known.items()
+            if self.network.head.smooth or name == "occlusion"
+        }
 
     @property
     def dtype(self) -> str:
@@ -212,8 +218,6 @@ def to_show(asked: Asked, classes: Sequence[str], count: int = SHOWN) -> list[in
 
 
 def _explained(run: Run, prepared: Prepared, folder: Path, advance: Callable[[], None]) -> dict[str, Any]:
-    if not isinstance(run.recipe.model.head, Linear | Mlp):
-        return {"missing": "There is no map in this graph: its head does not see the pooled maps alone."}
     everything = asked(run, prepared)
     if everything is None:
         return {
@@ -221,21 +225,23 @@ def _explained(run: Run, prepared: Prepared, folder: Path, advance: Callable[[],
         }
     setting = Setting.open(run)
     one = everything.of([0])
-    shape = setting.methods["cam"](setting.network, one.images, one.targets).shape[1:]
+    shape = next(iter(setting.methods.values()))(setting.network, one.images, one.targets).shape[1:]
     if min(shape) < FLAT:
         text = f"the last maps are {shape[0]} x {shape[1]}"
         return {"missing": f"There is no map in this graph: {text}; use larger pictures or model.trunk.last_stride=1."}
     showing = everything.of(to_show(everything, run.recipe.classes))
     some = everything.of(_one_a_person(everything, run.settings.seed))
     others, rows = _random_networks(setting, some), []
-    for name in METHODS:
+    for name in setting.methods:
         few = some.of(range(min(len(some.cases), FEW if name in SLOW else CHECKED)))
         rows.append(_checked(setting, others, name, few, everything))
         advance()
     shown = _shown(setting, showing, folder, advance)
     notes = [
         f"Maps explain the answered class of each case of the {everything.part} part, by its log-odds before calibration.",
-        f"Grad-CAM on the last stage is the class activation map, {shape[0]} x {shape[1]}; the row grad-cam is one stage earlier.",
+        f"Grad-CAM on the last stage is the class activation map, {shape[0]} x {shape[1]}; the row grad-cam is one stage earlier."
+        if setting.network.head.smooth
+        else "The head answers in steps and has no gradient, so occlusion alone draws its maps.",
         f"Checked on one case a person: up to {CHECKED} for quick methods, {FEW} for {' and '.join(sorted(SLOW))}; curves on {CURVES}.",
     ]
     if run.recipe.views > 1:
@@ -360,6 +366,8 @@ def _pointed(setting: Setting, everything: Asked | None, method: str, only_found
     """The hits, or why there are none to be had."""
     if not isinstance(setting.run.recipe.read, ReadImage | ReadDicom):
         return f"boxes cannot be followed through {type(setting.run.recipe.read).__name__}"
+    if method not in setting.methods:
+        return f"{method} needs a gradient, which the head has none of; ask for occlusion"
     places = list(islice(_places(setting.run, everything, only_found), limit)) if everything else []
     if not places or everything is None:
         return _no_place(setting.run, everything)

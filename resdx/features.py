@@ -1,6 +1,6 @@
-"""Frozen features and a penalised logistic regression on them, folded into the network's own linear head.
+"""Frozen features and a classifier that is fitted to them and becomes the network's own head.
 
-The result is a network like any other: the same weights file, prediction, maps and export. scikit-learn does the fitting.
+The result is a network like any other: the same weights file, prediction, maps and export.
 """
 
 from __future__ import annotations
@@ -8,9 +8,10 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import warnings
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import combinations
 from pathlib import Path
 from typing import cast
@@ -19,17 +20,19 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from rich.progress import TaskID
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
+from torch import nn
 
 from . import __version__
 from .cases import Case, count_persons
+from .classifiers import Floats, Floats32, Setting, fit_head, logits_of, settings_of
 from .data import Prepared
 from .engines.torch import device, infer, three_channels, to_tensor
 from .errors import DataError, RecipeError
 from .familiarity import fit_familiarity
+from .models.classical import FittedHead
+from .models.heads import Head
 from .models.net import Network, build
-from .models.specs import Linear
+from .models.specs import Mlp
 from .models.weights import save_state
 from .parts import Part, tune_score
 from .recipe import FeatureClassifier
@@ -37,35 +40,45 @@ from .records import to_record, write_bytes
 from .runs import Run, Scores
 from .split import grouped_folds
 from .steps.random import apply
-from .tasks import Classify
 
 FOLDS = 5  # of the persons of train, for out-of-fold scores; fewer where there are fewer persons
 PATIENCE = 2  # weaker penalties that did no better, after which still weaker ones, slow to fit, are not tried
 
-Floats = NDArray[np.float64]
-Floats32 = NDArray[np.float32]
+Fit = Callable[[Setting, Floats, Floats32], nn.Module]  # setting, features (N, E), targets (N, outputs) -> head
 
 
 def fit_features(run: Run, prepared: Prepared, train: Part, tune: Part) -> Network:
-    """Fit the head on frozen features of train, with the penalty that does best on the tune part, and keep the network.
+    """Fit the head on frozen features of train, with the setting that does best on the tune part, and keep the network.
 
     Raises:
-        RecipeError: the head is not linear, or nothing gives the trunk its weights.
+        RecipeError: the head is one that is trained, or nothing gives the trunk its weights.
     """
     learn, network = cast(FeatureClassifier, run.recipe.learn), _start(run, train)
     features = training_features(run, network, prepared, train, learn.views)
     targets = np.tile(train.targets, (learn.views, 1))
     _, tuning = answers(run, network, prepared, tune.rows)
-    fits: list[tuple[Floats, Floats]] = []
+    heads: list[nn.Module] = []
     scores: list[float] = []
-    for penalty in sorted(learn.penalties):  # the stronger penalty (smaller C) wins a draw
-        weight, bias = fit_linear(features, targets, penalty, learn, run.recipe.task)
-        fits.append((weight, bias))
-        scores.append(tune_score(run, tune, (tuning @ weight.T + bias).astype(np.float32)))
-        _tell(run, penalty, scores[-1], "tune")
-        if _choice(scores)[1]:
+    for setting in settings_of(run.recipe.model.head, learn):
+        heads.append(fitter(run)(setting, features, targets))
+        scores.append(tune_score(run, tune, logits_of(heads[-1], tuning)))
+        _tell(run, setting, scores[-1], "tune")
+        if _choice(scores, patience(setting))[1]:
             break
-    return _keep(run, network, *fits[_choice(scores)[0]])
+    return _keep(run, network, heads[_choice(scores, patience(setting))[0]])
+
+
+def fitter(run: Run) -> Fit:
+    """How the run fits its head."""
+    recipe = run.recipe
+    return partial(fit_head, recipe.model.head, learn=recipe.learn, task=recipe.task, seed=run.settings.seed)
+
+
+def chosen_setting(run: Run) -> Setting | None:
+    """The setting that did best where the run tried several, of equal ones the first; None before it was trained."""
+    tried = [({"penalty": entry["penalty"]}, entry["tune_score"]) for entry in run.events("penalty")]
+    tried += [(entry["setting"], entry["tune_score"]) for entry in run.events("trial")]
+    return max(tried, key=lambda one: one[1])[0] if tried else None
 
 
 def is_cross_fitted(run: Run) -> bool:
@@ -74,7 +87,7 @@ def is_cross_fitted(run: Run) -> bool:
 
 
 def cross_fit(run: Run, prepared: Prepared, train: Part) -> Scores:
-    """Out-of-fold answers to all of train; the network that is kept is fitted on all of it, with the penalty best over the folds.
+    """Out-of-fold answers to all of train; the network that is kept is fitted on all of it, with the setting best over the folds.
 
     Raises:
         RecipeError: as for `fit_features`.
@@ -87,19 +100,17 @@ def cross_fit(run: Run, prepared: Prepared, train: Part) -> Scores:
     cases = [by_id[case] for case in train.ids]
     fold = train_folds(run, cases)
 
-    def score(rows: NDArray[np.bool_], logits: Floats) -> float:
-        return tune_score(run, replace(train, truth=train.truth[rows]), logits.astype(np.float32))
+    def score(rows: NDArray[np.bool_], logits: Floats32) -> float:
+        return tune_score(run, replace(train, truth=train.truth[rows]), logits)
 
-    logits, chosen, means = out_of_fold(
-        features, plain.astype(np.float64), train.targets, fold, score=score, learn=learn, task=run.recipe.task
-    )
-    for penalty, mean in means.items():
-        _tell(run, penalty, mean, "out-of-fold")
-    run.log("cross-fitting", persons=count_persons(cases), folds=len(chosen) - 1, penalties=chosen)
+    settings = settings_of(run.recipe.model.head, learn)
+    logits, chosen, means = out_of_fold(features, plain, train.targets, fold, score=score, settings=settings, fit=fitter(run))
+    for setting, mean in zip(settings, means, strict=False):
+        _tell(run, setting, mean, "out-of-fold")
+    run.log("cross-fitting", persons=count_persons(cases), folds=len(chosen) - 1, settings=chosen)
     run.say(f"train: cross-fitted out-of-fold scores of {count_persons(cases)} persons, {len(chosen) - 1} folds")
-    targets = np.tile(train.targets, (learn.views, 1))
-    _keep(run, network, *fit_linear(features, targets, chosen[-1], learn, run.recipe.task))
-    return Scores(train.ids, logits.astype(np.float32), plain)
+    _keep(run, network, fitter(run)(chosen[-1], features, np.tile(train.targets, (learn.views, 1))))
+    return Scores(train.ids, logits, plain)
 
 
 def train_folds(run: Run, cases: Sequence[Case]) -> NDArray[np.int64]:
@@ -112,57 +123,58 @@ def train_folds(run: Run, cases: Sequence[Case]) -> NDArray[np.int64]:
 
 def out_of_fold(
     features: Floats,
-    plain: Floats,
+    plain: Floats32,
     targets: Floats32,
     fold: NDArray[np.int64],
     *,
-    score: Callable[[NDArray[np.bool_], Floats], float],
-    learn: FeatureClassifier,
-    task: object,
-) -> tuple[Floats, list[float], dict[float, float]]:
-    """Logits (N, outputs) of each case by a fit, its penalty included, that saw nothing of the case's fold.
+    score: Callable[[NDArray[np.bool_], Floats32], float],
+    settings: Sequence[Setting],
+    fit: Fit,
+) -> tuple[Floats32, list[Setting], list[float]]:
+    """Logits (N, outputs) of each case by a fit, its setting included, that saw nothing of the case's fold.
 
-    The penalty for a fold is the one that answers the other folds best, each of them left out as well; a fit without two
-    folds serves the choice of both, so that nesting costs 10 fits a penalty with 5 folds, not 20.
+    The setting for a fold is the one that answers the other folds best, each of them left out as well; a fit without two
+    folds serves the choice of both, so that nesting costs 10 fits a setting with 5 folds, not 20.
 
     Args:
         features: (V * N, E) learnt from, every case plain and then varied; `plain` (N, E) those that are answered.
         score: what a mask (N,) of cases and their logits are worth; higher is better.
+        settings: what is tried, in this order.
 
     Returns:
-        The logits; the penalty for each fold, then the one for a fit on all; and the mean score of each penalty tried.
+        The logits; the setting for each fold, then the one for a fit on all; and the mean score of each setting tried.
     """
     numbers = np.unique(fold)
     views = len(features) // len(fold)
     every, wanted = np.tile(fold, views), np.tile(targets, (views, 1))
 
-    def answer(penalty: float, *without: int) -> Floats:
+    def answer(setting: Setting, rows: NDArray[np.bool_], *without: int) -> Floats32:
         seen = ~np.isin(every, without)
-        weight, bias = fit_linear(features[seen], wanted[seen], penalty, learn, task)
-        return plain @ weight.T + bias
+        return logits_of(fit(setting, features[seen], wanted[seen]), plain[rows])
 
-    choosers: list[list[float]] = [[] for _ in range(len(numbers) + 1)]  # mean scores by penalty: of each fold, then of all
-    found: list[Floats] = []
-    for penalty in (penalties := sorted(learn.penalties)):
-        inner, outer = np.zeros((len(numbers), len(numbers))), np.zeros((len(plain), targets.shape[1]))
+    choosers: list[list[float]] = [[] for _ in range(len(numbers) + 1)]  # mean scores by setting: of each fold, then of all
+    found: list[Floats32] = []
+    for setting in settings:
+        inner, outer = np.zeros((len(numbers), len(numbers))), np.zeros((len(plain), targets.shape[1]), np.float32)
         for i, j in combinations(range(len(numbers)), 2):
-            both = answer(penalty, numbers[i], numbers[j])
+            pair = np.isin(fold, numbers[[i, j]])
+            both = answer(setting, pair, numbers[i], numbers[j])
             for chooses, judged in ((i, j), (j, i)):
                 rows = fold == numbers[judged]
-                inner[chooses, judged] = score(rows, both[rows])
+                inner[chooses, judged] = score(rows, both[rows[pair]])
         for i, number in enumerate(numbers):
             rows = fold == number
-            outer[rows] = answer(penalty, number)[rows]
+            outer[rows] = answer(setting, rows, number)
             inner[i, i] = score(rows, outer[rows])
         found.append(outer)
         for i, chooser in enumerate(choosers[:-1]):
             chooser.append(float(np.delete(inner[i], i).mean()))
         choosers[-1].append(float(inner.diagonal().mean()))
-        if all(_choice(chooser)[1] for chooser in choosers):
+        if all(_choice(chooser, patience(setting))[1] for chooser in choosers):
             break
-    places = [_choice(chooser)[0] for chooser in choosers]
+    places = [_choice(chooser, patience(setting))[0] for chooser in choosers]
     logits = np.stack([found[places[i]][k] for k, i in enumerate(np.searchsorted(numbers, fold))])
-    return logits, [penalties[k] for k in places], dict(zip(penalties, choosers[-1], strict=False))
+    return logits, [settings[k] for k in places], choosers[-1]
 
 
 def out_of_fold_distance(embeddings: Floats32, fold: NDArray[np.int64]) -> Floats:
@@ -176,33 +188,40 @@ def out_of_fold_distance(embeddings: Floats32, fold: NDArray[np.int64]) -> Float
 def _start(run: Run, train: Part) -> Network:
     """The network with the trunk's weights. Raises RecipeError when its features cannot be learnt from."""
     recipe = run.recipe
-    if not isinstance(recipe.model.head, Linear):
-        raise RecipeError(f"{recipe.name}: FeatureClassifier fits a Linear() head, not {recipe.model.head}")
+    if isinstance(recipe.model.head, Mlp):
+        raise RecipeError(f"{recipe.name}: FeatureClassifier fits a Linear(), Svm() ... head, not {recipe.model.head}")
     if not (recipe.model.trunk.weights or run.settings.weights):
         raise RecipeError(f"{recipe.name}: features of an untrained trunk say nothing; set model.trunk.weights or use Training()")
     weights = Path(run.settings.weights) if run.settings.weights else None
     return build(recipe.model, train.targets.shape[1], weights=weights).to(device())
 
 
-def _choice(scores: Sequence[float]) -> tuple[int, bool]:
-    """The place of the best score, of equal ones the first; and whether PATIENCE later ones did no better, after which none counts."""
+def patience(setting: Setting) -> float:
+    """Settings that did no better after which no more are tried: only penalties have an order, and become slow to fit."""
+    return PATIENCE if "penalty" in setting else math.inf
+
+
+def _choice(scores: Sequence[float], patience: float = PATIENCE) -> tuple[int, bool]:
+    """The place of the best score, of equal ones the first; and whether `patience` later ones did no better, after which none counts."""
     best = 0
     for k, score in enumerate(scores):
         best = k if score > scores[best] else best
-        if k - best == PATIENCE:
+        if k - best >= patience:
             return best, True
     return best, False
 
 
-def _tell(run: Run, penalty: float, score: float, where: str) -> None:
-    run.log("penalty", penalty=penalty, tune_score=score)
-    run.say(f"penalty C={penalty:g}: {where} AUROC {score:.3f}")
+def _tell(run: Run, setting: Setting, score: float, where: str) -> None:
+    if "penalty" in setting:
+        run.log("penalty", penalty=setting["penalty"], tune_score=score)
+    else:
+        run.log("trial", setting=setting, tune_score=score)
+    said = ", ".join(f"{name}={value:g}" for name, value in setting.items())
+    run.say(f"{said}: {where} AUROC {score:.3f}")
 
 
-def _keep(run: Run, network: Network, weight: Floats, bias: Floats) -> Network:
-    with torch.no_grad():
-        network.head.linear.weight.copy_(torch.from_numpy(weight))
-        network.head.linear.bias.copy_(torch.from_numpy(bias))
+def _keep(run: Run, network: Network, head: nn.Module) -> Network:
+    network.head = cast(Head | FittedHead, head.float().to(device()))
     save_state(network, run.path / "best.safetensors")
     return network
 
@@ -212,10 +231,7 @@ def answers(run: Run, network: Network, prepared: Prepared, rows: NDArray[np.int
     views = run.recipe.views
     if run.recipe.model.trunk.frozen == "all" and views == 1:
         embeddings = frozen_embeddings(run, network, prepared)[rows]
-        network.eval()
-        with torch.inference_mode():
-            logits = network.head(torch.from_numpy(embeddings).to(next(network.parameters()).device)).cpu().numpy()
-        return logits, embeddings
+        return logits_of(network.eval().head, embeddings), embeddings
     with run.progress("answers", len(rows)) as bar:
         return infer(network, prepared.images, rows, views=views, progress=lambda count: bar.advance(TaskID(0), count))
 
@@ -256,49 +272,3 @@ def _fingerprint(run: Run, network: Network) -> str:
     for name, value in cast(torch.nn.Module, network.trunk).state_dict().items():
         digest.update(name.encode() + value.cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()[:24]
-
-
-def fit_linear(
-    features: Floats, targets: NDArray[np.float32], penalty: float, learn: FeatureClassifier, task: object
-) -> tuple[Floats, Floats]:
-    """Weights (outputs, E) and biases (outputs,) of multinomial (Classify) or one binary regression an output.
-
-    The features are standardised for the fit, so that one penalty suits them all; the scaling is folded into the weights.
-    """
-    mean, spread = features.mean(0), features.std(0) + 1e-6
-    weight, bias = _fit_standard((features - mean) / spread, targets, penalty, learn, task)
-    weight = weight / spread
-    return weight, bias - weight @ mean
-
-
-def _fit_standard(
-    features: Floats, targets: NDArray[np.float32], penalty: float, learn: FeatureClassifier, task: object
-) -> tuple[Floats, Floats]:
-    balance = "balanced" if learn.class_weights == "balanced" else None
-    model = LogisticRegression(C=penalty, class_weight=balance, max_iter=500)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # a weak penalty is judged on tune like any other
-        if isinstance(task, Classify):
-            if len(there := np.unique(targets.argmax(1))) == 1:  # of few persons all may be of one class: its base rate, no slope
-                bias = np.full(targets.shape[1], np.log(0.5 / len(features)))
-                bias[there] = 0
-                return np.zeros((targets.shape[1], features.shape[1])), bias
-            model.fit(features, targets.argmax(1))
-            weight, bias = np.asarray(model.coef_), np.asarray(model.intercept_)
-            if len(weight) == 1:  # two classes: two logits whose difference is the one of scikit-learn
-                weight, bias = np.concatenate([-weight, weight]) / 2, np.concatenate([-bias, bias]) / 2
-            # A class that nobody in train has gets no slope and a bias as if half a case had it.
-            every = np.zeros((targets.shape[1], features.shape[1])), np.full(targets.shape[1], np.log(0.5 / len(features)))
-            every[0][model.classes_], every[1][model.classes_] = weight, bias
-            return every
-        rows = [_binary(model, features, column) for column in targets.T]
-    return np.stack([row[0] for row in rows]), np.array([row[1] for row in rows])
-
-
-def _binary(model: LogisticRegression, features: Floats, column: NDArray[np.float32]) -> tuple[Floats, float]:
-    known = ~np.isnan(column)
-    if len(np.unique(column[known])) < 2:  # a label nobody (or everybody) in train has: its base rate, no slope
-        rate = (column[known].sum() + 0.5) / (known.sum() + 1)
-        return np.zeros(features.shape[1]), float(np.log(rate / (1 - rate)))
-    model.fit(features[known], column[known])
-    return np.asarray(model.coef_[0]), float(model.intercept_[0])

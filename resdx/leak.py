@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 from rich.progress import TaskID
 
 from .cases import Case
+from .classifiers import logits_of, named
 from .data import Prepared
 from .differences import between_persons, t_interval
 from .engines.torch import device
 from .errors import RunError
-from .features import fit_linear, frozen_embeddings, training_features
+from .features import chosen_setting, fitter, frozen_embeddings, training_features
 from .intervals import FEWEST, estimate, persons_behind, resample, too_few
 from .metrics import Array, Estimate, Values, macro_auroc
 from .models.net import build
@@ -82,7 +83,7 @@ def leak_worth(run: Run, prepared: Prepared, *, seeds: int = 6, steps: int = STE
         _missing(run, f"{asked}, among those with several images or near-duplicates")
         return
     if features:
-        learner, how = by_features(run, pictures), "frozen features and a logistic regression, as in the run"
+        learner, how = by_features(run, pictures), f"frozen features and {named(run.recipe.model.head)}, as in the run"
     else:
         run = settle_dtype(run, pictures, part)
         learner, how = by_probe(run, pictures, steps), "the small probe of the controls (ResNet-18, 64 px), not the run's network"
@@ -175,21 +176,19 @@ def by_probe(run: Run, pictures: Prepared, steps: int) -> Learner:
 
 
 def by_features(run: Run, prepared: Prepared) -> Learner:
-    """Learn as the run did: a logistic regression on frozen features, with the penalty that the run chose."""
+    """Learn as the run did: its classifier on frozen features, with the setting that the run chose."""
     recipe, how = run.recipe, run.recipe.learn
     assert isinstance(how, FeatureClassifier)
-    tried = run.events("penalty")
-    if not tried:
-        raise RunError(f"{run.path} has chosen no penalty yet; run `resdx train {run.path}` first")
-    penalty = max(tried, key=lambda entry: entry["tune_score"])["penalty"]
+    if (setting := chosen_setting(run)) is None:
+        raise RunError(f"{run.path} has chosen no setting yet; run `resdx train {run.path}` first")
     weights = Path(run.settings.weights) if run.settings.weights else None
     network = build(recipe.model, recipe.task.outputs(recipe.classes), weights=weights).to(device())
     embeddings = frozen_embeddings(run, network, prepared)
 
     def learner(learn: Part, rows: NDArray[np.int64], seed: int) -> NDArray[np.float32]:
         features = training_features(run, network, prepared, learn, how.views)
-        weight, bias = fit_linear(features, np.tile(learn.targets, (how.views, 1)), penalty, how, recipe.task)
-        return recipe.task.probabilities((embeddings[rows] @ weight.T + bias).astype(np.float32))
+        head = fitter(run)(setting, features, np.tile(learn.targets, (how.views, 1)))
+        return recipe.task.probabilities(logits_of(head, embeddings[rows]))
 
     return learner
 

@@ -17,8 +17,9 @@ from rich.progress import TaskID
 from scipy.special import expit, logit, stdtrit
 
 from .cases import Case
+from .classifiers import logits_of, named, settings_of
 from .data import Prepared
-from .features import answers, fit_linear
+from .features import answers, chosen_setting, fitter
 from .intervals import FEWEST, LEVEL, persons_behind, resample, too_few
 from .metrics import Array, Estimate, macro_auroc
 from .parts import part_of_cases
@@ -31,7 +32,7 @@ from .trained import load_network
 
 SHARES = (0.1, 0.2, 0.4, 0.7, 1.0)
 HELD = 3  # one part in so many is held out
-MOST_LINEAR = 10_000  # cases that a regression on frozen features is asked with
+MOST_FROZEN = 10_000  # cases that a classifier on frozen features is asked with
 DRAWS = 1000
 EDGE = 1e-4  # an AUROC of 1 has no logit
 
@@ -57,8 +58,8 @@ def learning_curve(run: Run, prepared: Prepared, *, shares: Sequence[float] = SH
     Raises:
         RunError: the run is not trained yet.
     """
-    linear = isinstance(run.recipe.learn, FeatureClassifier)
-    cases = cases_of(run, prepared, most=MOST_LINEAR if linear else MOST)
+    frozen = isinstance(run.recipe.learn, FeatureClassifier)
+    cases = cases_of(run, prepared, most=MOST_FROZEN if frozen else MOST)
     known = part_of_cases(run, prepared, cases).truth
     plan = plan_of(cases, known, shares=shares, seeds=seeds, seed=run.settings.seed)
     held = [] if isinstance(plan, str) else [cases[i] for i in plan.held]
@@ -66,19 +67,22 @@ def learning_curve(run: Run, prepared: Prepared, *, shares: Sequence[float] = SH
     if isinstance(plan, str) or isinstance(asked, str):
         write_json(run.path / "learning-curve.json", {"missing": f"{asked}; a learning curve holds out a third of the persons"})
         return
-    learner = linear_learner(run, prepared, cases) if linear else probe_learner(run, prepared, cases)
+    learner = feature_learner(run, prepared, cases) if frozen else probe_learner(run, prepared, cases)
     with run.progress("learning curve", len(plan.persons) * seeds) as bar:
-        said = judged(plan, learner, exact=linear, tick=lambda: bar.advance(TaskID(0)))
+        said = judged(plan, learner, exact=frozen, tick=lambda: bar.advance(TaskID(0)))
     truth, person = known[plan.held][:, asked.columns], persons_of(held)
     areas, draws = areas_of(truth, said[..., asked.columns], person)
     few, persons = persons_behind(macro_auroc, truth, person), int(person.max()) + 1
     points = [
         {"persons": count, "cases": len(rows[0]), "auroc": area_of(area, draw, few, persons).to_json(), "seeds": len(area)}
-        for count, rows, area, draw in zip(plan.persons, plan.learnt, _apart(areas, linear), draws, strict=True)
+        for count, rows, area, draw in zip(plan.persons, plan.learnt, _apart(areas, frozen), draws, strict=True)
     ]
     slope, price = slope_of(plan.persons, areas, draws, few, persons)
     written = {"points": points, "slope": slope.to_json(), "per_person": price.to_json(), "class": asked.name}
-    write_json(run.path / "learning-curve.json", {**written, "note": _note(plan, slope, price, persons, linear=linear)})
+    write_json(
+        run.path / "learning-curve.json",
+        {**written, "note": _note(plan, slope, price, persons, named(run.recipe.model.head) if frozen else "")},
+    )
     run.say(
         f"learning curve: twice as many persons bring {slope} of AUROC; one more than {plan.persons[-1]} brings {price.value:.6f}"
     )
@@ -111,17 +115,15 @@ def nested(truth: NDArray[np.float32], person: Rows, *, seed: Sequence[int]) -> 
     return np.asarray(names[np.argsort(key, kind="stable")])
 
 
-def linear_learner(run: Run, prepared: Prepared, cases: Sequence[Case]) -> Learner:
-    """The run's own regression on frozen features, with the penalty it has chosen; the seed changes nothing."""
+def feature_learner(run: Run, prepared: Prepared, cases: Sequence[Case]) -> Learner:
+    """The run's own classifier on frozen features, with the setting it has chosen; the seed changes nothing."""
     x = answers(run, load_network(run), prepared, prepared.rows([case.id for case in cases]))[1].astype(np.float64)
     targets, task, learn = part_of_cases(run, prepared, cases).targets, run.recipe.task, run.recipe.learn
     assert isinstance(learn, FeatureClassifier)
-    tried = {entry["penalty"]: entry["tune_score"] for entry in run.events("penalty")}
-    penalty = max(tried, key=lambda one: tried[one]) if tried else learn.penalties[0]
+    setting = chosen_setting(run) or settings_of(run.recipe.model.head, learn)[0]
 
     def learn_and_judge(rows: Rows, others: Rows, seed: int) -> NDArray[np.float32]:
-        weight, bias = fit_linear(x[rows], targets[rows], penalty, learn, task)
-        return task.probabilities((x[others] @ weight.T + bias).astype(np.float32))
+        return task.probabilities(logits_of(fitter(run)(setting, x[rows], targets[rows]), x[others]))
 
     return learn_and_judge
 
@@ -200,9 +202,9 @@ def _reach(by_seed: Array, draws: Array, few: int) -> float:
     return float(stdtrit(freedom, (1 + LEVEL) / 2)) * math.sqrt(person + seed)
 
 
-def _apart(areas: Array, linear: bool) -> list[Array]:
+def _apart(areas: Array, exact: bool) -> list[Array]:
     """The areas of each share; one alone for all persons where the learner is exact."""
-    return [area[:1] if linear and i == len(areas) - 1 and np.ptp(area) == 0 else area for i, area in enumerate(areas)]
+    return [area[:1] if exact and i == len(areas) - 1 and np.ptp(area) == 0 else area for i, area in enumerate(areas)]
 
 
 def _fine(price: Estimate) -> str:
@@ -212,9 +214,9 @@ def _fine(price: Estimate) -> str:
     return f"{price.value:.6f} ({price.low:.6f} to {price.high:.6f})"
 
 
-def _note(plan: Plan, slope: Estimate, price: Estimate, persons: int, *, linear: bool) -> str:
-    if linear:
-        who = "Each point is the run's own regression on frozen features, with its penalty, fitted again."
+def _note(plan: Plan, slope: Estimate, price: Estimate, persons: int, classifier: str) -> str:
+    if classifier:
+        who = f"Each point is {classifier} on frozen features, as in the run and with its setting, fitted again."
     else:
         who = (
             f"Each point is a small probe (ResNet-{DEPTH}, {SIZE} px) trained anew, not the run's network, which would take days and "

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from .errors import RecipeError
-from .models.specs import Net, Pretrained, ResNet
+from .models.specs import Fitted, Neighbours, Net, Pretrained, ResNet
 from .records import not_finite, record, set_field, to_record
 from .sources import Source
 from .steps import image, random, read
@@ -94,10 +94,11 @@ class Training:
 @record
 @dataclass(frozen=True)
 class FeatureClassifier:
-    """Frozen features and a penalised logistic regression on them; nothing else is trained.
+    """Frozen features and a classifier on them; nothing else is trained.
 
-    `penalties` are the inverse strengths C of scikit-learn that are tried on the tune part (by folds of train where there is none); `views` pictures a training case (the plain one first,
-    the rest varied by the recipe's `augment`).
+    The head of the model says which: Linear() a penalised logistic regression, or Svm(), Forest(), Boosting(), NaiveBayes(), Neighbours(). What
+    is tried (`penalties`, the inverse strengths C of the regression; the tuples of the other heads) is chosen on the tune part, by folds of
+    train where there is none. `views` pictures a training case (the plain one first, the rest varied by the recipe's `augment`).
     """
 
     penalties: tuple[float, ...] = (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1)
@@ -208,6 +209,11 @@ class Recipe:
             raise RecipeError(
                 f"{self.name}: learn.kept_views keeps what frozen stages make; set model.trunk.frozen, such as layer3"
             )
+        head = type(self.model.head).__name__
+        if isinstance(self.learn, Training) and isinstance(self.model.head, Fitted):
+            raise RecipeError(f"{self.name}: {head}() is fitted to frozen features, not trained; set learn=FeatureClassifier()")
+        if self.learn.rebalances and isinstance(self.model.head, Neighbours):
+            raise RecipeError(f"{self.name}: {head}() knows no class weights; set learn.class_weights=none")
         if odd := not_finite(to_record(self)):
             raise RecipeError(f"{self.name}: {odd} is no finite number; give one")
         if len(self.classes) == 1 and not isinstance(self.task, MultiLabel):

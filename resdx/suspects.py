@@ -20,9 +20,10 @@ from PIL import Image
 
 from .calibrate import fit_calibration
 from .cases import Case
+from .classifiers import fit_linear
 from .data import Prepared
 from .decisions import COLUMNS, Decision, file_hash, find_decisions, labels_text, read_decisions
-from .features import answers, fit_linear
+from .features import answers, chosen_setting
 from .intervals import estimate
 from .losses import target
 from .metrics import Array, Estimate, Values, macro_auroc
@@ -123,8 +124,7 @@ def opinions(run: Run, prepared: Prepared) -> list[Opinions]:
     if len({learnt[i].group for i in some}) >= FOLDS:
         cases = tuple(learnt[i] for i in some)
         _, embeddings = answers(run, load_network(run), prepared, prepared.rows([case.id for case in cases]))
-        tried = {entry["penalty"]: entry["tune_score"] for entry in run.events("penalty")}
-        penalty = max(tried, key=lambda one: tried[one], default=PENALTY)
+        penalty = (chosen_setting(run) or {}).get("penalty", PENALTY)
         said = cross_fitted(task, classes, cases, embeddings, penalty=penalty, seed=run.settings.seed)
         out.append(Opinions(cases, truth(task, classes, cases), said, blind=run.recipe.model.trunk.frozen == "all"))
     return out

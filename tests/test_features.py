@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose
 from safetensors.torch import load_file
-from scipy.special import expit, softmax
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
+from resdx.classifiers import fit_head, fit_linear, settings_of
 from resdx.errors import RecipeError
-from resdx.features import PATIENCE, _choice, _fingerprint, fit_features, fit_linear, out_of_fold
-from resdx.models.specs import Mlp
+from resdx.features import PATIENCE, _choice, _fingerprint, chosen_setting, fit_features, out_of_fold, patience
+from resdx.models.specs import Linear, Mlp, NaiveBayes
 from resdx.parts import part_of
 from resdx.recipe import FeatureClassifier
 from resdx.stages import prepared_of
-from resdx.tasks import Classify, MultiLabel
+from resdx.tasks import Classify
 from resdx.trained import load_network
 
 LEARN = FeatureClassifier()
@@ -39,64 +37,8 @@ def labelled(x, classes, seed=1):
     return (standard @ rng.normal(size=(x.shape[1], classes)) + rng.normal(size=(len(x), classes))).argmax(1)
 
 
-def reference(x, y, penalty, balance=None):
-    return make_pipeline(StandardScaler(), LogisticRegression(C=penalty, class_weight=balance, max_iter=500)).fit(x, y)
-
-
 def one_hot(y, classes):
     return np.eye(classes, dtype=np.float32)[y]
-
-
-@pytest.mark.parametrize("classes", [2, 3, 5])
-@pytest.mark.parametrize("balance", ["none", "balanced"])
-def test_exclusive_classes_answer_as_scikit_learn(classes, balance):
-    x, new = features(), features(seed=7)
-    y = labelled(x, classes)
-    learn = replace(LEARN, class_weights=balance)
-    weight, bias = fit_linear(x, one_hot(y, classes), 0.1, learn, Classify())
-    expected = reference(x, y, 0.1, None if balance == "none" else balance).predict_proba(new)
-    assert_allclose(softmax(new @ weight.T + bias, axis=1), expected, atol=1e-3)
-    assert weight.shape == (classes, 6) and bias.shape == (classes,)
-
-
-def test_labels_answer_as_scikit_learn_on_the_cases_where_each_is_known():
-    x, new = features(), features(seed=7)
-    targets = np.stack([labelled(x, 2, seed) for seed in (1, 2, 3)], axis=1).astype(np.float32)
-    targets[:40, 1] = np.nan
-    weight, bias = fit_linear(x, targets, 0.1, LEARN, MultiLabel())
-    scaler = StandardScaler().fit(x)
-    for k, column in enumerate(targets.T):
-        known = ~np.isnan(column)
-        one = LogisticRegression(C=0.1, max_iter=500).fit(scaler.transform(x)[known], column[known])
-        expected = one.predict_proba(scaler.transform(new))[:, 1]
-        assert_allclose(expit(new @ weight[k] + bias[k]), expected, atol=1e-3)
-
-
-def test_label_that_nobody_has_is_answered_with_its_base_rate():
-    targets = np.zeros((200, 2), np.float32)
-    targets[:90, 0] = 1
-    weight, bias = fit_linear(features(), targets, 0.1, LEARN, MultiLabel())
-    assert (weight[1] == 0).all()
-    assert expit(bias[1]) == pytest.approx(0.5 / 201)
-
-
-@pytest.mark.parametrize("there", [(0, 2), (0, 1, 3)])
-def test_class_that_nobody_in_train_has_is_hardly_ever_the_answer(there):
-    x = features()
-    y = np.array(there)[labelled(x, len(there))]
-    weight, bias = fit_linear(x, one_hot(y, 4), 0.1, LEARN, Classify())
-    p = softmax(x @ weight.T + bias, axis=1)
-    absent = [k for k in range(4) if k not in there]
-    assert p.shape == (200, 4) and p[:, absent].max() < 0.05
-    known = p[:, there] / p[:, there].sum(1, keepdims=True)
-    assert_allclose(known, reference(x, y, 0.1).predict_proba(x), atol=1e-3)
-
-
-def test_constant_feature_does_no_harm():
-    x = np.concatenate([features(), np.full((200, 1), 3.0)], axis=1)
-    weight, bias = fit_linear(x, one_hot(labelled(features(), 2), 2), 0.1, LEARN, Classify())
-    assert np.isfinite(weight).all() and np.isfinite(bias).all()
-    assert_allclose(weight[:, -1] * 1e-6, 0, atol=1e-6)
 
 
 def fitted(run):
@@ -118,6 +60,18 @@ def test_fit_chooses_the_penalty_on_tune_and_keeps_the_trunk(study, twin):
     assert all(torch.equal(after[key], value) for key, value in network.state_dict().items())
 
 
+def test_fit_chooses_the_setting_of_another_classifier_on_tune(study, twin):
+    run = twin("prepare")
+    recipe = replace(run.recipe, model=replace(run.recipe.model, head=NaiveBayes(smoothing=(0.5, 0.001))), learn=LEARN)
+    run = run.changed(recipe=recipe, weights=str(study.run.path / "best.safetensors"))
+    network = fitted(run)
+    tried = run.events("trial")
+    assert [event["setting"] for event in tried] == [{"smoothing": 0.5}, {"smoothing": 0.001}]
+    assert chosen_setting(run) == max(tried, key=lambda event: event["tune_score"])["setting"]
+    assert all(torch.equal(load_network(run).state_dict()[key], value) for key, value in network.state_dict().items())
+    assert network.head.centre.shape == (1, 2, 512)
+
+
 def test_head_learns_from_train_alone(study, twin):
     run = twin("prepare")
     run = run.changed(
@@ -130,14 +84,14 @@ def test_head_learns_from_train_alone(study, twin):
     assert torch.equal(fit_features(run, prepared, train, turned).state_dict()["head.linear.weight"], before)
 
 
-def test_train_of_one_class_is_answered_with_it():
-    weight, bias = fit_linear(features(), one_hot(np.ones(200, int), 3), 0.1, LEARN, Classify())
-    assert (weight == 0).all() and softmax(bias).argmax() == 1 and softmax(bias)[1] > 0.99
-
-
 def test_best_penalty_is_the_first_of_equals_and_stands_when_later_ones_do_no_better():
     assert _choice([0.5]) == (0, False) and _choice([0.5, 0.7, 0.7]) == (1, False)
     assert _choice([0.5, 0.7, 0.7, 0.6, 0.9]) == (1, True) and PATIENCE == 2
+
+
+def test_settings_without_an_order_are_all_tried():
+    assert _choice([0.5, 0.7, 0.7, 0.6, 0.9], patience({"c": 1.0})) == (4, False)
+    assert patience({"penalty": 0.1}) == PATIENCE
 
 
 def nested(x, y, fold, learn):
@@ -170,9 +124,11 @@ def test_out_of_fold_answers_are_those_of_nested_cross_validation():
     y = labelled(x, 3)
     learn = FeatureClassifier(penalties=(0.0001, 0.01, 1.0))
     expected, chosen, score = nested(x, y, fold, learn)
-    logits, found, means = out_of_fold(x, x, one_hot(y, 3), fold, score=score, learn=learn, task=Classify())
-    assert_allclose(logits, expected, atol=1e-6)
-    assert found == chosen and list(means) == list(learn.penalties)[: len(means)]
+    fit = partial(fit_head, Linear(), learn=learn, task=Classify())
+    settings = settings_of(Linear(), learn)
+    logits, found, means = out_of_fold(x, x, one_hot(y, 3), fold, score=score, settings=settings, fit=fit)
+    assert_allclose(logits, expected, atol=1e-5)
+    assert [setting["penalty"] for setting in found] == chosen and len(means) <= len(learn.penalties)
 
 
 def test_untrained_trunk_is_refused(twin):
@@ -186,7 +142,7 @@ def test_head_with_a_hidden_layer_is_refused(twin):
     run = twin("prepare")
     model = replace(run.recipe.model, head=Mlp(8))
     run = run.changed(recipe=replace(run.recipe, learn=LEARN, model=model))
-    with pytest.raises(RecipeError, match=r"tiny: FeatureClassifier fits a Linear\(\) head, not Mlp\(hidden=8"):
+    with pytest.raises(RecipeError, match=r"tiny: FeatureClassifier fits a Linear\(\), Svm\(\) ... head, not Mlp\(hidden=8"):
         fitted(run)
 
 

@@ -20,7 +20,7 @@ listing
 tables tasks
 sources
 losses ranks calibration familiarity recipe scoring
-recipes calibrate
+recipes calibrate classifiers
 sets
 runs split duplicates decisions
 facts shortcuts

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -12,11 +13,12 @@ from PIL import Image
 from sklearn.metrics import roc_auc_score
 
 from resdx.cases import Case, Manifest
+from resdx.classifiers import fit_head, settings_of
 from resdx.data import prepare
 from resdx.features import cross_fit, out_of_fold, out_of_fold_distance, train_folds
 from resdx.losses import class_weights
 from resdx.models.net import build
-from resdx.models.specs import Net, ResNet
+from resdx.models.specs import Linear, Net, ResNet
 from resdx.models.weights import save_state
 from resdx.parts import part_of
 from resdx.recipe import FeatureClassifier, Recipe
@@ -135,14 +137,15 @@ def test_unreadable_case_is_in_no_part(made, tmp_path):
 def answered(x, y, fold, person=None, turn=False):
     """Out-of-fold logits of cases, after the labels of one person were exchanged."""
     y = np.where(person, 1 - y, y) if turn else y
+    learn = FeatureClassifier(penalties=(0.001, 0.01, 0.1, 1.0))
     logits, penalties, _ = out_of_fold(
         x,
         x[: len(y)],
         np.eye(2, dtype=np.float32)[y],
         fold,
         score=lambda rows, z: roc_auc_score(y[rows], z[:, 1]),
-        learn=FeatureClassifier(penalties=(0.001, 0.01, 0.1, 1.0)),
-        task=RECIPE.task,
+        settings=settings_of(Linear(), learn),
+        fit=partial(fit_head, Linear(), learn=learn, task=RECIPE.task),
     )
     return logits, penalties
 
@@ -211,4 +214,4 @@ def test_run_with_train_and_test_alone_answers_each_person_out_of_fold(tmp_path)
     assert all(len(folds) == 1 for folds in together.values())
     assert len({who for case, who in zip(train.ids, train.groups, strict=True) if case in "0145"}) <= 1  # joined by the cluster
     (event,) = run.events("cross-fitting")
-    assert event["folds"] == 5 and event["persons"] == len(set(train.groups)) and len(event["penalties"]) == 6
+    assert event["folds"] == 5 and event["persons"] == len(set(train.groups)) and len(event["settings"]) == 6

@@ -9,6 +9,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from ..models.heads import Head
 from ..models.net import Network, pool
 from ..tasks import MultiLabel, Ordinal, Task
 
@@ -20,8 +21,8 @@ class Graph(nn.Module):
     whose logits and embeddings are averaged (engines.torch.VIEWS); the map is of the picture as it stands.
 
     The map is the class activation map of each class's log-odds (maps.class_activation), made of forward steps alone: the maps
-    weighted with the head's weights, less those of the other classes in proportion to how likely they are. A head with a hidden
-    layer, and grades, have none.
+    weighted with the head's weights, less those of the other classes in proportion to how likely they are. Grades, and a
+    head that is not linear, have none.
     """
 
     def __init__(self, network: Network, task: Task, scale: Sequence[float], bias: Sequence[float], views: Sequence[int]) -> None:
@@ -35,7 +36,8 @@ class Graph(nn.Module):
     @property
     def draws(self) -> bool:
         """Whether the graph gives a map."""
-        return isinstance(self.network.head.hidden, nn.Identity) and not isinstance(self.task, Ordinal)
+        head = self.network.head
+        return isinstance(head, Head) and isinstance(head.hidden, nn.Identity) and not isinstance(self.task, Ordinal)
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         plain = image.permute(0, 3, 1, 2).float() / 255
@@ -65,7 +67,7 @@ class Graph(nn.Module):
 
     def heat(self, maps: Tensor, embedding: Tensor) -> Tensor:
         """(B, K, h, w) class activation maps of all classes."""
-        weight = self.network.head.linear.weight
+        weight = cast(Head, self.network.head).linear.weight
         own = torch.nn.functional.conv2d(maps, weight[:, :, None, None])
         if isinstance(self.task, MultiLabel):
             return own.relu()

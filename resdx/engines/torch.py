@@ -65,8 +65,7 @@ def infer(
             if progress:
                 progress(len(tensor))
     if not logits:
-        outputs = network.head.linear.out_features
-        return np.zeros((0, outputs), np.float32), np.zeros((0, network.channels), np.float32)
+        return np.zeros((0, network.head.outputs), np.float32), np.zeros((0, network.channels), np.float32)
     return np.concatenate(logits), np.concatenate(embeddings)
 
 

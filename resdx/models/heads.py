@@ -8,7 +8,13 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from .specs import Linear, Mlp
+from .classical import FittedHead
+from .specs import HeadSpec, Linear, Mlp
+
+
+def build_head(spec: HeadSpec, inputs: int, outputs: int) -> Head | FittedHead:
+    """The head of `spec`, whose last layer is drawn at random or has yet to be fitted."""
+    return Head(spec, inputs, outputs) if isinstance(spec, Linear | Mlp) else FittedHead(spec, inputs, outputs)
 
 
 class Head(nn.Module):
@@ -16,6 +22,8 @@ class Head(nn.Module):
 
     def __init__(self, spec: Linear | Mlp, inputs: int, outputs: int) -> None:
         super().__init__()
+        self.outputs = outputs
+        self.smooth = True
         self.hidden: nn.Module = nn.Identity()
         if isinstance(spec, Mlp):
             self.hidden = nn.Sequential(nn.Linear(inputs, spec.hidden), nn.ReLU())

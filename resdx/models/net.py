@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import RecipeError
+from .classical import FittedHead
 from .freeze import Trunk, parameter_groups
-from .heads import Head
+from .heads import Head, build_head
 from .specs import (
     AlexNet,
     Cnn,
@@ -46,7 +47,7 @@ _ROOMS = {  # spec -> module with its build_trunk; zoo is imported only when ask
 class Network(nn.Module):
     """Takes RGB (B, 3, H, W) in [0, 1] and normalises it itself; grey images come with their channel repeated."""
 
-    def __init__(self, trunk: Trunk, head: Head) -> None:
+    def __init__(self, trunk: Trunk, head: Head | FittedHead) -> None:
         super().__init__()
         self.trunk = trunk
         self.head = head
@@ -116,8 +117,8 @@ def build(
     """
     spec = net.trunk
     trunk = room(spec).build_trunk(spec, weights=str(weights or spec.weights) if start else "")
-    head = Head(net.head, trunk.channels, outputs)
-    if bias is not None:
+    head = build_head(net.head, trunk.channels, outputs)
+    if bias is not None and isinstance(head, Head):
         head.start_at(bias)
     return Network(trunk, head)
 

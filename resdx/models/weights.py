@@ -201,7 +201,7 @@ def fill(module: nn.Module, state: Mapping[str, Tensor], origin: str) -> None:
                 continue  # files from before PyTorch 0.4.1 have none
             raise WeightsError(f"{origin} has no tensor {key} {tuple(value.shape)}; it belongs to another network")
         given, taken = tuple(state[key].shape), tuple(value.shape)
-        if given != taken:
+        if len(given) != len(taken) or any(b and a != b for a, b in zip(given, taken, strict=True)):  # 0: the file decides
             raise WeightsError(f"{origin}: {key} is {given}, but the network takes {taken}; it belongs to another network")
     if extra := [key for key in state if key not in wanted]:
         raise WeightsError(
