@@ -70,8 +70,8 @@ def fit_features(run: Run, prepared: Prepared, train: Part, tune: Part) -> Netwo
 
 def fitter(run: Run) -> Fit:
     """How the run fits its head."""
-    recipe = run.recipe
-    return partial(fit_head, recipe.model.head, learn=recipe.learn, task=recipe.task, seed=run.settings.seed)
+    recipe, learn = run.recipe, cast(FeatureClassifier, run.recipe.learn)
+    return partial(fit_head, recipe.model.head, learn=learn, task=recipe.task, seed=run.settings.seed)
 
 
 def chosen_setting(run: Run) -> Setting | None:

@@ -364,3 +364,27 @@ def test_eyes_are_labelled_by_their_own_keywords(tmp_path):
         *("glaucoma|amd", "myopia|other", None, "other"),
     ]
     assert (count_persons(manifest.cases), manifest.cases[0].age, manifest.cases[0].sex) == (4, 60, "F")
+
+
+def test_films_without_a_finding_are_drawn_until_they_are_as_many_as_those_with_pneumonia(tmp_path):
+    words = ("Pneumonia", "Infiltration|Pneumonia", "Effusion", *["No Finding"] * 7)
+    names = [f"{k // 2:08d}_{k % 2:03d}.png" for k in range(10)]
+    root = pictures(tmp_path, *(f"images_{1 + k // 6:03d}/images/{name}" for k, name in enumerate(names)))
+    header = ("Image Index", "Finding Labels", "Follow-up #", "Patient ID", "Patient Age", "Patient Gender", "View Position")
+    rows = [(name, word, k % 2, k // 2, 40, "F", "PA") for k, (name, word) in enumerate(zip(names, words, strict=True))]
+    write_table(root / "Data_Entry_2017.csv", header, *rows)
+    manifest = scan("pneumonia_off_the_shelf", root)
+    assert sorted(case.label for case in manifest.cases) == ["NORMAL"] * 2 + ["PNEUMONIA"] * 2
+    assert {case.group for case in manifest.cases if case.label == "PNEUMONIA"} == {"0"}
+    assert (manifest.cases[0].age, manifest.cases[0].sex, manifest.cases[0].view) == (40, "F", "PA")
+    assert scan("pneumonia_off_the_shelf", root).cases == manifest.cases
+
+
+def test_every_network_of_the_comparison_meets_every_classifier():
+    trunks = {}
+    for name in ("pneumonia_off_the_shelf", *(name for name in NAMES if name.startswith("pneumonia_off_the_shelf:"))):
+        model = get_recipe(name).model
+        trunks.setdefault(getattr(model.trunk, "name", "resnet"), set()).add(type(model.head).__name__)
+        assert (model.trunk.frozen, model.trunk.weights) == ("all", "imagenet")
+    four = {"Svm", "Forest", "NaiveBayes", "Neighbours"}
+    assert trunks == {**dict.fromkeys(("vgg16", "legacy_xception", "resnet", "densenet169"), four), "mobilenetv2_100": {"Linear"}}

@@ -16,6 +16,7 @@ import numpy as np
 from .. import intervals, metrics
 from ..calibration import Calibration
 from ..cases import count_persons
+from ..classifiers import named
 from ..errors import ResdxError, RunError, count
 from ..intervals import estimates
 from ..records import from_record, read_json, to_record
@@ -87,24 +88,32 @@ def audit(run: Run) -> Json:
 
 
 def training(run: Run) -> Json:
-    """The epochs, or the penalties that were tried where a classifier is fitted on frozen features."""
+    """The epochs, or what was tried where a classifier is fitted on frozen features: penalties, or settings in words."""
     epochs = {entry["epoch"]: entry for entry in run.events("epoch")}  # a resumed epoch counts once, as it was last
     tried = {
         entry["penalty"]: {"penalty": entry["penalty"], "tune_score": entry["tune_score"]} for entry in run.events("penalty")
     }
-    if not epochs and not tried:
+    told = [(_setting(entry["setting"]), entry["tune_score"]) for entry in run.events("trial")]
+    trials = [{"setting": setting, "tune_score": score} for setting, score in dict(told).items()]
+    if not (epochs or tried or trials):
         raise RunError(f"No step of learning is logged yet; run `resdx train {run.path}` first.")
     seconds = [entry["seconds"] for entry in run.events("stage") if entry["stage"] == "train"]
+    found: Json = {"epochs": [], "penalties": [], "trials": trials, "seconds": seconds[-1] if seconds else 0.0}
     if not epochs:
         penalties = [tried[penalty] for penalty in sorted(tried)]
-        best = max(penalties, key=lambda one: one["tune_score"] or 0.0)["penalty"]
-        return {"epochs": [], "penalties": penalties, "best": best, "seconds": seconds[-1] if seconds else 0.0}
+        chosen = max(penalties or trials, key=lambda one: one["tune_score"] or 0.0)
+        classifier = named(run.recipe.model.head)
+        return found | {"penalties": penalties, "best": chosen["penalty" if penalties else "setting"], "classifier": classifier}
     rows = [
         {key: epochs[number].get(key) for key in ("epoch", "loss", "tune_score", "seconds", "size")} for number in sorted(epochs)
     ]
     scored = [(float(row["tune_score"]), -int(row["epoch"] or 0)) for row in rows if row["tune_score"] is not None]
     best = -max(scored)[1] if scored else None  # of equal ones the first, which training keeps
-    return {"epochs": rows, "penalties": [], "best": best, "seconds": sum(row["seconds"] or 0 for row in rows)}
+    return found | {"epochs": rows, "best": best, "seconds": sum(row["seconds"] or 0 for row in rows)}
+
+
+def _setting(values: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {value:g}" for name, value in values.items())
 
 
 def test(run: Run) -> Json:
