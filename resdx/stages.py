@@ -350,7 +350,7 @@ def _remove(run: Run, stages: Sequence[Stage]) -> None:
             (run.path / file).unlink(missing_ok=True)
     names = [stage.name for stage in stages]
     if (run.path / "log.jsonl").exists():
-        run.log("afresh", stages=names, forget=["epoch", "penalty"] if "train" in names else [])
+        run.log("afresh", stages=names, forget=["epoch", "penalty", "trial"] if "train" in names else [])
 
 
 def adopt(run: Run, other: Run) -> None:
