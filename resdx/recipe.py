@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -14,6 +15,8 @@ from .records import not_finite, record, set_field, to_record
 from .sources import Source
 from .steps import image, random, read
 from .tasks import Classify, MultiLabel, Task
+
+SEARCHED = ("learn", "model", "augment")  # what a search may change
 
 
 @record
@@ -117,7 +120,36 @@ class FeatureClassifier:
         return self.class_weights == "balanced"
 
 
-Learn = Training | FeatureClassifier
+@record
+@dataclass(frozen=True)
+class Search:
+    """Train with every combination of some values, then anew with the one of the best tune AUROC (grid search).
+
+    `grid` names fields of the recipe as `--set` does, with their values: (("learn.lr", ("0.001", "0.01")), ("model.head.dropout", ("0", "0.5"))), where
+    `learn` is `training`. With `draws` above 0 only so many combinations are tried, drawn at random (Bergstra and Bengio 2012). `epochs` above 0
+    is how long a trial trains; the training that is kept is never shortened.
+    """
+
+    training: Training = Training()
+    grid: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    draws: int = 0
+    epochs: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.grid or not all(values for _, values in self.grid):
+            raise RecipeError('Search needs a grid of fields and their values, such as grid=(("learn.lr", ("0.001", "0.01")),)')
+        if odd := [name for name, _ in self.grid if name.split(".")[0] not in SEARCHED]:
+            raise RecipeError(f"Search tries fields of {', '.join(SEARCHED)}, not {odd[0]}: pictures are prepared once")
+        if self.draws < 0 or self.epochs < 0:
+            raise RecipeError(f"Search draws and epochs must be 0 or more, not {self.draws} and {self.epochs}")
+
+    @property
+    def rebalances(self) -> bool:
+        """As its training."""
+        return self.training.rebalances
+
+
+Learn = Training | FeatureClassifier | Search
 
 
 @record
@@ -210,10 +242,14 @@ class Recipe:
                 f"{self.name}: learn.kept_views keeps what frozen stages make; set model.trunk.frozen, such as layer3"
             )
         head = type(self.model.head).__name__
-        if isinstance(self.learn, Training) and isinstance(self.model.head, Fitted):
+        if isinstance(self.learn, Training | Search) and isinstance(self.model.head, Fitted):
             raise RecipeError(f"{self.name}: {head}() is fitted to frozen features, not trained; set learn=FeatureClassifier()")
         if self.learn.rebalances and isinstance(self.model.head, Neighbours):
             raise RecipeError(f"{self.name}: {head}() knows no class weights; set learn.class_weights=none")
+        if isinstance(self.learn, Search):
+            for name, values in self.learn.grid:  # a wrong field or value is told now, not after hours
+                for value in values:
+                    self.tried({name: value})
         if odd := not_finite(to_record(self)):
             raise RecipeError(f"{self.name}: {odd} is no finite number; give one")
         if len(self.classes) == 1 and not isinstance(self.task, MultiLabel):
@@ -230,6 +266,15 @@ class Recipe:
             last = max(i for i, step in enumerate(self.prepare) if isinstance(step, image.Resize))
             dotted = f"prepare.{last}.size"
         return set_field(self, dotted, text)
+
+    def tried(self, setting: Mapping[str, str]) -> Recipe:
+        """The recipe that trains, and no longer searches, with some of its fields changed. Raises RecipeError where it searches nothing."""
+        if not isinstance(self.learn, Search):
+            raise RecipeError(f"{self.name}: learn is {type(self.learn).__name__}, which searches nothing")
+        recipe = replace(self, learn=self.learn.training)
+        for dotted, text in setting.items():
+            recipe = recipe.set(dotted, text)
+        return recipe
 
     def with_classes(self, found: tuple[str, ...]) -> Recipe:
         """The recipe for data whose labels are `found`. Raises RecipeError for labels the recipe does not know."""

@@ -44,10 +44,11 @@ from .models.resnet import find_imagenet
 from .models.specs import ResNet
 from .models.weights import shipped
 from .parts import part_of
-from .recipe import FeatureClassifier, Training
+from .recipe import FeatureClassifier, Search, Training
 from .records import to_record, write_bytes, write_json, write_text
 from .report import report
 from .runs import Run, Scores
+from .search import search
 from .seen import learnt_before, refuse_changed_start, seen_by, sign, start_hash, start_of
 from .sources import detect
 from .suspects import suspects
@@ -189,6 +190,8 @@ def train(run: Run) -> None:
     prepared, judged = prepared_of(run), () if is_cross_fitted(run) else ("tune", "calib")
     parts = {name: part_of(run, prepared, name) for name in ("train", *judged)}
     if not (run.path / "scores-calib.npz").exists():
+        if isinstance(run.recipe.learn, Search):
+            run = search(run, prepared, parts["train"], parts["tune"])
         if judged:
             work = fit_features if isinstance(run.recipe.learn, FeatureClassifier) else fit
             work(run, prepared, parts["train"], parts["tune"])
@@ -270,7 +273,7 @@ STAGES = (
     Stage(
         "train",
         train,
-        ("state.safetensors", "best.safetensors", "scores-tune.npz", "scores-calib.npz", "familiarity.safetensors"),
+        ("search", "state.safetensors", "best.safetensors", "scores-tune.npz", "scores-calib.npz", "familiarity.safetensors"),
     ),
     Stage("calibrate", calibrate, ("calibration.json",)),
     Stage("evaluate", evaluate_stage, ("scores-test.npz", "predictions.csv", "metrics.json")),
@@ -298,7 +301,7 @@ def repeat(run: Run, name: str) -> None:
         RunError: an earlier stage is missing.
     """
     _refuse_pretraining(run)
-    if ranks.world() > 1 and name != "train":
+    if ranks.world() > 1 and (name != "train" or isinstance(run.recipe.learn, Search)):
         raise RunError(TOGETHER)
     if ranks.rank():
         return _assist(run)

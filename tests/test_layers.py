@@ -31,7 +31,7 @@ predict sanity
 exported trained features
 frozen
 train
-charts evaluate explain differences
+charts evaluate explain differences search
 probe
 controls leak embedding suspects learning_curve
 report pages

@@ -15,7 +15,8 @@ from resdx.calibrate import fit_calibration
 from resdx.cases import Case, Finding, Manifest, Prediction, count_persons
 from resdx.errors import DataError, RunError, count
 from resdx.evaluate import predictions_csv
-from resdx.recipe import Published, Recipe
+from resdx.models.specs import Net, ResNet, Svm
+from resdx.recipe import FeatureClassifier, Published, Recipe
 from resdx.records import read_json, to_record, write_json, write_text
 from resdx.report import checklists, facts, figure, interval, judgement, report, report_folds, to_pdf
 from resdx.report.evidence import border, price
@@ -273,6 +274,23 @@ def test_verdict_names_persons_auroc_and_the_majority_rate(finished, page):
 def test_page_says_research_use_the_ledger_and_the_few_persons(page):
     for sentence in ("Research use only", "Not a medical device", "has been read 2 times", "the intervals are wide"):
         assert sentence in page.words
+
+
+def test_page_lists_the_settings_that_were_tried(tmp_path):
+    run = made_up(tmp_path / "store" / "run", persons=60, draws=20)
+    run.log("trial", setting={"learn.lr": "0.01"}, tune_score=0.81)
+    run.log("trial", setting={"learn.lr": "0.1"}, tune_score=0.74)
+    words = page_of(run).words
+    assert "Of 2 settings learn.lr 0.01 did best on the tune part, and the training was done anew with it: 12 epochs in" in words
+    assert "learn.lr 0.1 0.7400" in words
+    run = run.changed(recipe=replace(run.recipe, model=Net(ResNet(18), Svm()), learn=FeatureClassifier()))
+    run.log("afresh", stages=["train"], forget=["epoch", "trial"])
+    run.log("trial", setting={"c": 10.0, "gamma": 0.3}, tune_score=0.9)
+    words = page_of(run).words
+    assert (
+        "a support vector machine on its features was fitted in 0 s. Of 1 setting c 10, gamma 0.3 did best on the tune part"
+        in words
+    )
 
 
 def test_grades_of_findings_are_worded_stop_first(page):

@@ -88,7 +88,7 @@ def audit(run: Run) -> Json:
 
 
 def training(run: Run) -> Json:
-    """The epochs, or what was tried where a classifier is fitted on frozen features: penalties, or settings in words."""
+    """The epochs, the penalties of a regression on frozen features, and the other settings that were tried, in words."""
     epochs = {entry["epoch"]: entry for entry in run.events("epoch")}  # a resumed epoch counts once, as it was last
     tried = {
         entry["penalty"]: {"penalty": entry["penalty"], "tune_score": entry["tune_score"]} for entry in run.events("penalty")
@@ -99,11 +99,12 @@ def training(run: Run) -> Json:
         raise RunError(f"No step of learning is logged yet; run `resdx train {run.path}` first.")
     seconds = [entry["seconds"] for entry in run.events("stage") if entry["stage"] == "train"]
     found: Json = {"epochs": [], "penalties": [], "trials": trials, "seconds": seconds[-1] if seconds else 0.0}
+    found["chosen"] = max(trials, key=lambda one: float(one["tune_score"]))["setting"] if trials else ""
     if not epochs:
         penalties = [tried[penalty] for penalty in sorted(tried)]
-        chosen = max(penalties or trials, key=lambda one: one["tune_score"] or 0.0)
+        best = max(penalties, key=lambda one: one["tune_score"] or 0.0)["penalty"] if penalties else None
         classifier = named(run.recipe.model.head)
-        return found | {"penalties": penalties, "best": chosen["penalty" if penalties else "setting"], "classifier": classifier}
+        return found | {"penalties": penalties, "best": best, "classifier": classifier}
     rows = [
         {key: epochs[number].get(key) for key in ("epoch", "loss", "tune_score", "seconds", "size")} for number in sorted(epochs)
     ]
@@ -112,8 +113,8 @@ def training(run: Run) -> Json:
     return found | {"epochs": rows, "best": best, "seconds": sum(row["seconds"] or 0 for row in rows)}
 
 
-def _setting(values: Mapping[str, float]) -> str:
-    return ", ".join(f"{name} {value:g}" for name, value in values.items())
+def _setting(values: Mapping[str, float | str]) -> str:
+    return ", ".join(f"{name} {value}" if isinstance(value, str) else f"{name} {value:g}" for name, value in values.items())
 
 
 def test(run: Run) -> Json:
