@@ -28,6 +28,7 @@ from .features import is_cross_fitted
 from .intervals import mean_of_persons, proportion
 from .metrics import Estimate
 from .models.net import Network
+from .models.specs import ResNet
 from .overlays import overlay
 from .records import from_record, read_json, write_json
 from .runs import Run
@@ -228,7 +229,8 @@ def _explained(run: Run, prepared: Prepared, folder: Path, advance: Callable[[],
     shape = next(iter(setting.methods.values()))(setting.network, one.images, one.targets).shape[1:]
     if min(shape) < FLAT:
         text = f"the last maps are {shape[0]} x {shape[1]}"
-        return {"missing": f"There is no map in this graph: {text}; use larger pictures or model.trunk.last_stride=1."}
+        instead = "model.trunk.last_stride=1" if isinstance(run.recipe.model.trunk, ResNet) else "another network"
+        return {"missing": f"There is no map in this graph: {text}; use larger pictures or {instead}."}
     showing = everything.of(to_show(everything, run.recipe.classes))
     some = everything.of(_one_a_person(everything, run.settings.seed))
     others, rows = _random_networks(setting, some), []
