@@ -16,7 +16,7 @@ from write_files import labels, pictures
 from resdx.cases import count_persons
 from resdx.errors import RecipeError
 from resdx.models.specs import AlexNet, Net
-from resdx.recipe import FeatureClassifier, Published, RandomImages, Recipe, Training
+from resdx.recipe import FeatureClassifier, Published, RandomImages, Recipe, Search, Training
 from resdx.recipes import get_recipe, recipe_names, recipe_titles
 from resdx.records import from_record, to_record
 from resdx.steps.image import Grey, Resize
@@ -45,7 +45,7 @@ def test_fingerprints_tell_recipes_apart():
 @pytest.mark.parametrize("name", NAMES)
 def test_one_field_can_be_changed(name):
     recipe = get_recipe(name)
-    if isinstance(recipe.learn, Training):
+    if isinstance(recipe.learn, Training | Search):
         assert recipe.set("learn.epochs", "1").learn == replace(recipe.learn, epochs=1)
     else:
         assert recipe.set("learn.views", "3").learn == replace(recipe.learn, views=3)
@@ -56,8 +56,9 @@ def test_one_field_can_be_changed(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_unknown_field_suggests_the_right_one(name):
-    with pytest.raises(RecipeError, match=r"no field 'learn\.class_weight'; did you mean learn\.class_weights\?"):
-        get_recipe(name).set("learn.class_weight", "balanced")
+    below = "learn.training" if isinstance(get_recipe(name).learn, Search) else "learn"
+    with pytest.raises(RecipeError, match=rf"no field '{below}\.class_weight'; did you mean {below}\.class_weights\?"):
+        get_recipe(name).set(f"{below}.class_weight", "balanced")
     with pytest.raises(RecipeError, match=r"no field 'lern\.epochs'; did you mean learn"):
         get_recipe(name).set("lern.epochs", "1")
 
@@ -387,4 +388,5 @@ def test_every_network_of_the_comparison_meets_every_classifier():
         trunks.setdefault(getattr(model.trunk, "name", "resnet"), set()).add(type(model.head).__name__)
         assert (model.trunk.frozen, model.trunk.weights) == ("all", "imagenet")
     four = {"Svm", "Forest", "NaiveBayes", "Neighbours"}
-    assert trunks == {**dict.fromkeys(("vgg16", "legacy_xception", "resnet", "densenet169"), four), "mobilenetv2_100": {"Linear"}}
+    mobile = {"mobilenetv2_100": {"Linear", *four}}
+    assert trunks == dict.fromkeys(("vgg16", "legacy_xception", "resnet", "densenet169"), four) | mobile

@@ -15,7 +15,6 @@ from ..cases import Manifest
 from ..models.specs import Forest, HeadSpec, NaiveBayes, Neighbours, Net, Pretrained, ResNet, Svm
 from ..recipe import FeatureClassifier, Published, Recipe, on_features
 from ..records import record
-from ..sources import FolderPerClass
 from ..steps.image import Grey, Resize
 from ..tables import Table
 from ..tasks import Classify
@@ -90,18 +89,20 @@ PLAIN = Recipe(
     ),
 )
 RECIPE = replace(cell("densenet169", "svm"), published=(Published("auroc", 0.8002),))
-# Children of Kermany et al. 2018 in the place of ChestX-ray14; a number names a child only within its kind.
-CHILDREN = replace(
-    RECIPE,
-    title=f"{RECIPE.title}, children",
-    source=FolderPerClass(group=r"^(person\d+_[a-z]+)|^((?:NORMAL2-)?IM-\d+)"),
-    differs=("another data set: children of one hospital, with the classes as they come", *RECIPE.differs[:3], RECIPE.differs[4]),
-    published=(),
-)
+FEATURES = replace(on_features(PLAIN), differs=(*PLAIN.differs, "MobileNet-V2, which is small and has weights at hand"))
 VARIANTS = {
     f"{network}-{head}": cell(network, head)
     for network in NETWORKS
     for head in HEADS
     if (network, head) != ("densenet169", "svm")
 }
-VARIANTS |= {"children": CHILDREN, "features": on_features(PLAIN)}
+VARIANTS |= {"features": FEATURES} | {
+    f"features-{head}": replace(
+        FEATURES,
+        title=f"{FEATURES.title} and {classifier}",
+        model=replace(FEATURES.model, head=spec),
+    )
+    for head, (classifier, spec) in HEADS.items()
+}
+JUDGED_ON = "cxr-pneumonia"
+SMALL = ("features", *(f"features-{head}" for head in HEADS))
