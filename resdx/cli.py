@@ -448,6 +448,15 @@ def strategies_command(data: str, as_json: bool, **asked: Any) -> None:
     click.echo(asked["out"] / "strategies.html")
 
 
+@cli.command("gallery")
+@click.option("--out", type=click.Path(path_type=Path), default="gallery", show_default=True, help="Where the page and pictures go.")
+def gallery_command(out: Path) -> None:
+    """Draw what published systems do to a picture, and their networks, from phantoms."""
+    from .gallery import gallery
+
+    click.echo(gallery(out))
+
+
 @cli.command("recipes")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def recipes_command(as_json: bool) -> None:

@@ -43,6 +43,7 @@ cards
 pretrain review
 strategies
 phantoms
+gallery
 cli demo
 """
 ROW = {room: number for number, row in enumerate(ROWS.split("\n")) for room in row.split()}
