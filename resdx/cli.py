@@ -449,7 +449,9 @@ def strategies_command(data: str, as_json: bool, **asked: Any) -> None:
 
 
 @cli.command("gallery")
-@click.option("--out", type=click.Path(path_type=Path), default="gallery", show_default=True, help="Where the page and pictures go.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), default="gallery", show_default=True, help="Where the page and pictures go."
+)
 def gallery_command(out: Path) -> None:
     """Draw what published systems do to a picture, and their networks, from phantoms."""
     from .gallery import gallery

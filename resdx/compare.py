@@ -38,7 +38,7 @@ Json = dict[str, Any]
 ALPHA = 0.05  # of the whole family of pairs
 FINISHED = (
     ("split.csv", "split"),
-    ("best.safetensors", "train"),
+    ("familiarity.safetensors", "train"),
     ("calibration.json", "calibrate"),
     ("metrics.json", "evaluate"),
 )

@@ -17,13 +17,12 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from .cases import Case
 from .data import Prepared
-from .features import answers
+from .ensembles import run_answers
 from .intervals import proportion
 from .metrics import Estimate
 from .records import write_json
 from .runs import Run
 from .split import PARTS
-from .trained import load_network
 
 MOST = 1500  # points on the map: more cover each other
 NEIGHBOURS = 10
@@ -75,10 +74,10 @@ def embeddings_of(run: Run, prepared: Prepared) -> dict[str, Floats32]:
     names = [name for name in PARTS if (run.path / f"scores-{name}.npz").exists()]
     scored = [run.scores(name) for name in names]
     out = {case: row for scores in scored for case, row in zip(scores.ids, scores.embeddings, strict=True)}
-    if run.recipe.model.trunk.frozen == "all":
+    if run.recipe.frozen:
         readable = [case.id for part in PARTS if part != "test" for case in run.cases(part) if case.id in prepared.row]
         rest = sorted(set(readable) - out.keys())
-        out |= dict(zip(rest, answers(run, load_network(run), prepared, prepared.rows(rest))[1], strict=True))
+        out |= dict(zip(rest, run_answers(run, prepared, prepared.rows(rest)).embeddings, strict=True))
     return out
 
 

@@ -16,18 +16,18 @@ from .calibrate import person_weights
 from .calibration import Calibration
 from .cases import Case, Prediction, count_persons
 from .data import Prepared, content_hashes
-from .features import answers
+from .ensembles import answer_part, beside_members
 from .intervals import estimates
 from .metrics import brier, ece
 from .parts import part_of
 from .predict import label_text
 from .priors import estimate_prior, shift_prior
 from .records import append_text, read_log, write_json, write_text
-from .runs import Run, Scores
+from .runs import Run
 from .scoring import score
 from .split import SEEN, part_hash
 from .tasks import MultiLabel, positive_class, truth
-from .trained import answerer, load_network
+from .trained import answerer
 
 LEDGER = "test-reads.jsonl"
 TESTED_AGAIN = "The starting weights have learnt from cases of the test part. Do not read this as performance on new persons."
@@ -54,18 +54,17 @@ def evaluate(run: Run, prepared: Prepared) -> dict[str, Any]:
     predictor = answerer(run)
     part = part_of(run, prepared, "test")
     cases = [case for case in run.cases("test") if case.id in prepared.row]
-    logits, embeddings = answers(run, load_network(run), prepared, part.rows)
     name = part_hash(part.ids, content_hashes(run))
     reads = read_once_more(run, name)  # first of all: a reading that breaks off has been one too
-    scores = Scores(part.ids, logits, embeddings)
-    run.write_scores("test", scores)
+    scores = answer_part(run, prepared, "test", part)
     said = predictor.answer(scores)
     result = {
         "protocol": run.settings.protocol,
         "stamp": stamp_of(run),
         "test": {"hash": name, "reads": reads, "cases": len(cases), "persons": count_persons(cases)},
-        "scores": judge(run, predictor.calibration, cases, logits, said),
-        "prior_corrected": prior_corrected(run, predictor.calibration, cases, logits),
+        "scores": judge(run, predictor.calibration, cases, scores.logits, said),
+        "prior_corrected": prior_corrected(run, predictor.calibration, cases, scores.logits),
+        **({"members": beside_members(run)} if run.members else {}),
         "seconds": {entry["stage"]: entry["seconds"] for entry in run.events("stage")},
     }
     write_text(run.path / "predictions.csv", predictions_csv(cases, said))

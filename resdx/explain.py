@@ -151,6 +151,10 @@ def explain(run: Run, prepared: Prepared) -> None:
     Raises:
         RunError: the run is not trained or calibrated yet.
     """
+    if run.members:
+        text = "an ensemble has no map of its own; `resdx resume` on a member draws those of its network"
+        write_json(run.path / "explain.json", {"missing": text})
+        return
     folder = run.path / "explain"
     shutil.rmtree(folder, ignore_errors=True)
     with run.progress("maps", 2 * len(METHODS)) as bar:

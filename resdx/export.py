@@ -110,6 +110,10 @@ def export(run: Run, *engines: str, guard: bool = True) -> list[Path]:
     """
     if strange := [name for name in engines if name not in ROOMS]:
         raise RunError(f"there is no export to {strange[0]!r}; there are {', '.join(ROOMS)}")
+    if run.members:
+        raise RunError(
+            f"{run.path} is an ensemble, which answers with PyTorch only; finish a member with `resdx resume` and export it"
+        )
     with run.alone():  # weights and calibration stay what they are meanwhile
         return _export_all(run, engines, guard)
 

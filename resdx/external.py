@@ -22,10 +22,10 @@ from .cases import NOT_ASSESSED, Case, Manifest, Prediction, count_persons
 from .data import prepare
 from .differences import DRAWS, Figure, Judged, answers_of, between_persons, figures, judge_figures, t_interval
 from .drift import recalibration
+from .ensembles import run_answers
 from .errors import AuditStop, DataError, RunError, count
 from .evaluate import judge, prior_corrected, read_once_more
 from .facts import look
-from .features import answers
 from .intervals import FEWEST, estimate, person_codes, persons_behind, proportion, too_few
 from .metrics import Estimate
 from .pages import render, shown, signed
@@ -33,13 +33,13 @@ from .predict import Predictor
 from .records import write_json, write_text
 from .runs import Run, Scores
 from .scoring import Answers
-from .seen import learnt_before, seen_by, start_of
+from .seen import learnt_before, seen_at_start
 from .sharing import Elsewhere, Shared, find_shared
 from .sources import detect
 from .split import part_hash, persons, units
 from .stages import prepared_of
 from .tasks import MultiLabel, truth
-from .trained import answerer, load_network
+from .trained import answerer
 
 Json = dict[str, Any]
 
@@ -81,7 +81,7 @@ def external(
         key = part_hash([case.id for case in cases], place.content)
         reads = read_once_more(run, key)
         rows = place.prepared.rows([case.id for case in cases])
-        scores = Scores(tuple(case.id for case in cases), *answers(run, load_network(run), place.prepared, rows))
+        scores = Scores(tuple(case.id for case in cases), *run_answers(run, place.prepared, rows)[:2])
         found: Json = {
             "name": place.name,
             "run": run.path.resolve().name,
@@ -220,7 +220,7 @@ def _settle(run: Run, place: Elsewhere, shared: Shared, accept: Sequence[str]) -
     known = () if shared.restarts else shared.persons
     touched = {there for there, _ in (*shared.exact, *shared.near)}
     touched |= {case.id for case in place.manifest.cases if case.group in known}
-    learnt = learnt_before(seen_by(start_of(run)), place.facts)
+    learnt = learnt_before(seen_at_start(run), place.facts)
     touched |= {*learnt}
     if not touched:
         return set()

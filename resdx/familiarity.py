@@ -31,6 +31,11 @@ class Familiarity:
     spread: Array  # (D,) variance along each direction, shrunk towards their mean
     rest: float  # mean squared length outside the directions; 0 where nothing is left over
 
+    @property
+    def extent(self) -> float:
+        """Root mean square distance of the training embeddings from their mean."""
+        return float(np.sqrt(self.spread.sum() + self.rest))
+
     def distance(self, embeddings: ArrayLike) -> Floats:
         """(N, E) -> (N,). Raises DataError where the width is another one or a value is not finite."""
         x = _check_embeddings(embeddings)

@@ -26,7 +26,18 @@ from .pages import render
 from .phantoms.film import OPACITY, draw_film, draw_person
 from .phantoms.slices import draw_chest_slice, draw_eye, draw_head_slice
 from .records import write_bytes, write_text
-from .steps.image import Clahe, CircularCrop, ContourCrop, Equalise, EyeRadius, HighEmphasis, Resize, Smooth, SubtractBlur, UnsharpMask
+from .steps.image import (
+    CircularCrop,
+    Clahe,
+    ContourCrop,
+    Equalise,
+    EyeRadius,
+    HighEmphasis,
+    Resize,
+    Smooth,
+    SubtractBlur,
+    UnsharpMask,
+)
 from .steps.lung import LungCrop, LungMask
 
 Array = NDArray[np.float32]
@@ -70,7 +81,9 @@ def gallery(out: Path, *, seed: int = 5) -> Path:
             networks.append({"name": name, **told(net)})
         except RecipeError as error:
             absent.append({"name": name, "why": str(error)})
-    write_text(out / "gallery.html", render("gallery.html", {"rows": rows, "networks": networks, "absent": absent, "size": SHOWN}))
+    write_text(
+        out / "gallery.html", render("gallery.html", {"rows": rows, "networks": networks, "absent": absent, "size": SHOWN})
+    )
     return out / "gallery.html"
 
 
@@ -150,10 +163,16 @@ def drawing(stages: Sequence[Mapping[str, Any]]) -> Markup:
         height = 96 * (one["height"] / SHOWN) ** 0.5
         depth = min(room - 14, 4 + 4 * np.log2(one["channels"]))
         left, top = x + (room - depth) / 2, 100 - height
-        parts.append(Markup('<rect class="slab" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}" rx="2"/>').format(left, top, depth, height))
+        parts.append(
+            Markup('<rect class="slab" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}" rx="2"/>').format(
+                left, top, depth, height
+            )
+        )
         words = (one["name"], f"{one['channels']} × {one['height']} × {one['width']}")
         for k, text in enumerate(words):
-            parts.append(Markup('<text x="{:.1f}" y="{}" text-anchor="middle">{}</text>').format(x + room / 2, 118 + 16 * k, text))
+            parts.append(
+                Markup('<text x="{:.1f}" y="{}" text-anchor="middle">{}</text>').format(x + room / 2, 118 + 16 * k, text)
+            )
         x += room
     said = "; ".join(f"{one['name']} {one['channels']} maps of {one['height']}" for one in stages)
     head = Markup('<svg class="chart wide" viewBox="0 0 {} 142" role="img" aria-label="Stages: {}">').format(wide, said)

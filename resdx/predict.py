@@ -147,7 +147,9 @@ class Predictor:
     ) -> None:
         drawn = [one for one in heat if one is not None]
         if len(drawn) < len(heat):
-            raise RunError(f"{self.name} has no map in its graph (grades, or a head that is not linear); leave out --maps")
+            raise RunError(
+                f"{self.name} has no map in its graph (grades, a head that is not linear, or an ensemble); leave out --maps"
+            )
         for i, (picture, one) in enumerate(zip(batch.images, answers, strict=True)):
             name, chance = max(one.probabilities.items(), key=lambda item: item[1])
             k = self.calibration.classes.index(name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -149,7 +150,57 @@ class Search:
         return self.training.rebalances
 
 
-Learn = Training | FeatureClassifier | Search
+Alone = Training | FeatureClassifier
+
+
+@record
+@dataclass(frozen=True)
+class Member:
+    """One of an ensemble: how it learns, and the network it learns on; without `model` that of the recipe.
+
+    `name` is that of its directory and of its row in tables.
+    """
+
+    name: str
+    learn: Alone
+    model: Net | None = None
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", self.name):
+            raise RecipeError(
+                f"Member name takes small letters, digits, _ and -, since a directory is named so, not {self.name!r}"
+            )
+
+
+@record
+@dataclass(frozen=True)
+class Ensemble:
+    """Members that learn from the same cases and answer together.
+
+    `vote` makes one answer of theirs: "soft" by the mean of their probabilities; "weighted" by a weighted mean, with the weights of greatest likelihood
+    on the tune part; "majority" by the class that most of them choose; "stacking" by a logistic regression on their log-odds (Wolpert 1992), fitted on
+    answers to train by members that learnt without the person (`stack_on` "folds": each member is trained five more times), or on the tune part,
+    which chose the members' epochs and penalties and so flatters the better ones a little ("tune").
+    """
+
+    members: tuple[Member, ...]
+    vote: Literal["soft", "weighted", "majority", "stacking"] = "soft"
+    stack_on: Literal["folds", "tune"] = "folds"
+
+    def __post_init__(self) -> None:
+        names = [member.name for member in self.members]
+        if not names or len(set(names)) < len(names):
+            raise RecipeError(
+                f"Ensemble members must be at least one, each with a name of its own, not {', '.join(names) or 'none'}"
+            )
+
+    @property
+    def rebalances(self) -> bool:
+        """True when a member sees other class rates than the data has."""
+        return any(member.learn.rebalances for member in self.members)
+
+
+Learn = Alone | Search | Ensemble
 
 
 @record
@@ -250,10 +301,27 @@ class Recipe:
             for name, values in self.learn.grid:  # a wrong field or value is told now, not after hours
                 for value in values:
                     self.tried({name: value})
+        if isinstance(self.learn, Ensemble) and self.model not in [one.model for one in self.members]:
+            raise RecipeError(f"{self.name}: no member learns on the recipe's own model; leave out the model of the first member")
         if odd := not_finite(to_record(self)):
             raise RecipeError(f"{self.name}: {odd} is no finite number; give one")
         if len(self.classes) == 1 and not isinstance(self.task, MultiLabel):
             raise RecipeError(f"{self.name}: one class only ({self.classes[0]}); a classifier needs at least two")
+
+    @property
+    def members(self) -> tuple[Recipe, ...]:
+        """What is trained: the recipe of each member of an ensemble, in their order; else the recipe itself."""
+        if not isinstance(self.learn, Ensemble):
+            return (self,)
+        return tuple(
+            replace(self, title=f"{self.title}, {one.name} alone", learn=one.learn, model=one.model or self.model)
+            for one in self.learn.members
+        )
+
+    @property
+    def frozen(self) -> bool:
+        """True where no trunk learns anything."""
+        return all(one.model.trunk.frozen == "all" for one in self.members)
 
     @property
     def size(self) -> int:

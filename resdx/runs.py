@@ -37,12 +37,13 @@ else:
 from .cases import Case, Manifest
 from .errors import DataError, RecipeError, RunError
 from .progress import progress
-from .recipe import Recipe
+from .recipe import Ensemble, Recipe
 from .recipes import get_recipe, know_steps_of
 from .records import append_text, from_record, read_json, read_log, to_record, write_bytes, write_json, write_text
 
 T = TypeVar("T")
 OWN = {"log.jsonl", "log.txt", "lock", "sets"}  # what may lie in the directory of a new run: leftovers, and sets to learn from
+MEMBERS = "members"  # the folder of an ensemble that holds the runs of its members
 FORMAT = 1  # of the run directory; raised when an older resdx could not read it
 Protocol = Literal["honest", "published", "assumed"]
 
@@ -155,8 +156,16 @@ class Run:
 
     @property
     def store(self) -> Path:
-        """The folder that runs share their cache and ledger in."""
-        return self.path.resolve().parent
+        """The folder that runs share their cache and ledger in; a member of an ensemble has that of the ensemble."""
+        folder = self.path.resolve().parent
+        return folder.parent.parent if folder.name == MEMBERS and (folder.parent / "run.json").exists() else folder
+
+    @property
+    def members(self) -> tuple[Run, ...]:
+        """The runs of an ensemble's members, in their order, once they are there; none of a run that learns alone."""
+        if not isinstance(self.recipe.learn, Ensemble):
+            return ()
+        return tuple(Run.open(self.path / MEMBERS / one.name, quiet=self.quiet) for one in self.recipe.learn.members)
 
     @property
     def manifest(self) -> Manifest:

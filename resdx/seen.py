@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import reduce
 from pathlib import Path
 from typing import cast
 
@@ -31,10 +33,20 @@ def start_of(run: Run) -> Path | None:
     return Path(name) if name not in ("", "imagenet") else None
 
 
+def starts_of(run: Run) -> tuple[Path, ...]:
+    """The files that a run, or the members of its ensemble, start from."""
+    found = (start_of(replace(run, recipe=one)) for one in run.recipe.members)
+    return tuple(dict.fromkeys(path for path in found if path))
+
+
 def start_hash(run: Run) -> str:
-    """sha256 of the file a run starts from; "" where there is none."""
-    path = start_of(run)
-    return digest(path) if path else ""
+    """sha256 of each file a run starts from; "" where there is none."""
+    return " ".join(map(digest, starts_of(run)))
+
+
+def seen_at_start(run: Run) -> Seen | None:
+    """What the weights that a run starts from have learnt from."""
+    return reduce(merged, map(seen_by, starts_of(run)), None)
 
 
 def seen_by(path: Path | None) -> Seen | None:
@@ -95,7 +107,7 @@ def refuse_changed_start(run: Run) -> None:
     had = run.settings.choices.get("start_sha256", "")
     if had and had != start_hash(run):
         raise RunError(
-            f"{start_of(run)} has changed since the split, which keeps what it has seen from the test part; run `resdx split {run.path}`"
+            f"{' or '.join(map(str, starts_of(run)))} has changed since the split, which keeps what it has seen from the test part; run `resdx split {run.path}`"
         )
 
 

@@ -12,7 +12,7 @@ import shutil
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -32,29 +32,30 @@ from .controls import controls
 from .data import Prepared, content_hashes, prepare
 from .decisions import apply_decisions, find_decisions, read_decisions
 from .embedding import embedding
+from .ensembles import answer_part, run_answers, train_members
 from .errors import AbsentWeightsError, AuditStop, ResdxError, RunError, count
 from .evaluate import evaluate
 from .explain import explain
 from .familiarity import fit_familiarity
-from .features import answers, cross_fit, fit_features, is_cross_fitted, out_of_fold_distance, train_folds
+from .features import cross_fit, fit_features, is_cross_fitted, out_of_fold_distance, train_folds
 from .leak import leak_worth
 from .learning_curve import learning_curve
 from .metrics import Estimate
 from .models.resnet import find_imagenet
 from .models.specs import ResNet
 from .models.weights import shipped
-from .parts import part_of
-from .recipe import FeatureClassifier, Search, Training
+from .parts import Part, part_of
+from .recipe import Ensemble, FeatureClassifier, Search, Training
 from .records import to_record, write_bytes, write_json, write_text
 from .report import report
-from .runs import Run, Scores
+from .runs import MEMBERS, Run
 from .search import search
-from .seen import learnt_before, refuse_changed_start, seen_by, sign, start_hash, start_of
+from .seen import learnt_before, refuse_changed_start, seen_at_start, sign, start_hash, starts_of
 from .sources import detect
 from .suspects import suspects
 from .tasks import truth
 from .train import assist, fit
-from .trained import load_familiarity, load_network
+from .trained import load_familiarity
 
 TOGETHER = "several processes can train together, and do nothing else: torchrun --nproc-per-node N -m resdx train RUN"
 FAMILIAR = 2000  # train cases whose embeddings say what is familiar; more changes nothing
@@ -128,8 +129,8 @@ def split(run: Run) -> None:
     settle(run)
     found = run.read_as("audit.json", "audit", audits.Audit.from_json)
     manifest, settings = run.manifest, run.settings
-    learnt = learnt_before(seen_by(start_of(run)), found.facts)
-    run = run.changed(choices={**settings.choices, "start_sha256": start_hash(run)}) if start_of(run) else run
+    learnt = learnt_before(seen_at_start(run), found.facts)
+    run = run.changed(choices={**settings.choices, "start_sha256": start_hash(run)}) if starts_of(run) else run
     divided = splits.split(
         manifest,
         found.clusters,
@@ -189,28 +190,38 @@ def train(run: Run) -> None:
     refuse_changed_start(run)
     prepared, judged = prepared_of(run), () if is_cross_fitted(run) else ("tune", "calib")
     parts = {name: part_of(run, prepared, name) for name in ("train", *judged)}
-    if not (run.path / "scores-calib.npz").exists():
-        if isinstance(run.recipe.learn, Search):
-            run = search(run, prepared, parts["train"], parts["tune"])
-        if judged:
-            work = fit_features if isinstance(run.recipe.learn, FeatureClassifier) else fit
-            work(run, prepared, parts["train"], parts["tune"])
-        else:
-            run.write_scores("calib", cross_fit(run, prepared, parts["train"]))
+    if isinstance(run.recipe.learn, Ensemble):
+        train_members(run, train)
     else:
-        ranks.end()
-    sign(run)
+        run = _train_alone(run, prepared, parts)
+        sign(run)
     some = np.sort(np.random.default_rng(run.settings.seed).permutation(len(parts["train"].ids))[:FAMILIAR])
-    network = load_network(run)
-    _, embeddings = answers(run, network, prepared, parts["train"].rows[some])
+    embeddings = run_answers(run, prepared, parts["train"].rows[some]).embeddings
     for name in judged:
-        run.write_scores(name, Scores(parts[name].ids, *answers(run, network, prepared, parts[name].rows)))
+        answer_part(run, prepared, name, parts[name])
     write_bytes(run.path / "familiarity.safetensors", save(fit_familiarity(embeddings).to_arrays()))
     (run.path / "state.safetensors").unlink(missing_ok=True)  # four times the size of the weights, and of no more use
 
 
+def _train_alone(run: Run, prepared: Prepared, parts: Mapping[str, Part]) -> Run:
+    """Train one network; a search settles the recipe."""
+    if (run.path / "scores-calib.npz").exists():
+        ranks.end()
+        return run
+    if isinstance(run.recipe.learn, Search):
+        run = search(run, prepared, parts["train"], parts["tune"])
+    if "tune" in parts:
+        work = fit_features if isinstance(run.recipe.learn, FeatureClassifier) else fit
+        work(run, prepared, parts["train"], parts["tune"])
+    else:
+        run.write_scores("calib", cross_fit(run, prepared, parts["train"]))
+    return run
+
+
 def calibrate(run: Run) -> None:
     """Fit calibrator, operating points, conformal limits and the familiarity threshold on calib; writes calibration.json."""
+    for member in run.members:
+        calibrate(replace(member, quiet=True))
     scores, crossed = run.scores("calib"), is_cross_fitted(run)
     cases = {case.id: case for case in run.cases("train" if crossed else "calib")}
     chosen = [cases[case] for case in scores.ids]
@@ -273,7 +284,10 @@ STAGES = (
     Stage(
         "train",
         train,
-        ("search", "state.safetensors", "best.safetensors", "scores-tune.npz", "scores-calib.npz", "familiarity.safetensors"),
+        (
+            *("search", "state.safetensors", "best.safetensors", MEMBERS, "ensemble.json"),
+            *("scores-tune.npz", "scores-calib.npz", "familiarity.safetensors"),
+        ),
     ),
     Stage("calibrate", calibrate, ("calibration.json",)),
     Stage("evaluate", evaluate_stage, ("scores-test.npz", "predictions.csv", "metrics.json")),
@@ -321,7 +335,7 @@ def repeat(run: Run, name: str) -> None:
 def _assist(run: Run) -> None:
     """Help the process that leads a training, which alone holds the run and writes."""
     if not isinstance(run.recipe.learn, Training):
-        raise RunError(f"{run.recipe.name} trains no network, so one process is enough: resdx train {run.path}")
+        raise RunError(f"{run.recipe.name} trains no one network, so one process is enough: resdx train {run.path}")
     ranks.join()
     if ranks.tell(cast(bool | None, None)) is None:
         return ranks.leave()  # what was left to do needs one process

@@ -17,7 +17,7 @@ from .models.specs import ResNet
 from .models.weights import starting_file
 from .predict import Predictor
 from .ranks import world
-from .recipe import Recipe
+from .recipe import Ensemble, Recipe
 from .recipes import get_recipe
 from .runs import Protocol, Run, Settings, resolve_data
 from .stages import EVIDENCE, TOGETHER, resume
@@ -42,7 +42,10 @@ def asked_recipe(recipe: str | Recipe, changes: Iterable[tuple[str, str]], weigh
         WeightsError: the file is not there, or resdx ships none for this depth.
     """
     found = changed_recipe(recipe, changes)
-    room(found.model.trunk)  # what is not installed is said before anything is read
+    for one in found.members:
+        room(one.model.trunk)  # what is not installed is said before anything is read
+    if weights and isinstance(found.learn, Ensemble):
+        raise WeightsError(f"{found.name} is an ensemble, whose members start from weights of their own; leave out --weights")
     if weights in NAMED:
         if weights == "resdx" and not isinstance(found.model.trunk, ResNet):
             raise WeightsError(
@@ -51,8 +54,9 @@ def asked_recipe(recipe: str | Recipe, changes: Iterable[tuple[str, str]], weigh
         found, weights = found.set("model.trunk.weights", NAMED[str(weights)]), ""
     if weights and not Path(weights).is_file():
         raise WeightsError(f"the weights file {weights} is not there; check the path")
-    if isinstance(trunk := found.model.trunk, ResNet) and trunk.weights == "resdx" and not weights:
-        starting_file(trunk.weights, trunk.depth)
+    for one in found.members:
+        if isinstance(trunk := one.model.trunk, ResNet) and trunk.weights == "resdx" and not weights:
+            starting_file(trunk.weights, trunk.depth)
     return found, str(Path(weights).resolve()) if weights else ""
 
 

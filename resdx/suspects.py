@@ -23,7 +23,8 @@ from .cases import Case
 from .classifiers import fit_linear
 from .data import Prepared
 from .decisions import COLUMNS, Decision, file_hash, find_decisions, labels_text, read_decisions
-from .features import answers, chosen_setting
+from .ensembles import run_answers
+from .features import chosen_setting
 from .intervals import estimate
 from .losses import target
 from .metrics import Array, Estimate, Values, macro_auroc
@@ -32,7 +33,7 @@ from .records import write_bytes, write_json, write_text
 from .runs import Run
 from .split import PARTS, grouped_folds
 from .tasks import MultiLabel, Ordinal, Task, truth
-from .trained import answerer, load_network
+from .trained import answerer
 
 SHOWN = 48  # cases on the contact sheet
 HARD = 12  # of them at most, that cannot be told
@@ -123,10 +124,10 @@ def opinions(run: Run, prepared: Prepared) -> list[Opinions]:
     some = np.sort(np.random.default_rng(run.settings.seed).permutation(len(learnt))[:MOST_LEARNT])
     if len({learnt[i].group for i in some}) >= FOLDS:
         cases = tuple(learnt[i] for i in some)
-        _, embeddings = answers(run, load_network(run), prepared, prepared.rows([case.id for case in cases]))
+        embeddings = run_answers(run, prepared, prepared.rows([case.id for case in cases])).embeddings
         penalty = (chosen_setting(run) or {}).get("penalty", PENALTY)
         said = cross_fitted(task, classes, cases, embeddings, penalty=penalty, seed=run.settings.seed)
-        out.append(Opinions(cases, truth(task, classes, cases), said, blind=run.recipe.model.trunk.frozen == "all"))
+        out.append(Opinions(cases, truth(task, classes, cases), said, blind=run.recipe.frozen))
     return out
 
 

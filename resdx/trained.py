@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,9 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from .calibration import Calibration
+from .engines import Engine
 from .engines.graph import Graph
+from .engines.together import Together
 from .engines.torch import VIEWS, Torch, device
 from .errors import RunError
 from .familiarity import Familiarity
@@ -19,6 +22,7 @@ from .models.weights import load_state
 from .predict import Predictor
 from .records import from_record, read_json
 from .runs import Run
+from .votes import Votes
 
 
 def open_trained(path: Path, *, recipe: str | Path = "", quiet: bool = False) -> Predictor:
@@ -68,9 +72,23 @@ def _open_folds(parent: Path, recipe: str | Path, quiet: bool) -> Predictor:
     return Predictor(parent.name, asked.read, asked.prepare, engines, calibration, tuple(map(load_familiarity, runs)))
 
 
-def engine_of(run: Run, calibration: Calibration) -> Torch:
-    """The run's network, ready to run."""
+def engine_of(run: Run, calibration: Calibration) -> Engine:
+    """The run's network, or those of its ensemble, ready to run."""
+    if members := run.members:
+        return Together([engine_of(one, calibration) for one in members], partial(votes_of(run).together, run.recipe.task))
     return Torch(graph_of(run, calibration), run.recipe.size)
+
+
+def votes_of(run: Run) -> Votes:
+    """How the members of an ensemble become one. Raises RunError where that was not fitted yet."""
+    return run.read_as("ensemble.json", "train", _votes)
+
+
+def _votes(record: Any) -> Votes:
+    found = from_record(record)
+    if not isinstance(found, Votes):
+        raise TypeError("no votes")
+    return found
 
 
 def graph_of(run: Run, calibration: Calibration) -> Graph:

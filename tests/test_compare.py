@@ -40,7 +40,7 @@ def finished(store, name, *, recipe=FILMS, skill=1.5, seed=0, images=1, first=0,
     write_text(run.path / "split.csv", "id,part,person\n" + "".join(f"{c.id},{part[c.id]},{c.group}\n" for c in cases))
     facts = tuple(Facts(case.id, f"sha of {case.id}", 8, 8, "PNG", "L", 8, 0.5) for case in cases)
     write_json(run.path / "audit.json", Audit((), facts=facts).to_json())
-    write_bytes(run.path / "best.safetensors", b"")
+    write_bytes(run.path / "familiarity.safetensors", b"")
     known = truth(recipe.task, recipe.classes, cases)
     shared, own = (np.random.default_rng(s).normal(size=(len(persons), known.shape[1])) for s in (99, 1000 * seed + noise))
     logits = (skill * known + (shared + own).repeat(images, 0)).astype(np.float32)

@@ -1,5 +1,6 @@
 """The gallery: every figure is drawn, from phantoms, on a page that loads nothing."""
 
+import itertools
 import re
 
 import numpy as np
@@ -27,7 +28,7 @@ def test_every_picture_is_on_the_page_and_beside_it(page):
 def test_each_step_changes_its_picture():
     for strip in strips():
         pictures = [picture for _, picture in strip.pictures]
-        assert all(one.shape != other.shape or np.abs(one - other).max() > 0.01 for one, other in zip(pictures, pictures[1:], strict=False))
+        assert all(one.shape != other.shape or np.abs(one - other).max() > 0.01 for one, other in itertools.pairwise(pictures))
 
 
 def test_stages_are_those_of_the_network():

@@ -27,11 +27,11 @@ facts shortcuts
 audit
 data
 parts engines maps sharing seen
-predict sanity
+predict sanity votes
 exported trained features
-frozen
-train
-charts evaluate explain differences search
+frozen differences
+train ensembles
+charts evaluate explain search
 probe
 controls leak embedding suspects learning_curve
 report pages

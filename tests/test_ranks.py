@@ -69,7 +69,7 @@ def test_what_several_processes_cannot_do_is_said(twin, films, tmp_path, monkeyp
             work()
     assert not (tmp_path / "run").exists()
     monkeypatch.setenv("RANK", "1")
-    with pytest.raises(RunError, match="tiny trains no network, so one process is enough"):
+    with pytest.raises(RunError, match="tiny trains no one network, so one process is enough"):
         repeat(replace(run, recipe=replace(run.recipe, learn=FeatureClassifier())), "train")
 
 

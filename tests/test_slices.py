@@ -13,7 +13,7 @@ def test_same_seed_same_picture_and_another_seed_another(draw):
     first, again, other = draw(1, size=96)[0], draw(1, size=96)[0], draw(2, size=96)[0]
     np.testing.assert_array_equal(first, again)
     assert np.abs(first - other).mean() > 0.01
-    assert first.dtype == np.float32 and 0 <= first.min() and first.max() <= 1
+    assert first.dtype == np.float32 and first.min() >= 0 and first.max() <= 1
 
 
 def test_lungs_are_dark_inside_a_bright_body():

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
@@ -19,9 +20,11 @@ from ..cases import count_persons
 from ..classifiers import named
 from ..errors import ResdxError, RunError, count
 from ..intervals import estimates
+from ..recipe import Ensemble
 from ..records import from_record, read_json, to_record
 from ..runs import Run
 from ..tasks import MultiLabel, Ordinal, positive_class, truth
+from ..trained import votes_of
 from .words import Json
 
 GRADES = ("stop", "look", "note")
@@ -88,7 +91,9 @@ def audit(run: Run) -> Json:
 
 
 def training(run: Run) -> Json:
-    """The epochs, the penalties of a regression on frozen features, and the other settings that were tried, in words."""
+    """The epochs, the penalties of a regression on frozen features, and the other settings that were tried, in words; of an ensemble, its members."""
+    if run.members:
+        return _training_together(run)
     epochs = {entry["epoch"]: entry for entry in run.events("epoch")}  # a resumed epoch counts once, as it was last
     tried = {
         entry["penalty"]: {"penalty": entry["penalty"], "tune_score": entry["tune_score"]} for entry in run.events("penalty")
@@ -98,7 +103,7 @@ def training(run: Run) -> Json:
     if not (epochs or tried or trials):
         raise RunError(f"No step of learning is logged yet; run `resdx train {run.path}` first.")
     seconds = [entry["seconds"] for entry in run.events("stage") if entry["stage"] == "train"]
-    found: Json = {"epochs": [], "penalties": [], "trials": trials, "seconds": seconds[-1] if seconds else 0.0}
+    found: Json = {"epochs": [], "penalties": [], "trials": trials, "members": [], "seconds": seconds[-1] if seconds else 0.0}
     found["chosen"] = max(trials, key=lambda one: float(one["tune_score"]))["setting"] if trials else ""
     if not epochs:
         penalties = [tried[penalty] for penalty in sorted(tried)]
@@ -117,6 +122,28 @@ def _setting(values: Mapping[str, float | str]) -> str:
     return ", ".join(f"{name} {value}" if isinstance(value, str) else f"{name} {value:g}" for name, value in values.items())
 
 
+def _training_together(run: Run) -> Json:
+    """How each member of an ensemble learnt, its best score on tune and its weight in the vote."""
+    votes, seconds = votes_of(run), [entry["seconds"] for entry in run.events("stage") if entry["stage"] == "train"]
+    members = []
+    for member, weight in zip(run.members, votes.weights, strict=True):
+        own = training(member)
+        rows = own["epochs"] or own["penalties"] or own["trials"]
+        what = "epochs" if own["epochs"] else "penalties" if own["penalties"] else "settings"
+        members.append(
+            {
+                "name": member.path.name,
+                "network": network(member.recipe.model.trunk),
+                "learnt": f"{len(rows)} {what}, {own['chosen'] or format(own['best'], 'g')} was best",
+                "tune_score": max((row["tune_score"] for row in rows if row["tune_score"]), default=None),
+                "weight": None if votes.vote == "stacking" else weight,
+            }
+        )
+    together = {"vote": votes.vote, "stack_on": cast(Ensemble, run.recipe.learn).stack_on, "members": members}
+    found = {"epochs": [], "penalties": [], "trials": [], "chosen": "", "best": None}
+    return found | {"seconds": seconds[-1] if seconds else 0.0, **together}
+
+
 def test(run: Run) -> Json:
     """metrics.json, and which of its two levels is the main one.
 
@@ -131,6 +158,7 @@ def test(run: Run) -> Json:
     mixed = not isinstance(run.recipe.task, MultiLabel) and scores["mixed_persons"] > MIXED * scores["persons"]
     return {
         **kept,
+        "members": found.get("members", []),
         "main": "image" if mixed or not scores["person"]["cases"] else "person",
         "mixed": mixed,
         "one_each": scores["person"]["cases"] == scores["cases"],
@@ -226,7 +254,7 @@ def recipe(run: Run) -> Json:
             ("Read", repr(recipe.read)),
             ("Prepare", ", ".join(map(repr, recipe.prepare))),
             ("Vary while training", ", ".join(map(repr, recipe.augment)) or "nothing"),
-            ("Network", repr(recipe.model)),
+            ("Network", "; ".join(repr(one.model) for one in recipe.members)),
             ("Task", repr(recipe.task)),
             ("Learn", repr(recipe.learn)),
             (
@@ -234,7 +262,7 @@ def recipe(run: Run) -> Json:
                 f"the {'mean' if recipe.pool == 'mean' else 'highest'} of their images, over {count(recipe.views, 'view')} each",
             ),
         ],
-        "network": network(recipe.model.trunk),
+        "network": "; ".join(network(one.model.trunk) for one in recipe.members),
         "published": [{"metric": one.metric, "value": one.value, "seen": one.seen} for one in recipe.published],
         "differs": list(recipe.differs),
         "fingerprint": recipe.fingerprint(),
