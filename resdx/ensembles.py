@@ -23,11 +23,11 @@ from numpy.typing import NDArray
 from . import ranks
 from .classifiers import fit_linear
 from .data import Prepared
-from .differences import Side, answers_of, difference, figures, judge_figures
+from .differences import Figure, Judged, Side, answers_of, difference, figures, judge_figures
 from .engines import Answers
 from .errors import RunError, count
 from .features import answers, train_folds
-from .intervals import estimates
+from .intervals import estimate
 from .losses import target
 from .parts import Part
 from .recipe import Ensemble, FeatureClassifier, Recipe
@@ -109,24 +109,25 @@ def answer_part(run: Run, prepared: Prepared, name: str, part: Part) -> Scores:
 
 def beside_members(run: Run) -> list[Json]:
     """Figures of an ensemble that is scored, then of each member, with the ensemble's lead on the same draws of persons of test."""
-    recipe, wanted = run.recipe, figures(run.recipe)
+    wanted, named = figures(run.recipe), {"ensemble": run} | {one.path.name: one for one in run.members}
     judged = []
-    for name, one in [("ensemble", run), *((one.path.name, one) for one in run.members)]:
-        answered = answers_of(one)[1]
-        judged.append(judge_figures(name, recipe, wanted, answered.where(answered.assessed), seed=run.settings.seed))
-    whole = Side("ensemble", (judged[0],))
-    rows = []
-    for one in judged:
-        row: Json = {"name": one.name, "figures": {}}
-        for figure in wanted:
-            true, said, known = figure.pick(recipe, one.answers)
-            own = estimates({figure.key: figure.metric}, true, said, one.answers.person[known])[figure.key]
-            row["figures"][figure.key] = {"value": own.to_json()}
-            if one is not judged[0]:
-                gap, p = difference(recipe, figure, whole, Side(one.name, (one,)))
-                row["figures"][figure.key] |= {"lead": gap.to_json(), "p": p}
-        rows.append(row)
-    return rows
+    for name, asked in named.items():
+        answered = answers_of(asked)[1]
+        judged.append(judge_figures(name, run.recipe, wanted, answered.where(answered.assessed), seed=run.settings.seed))
+    return [
+        {"name": one.name, "figures": {figure.key: _beside(run.recipe, figure, judged[0], one) for figure in wanted}}
+        for one in judged
+    ]
+
+
+def _beside(recipe: Recipe, figure: Figure, whole: Judged, one: Judged) -> Json:
+    """One figure of the ensemble or of a member; of a member with what the ensemble is ahead."""
+    true, said, known = figure.pick(recipe, one.answers)
+    value = estimate(figure.metric, true, said, one.answers.person[known]).to_json()
+    if one is whole:
+        return {"value": value}
+    lead, p = difference(recipe, figure, Side(whole.name, (whole,)), Side(one.name, (one,)))
+    return {"value": value, "lead": lead.to_json(), "p": p}
 
 
 def _out_of_fold(run: Run, member: Run, train: Train) -> Scores:
@@ -154,7 +155,8 @@ def _below(run: Run, name: str, recipe: Recipe, *, held: Collection[str] = ()) -
     if (path / "run.json").exists():
         member = Run.open(path, quiet=run.quiet)
     else:
-        member = Run.create(path, recipe, replace(run.settings, choices={}), quiet=run.quiet)
+        choices = {key: value for key, value in run.settings.choices.items() if key != "start_sha256"}  # of all members' starts
+        member = Run.create(path, recipe, replace(run.settings, choices=choices), quiet=run.quiet)
     for file in HANDED:
         _hand(run.path / file, path / file)
     if held:

@@ -38,6 +38,7 @@ from .features import is_cross_fitted
 from .metrics import auroc, macro_auroc
 from .parts import Part, part_of
 from .predict import EXPORTED, MADE_OF, Predictor
+from .recipe import Ensemble
 from .records import digest, to_record, write_bytes, write_json, write_text
 from .runs import Run
 from .stages import prepared_of
@@ -110,7 +111,7 @@ def export(run: Run, *engines: str, guard: bool = True) -> list[Path]:
     """
     if strange := [name for name in engines if name not in ROOMS]:
         raise RunError(f"there is no export to {strange[0]!r}; there are {', '.join(ROOMS)}")
-    if run.members:
+    if isinstance(run.recipe.learn, Ensemble):
         raise RunError(
             f"{run.path} is an ensemble, which answers with PyTorch only; finish a member with `resdx resume` and export it"
         )

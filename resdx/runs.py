@@ -162,10 +162,11 @@ class Run:
 
     @property
     def members(self) -> tuple[Run, ...]:
-        """The runs of an ensemble's members, in their order, once they are there; none of a run that learns alone."""
+        """The runs of an ensemble's members, in their order; none of a run that learns alone. Raises RunError where one is not there yet."""
         if not isinstance(self.recipe.learn, Ensemble):
             return ()
-        return tuple(Run.open(self.path / MEMBERS / one.name, quiet=self.quiet) for one in self.recipe.learn.members)
+        names = [one.name for one in self.recipe.learn.members]
+        return tuple(Run.open(self.need(f"{MEMBERS}/{name}/run.json", "train").parent, quiet=self.quiet) for name in names)
 
     @property
     def manifest(self) -> Manifest:

@@ -31,8 +31,6 @@ from resdx.study import asked_recipe, run
 from resdx.tasks import Classify
 from resdx.trained import votes_of
 
-TWO = (Member("plain", Training(epochs=1, batch=16, ema=0.0)), Member("again", FeatureClassifier(penalties=(0.01, 0.1)), None))
-
 
 def recipe_of(study, *members, **fields):
     """The films' recipe with an ensemble of its ResNet-18, whose features start from the weights of the finished run."""

@@ -16,7 +16,7 @@ from write_files import labels, pictures
 from resdx.cases import count_persons
 from resdx.errors import RecipeError
 from resdx.models.specs import AlexNet, Net
-from resdx.recipe import FeatureClassifier, Published, RandomImages, Recipe, Search, Training
+from resdx.recipe import Ensemble, FeatureClassifier, Published, RandomImages, Recipe, Search, Training
 from resdx.recipes import get_recipe, recipe_names, recipe_titles
 from resdx.records import from_record, to_record
 from resdx.steps.image import Grey, Resize
@@ -45,7 +45,9 @@ def test_fingerprints_tell_recipes_apart():
 @pytest.mark.parametrize("name", NAMES)
 def test_one_field_can_be_changed(name):
     recipe = get_recipe(name)
-    if isinstance(recipe.learn, Training | Search):
+    if isinstance(recipe.learn, Ensemble):
+        assert recipe.set("learn.vote", "majority").learn == replace(recipe.learn, vote="majority")
+    elif isinstance(recipe.learn, Training | Search):
         assert recipe.set("learn.epochs", "1").learn == replace(recipe.learn, epochs=1)
     else:
         assert recipe.set("learn.views", "3").learn == replace(recipe.learn, views=3)
@@ -56,7 +58,7 @@ def test_one_field_can_be_changed(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_unknown_field_suggests_the_right_one(name):
-    below = "learn.training" if isinstance(get_recipe(name).learn, Search) else "learn"
+    below = {Ensemble: "learn.members.0.learn", Search: "learn.training"}.get(type(get_recipe(name).learn), "learn")
     with pytest.raises(RecipeError, match=rf"no field '{below}\.class_weight'; did you mean {below}\.class_weights\?"):
         get_recipe(name).set(f"{below}.class_weight", "balanced")
     with pytest.raises(RecipeError, match=r"no field 'lern\.epochs'; did you mean learn"):
@@ -78,8 +80,9 @@ def test_recipe_names_the_licence_of_its_data(name):
 @pytest.mark.parametrize("name", recipe_names())
 def test_recipe_offers_features_for_machines_without_gpu(name):
     recipe, features = get_recipe(name), get_recipe(f"{name}:features")
-    assert isinstance(features.learn, FeatureClassifier)
-    assert (features.size, features.model.trunk.frozen, features.model.trunk.weights) == (224, "all", "imagenet")
+    for one in features.members:
+        assert isinstance(one.learn, FeatureClassifier)
+        assert (one.size, one.model.trunk.frozen, one.model.trunk.weights) == (224, "all", "imagenet")
     assert (features.source, features.classes, features.task) == (recipe.source, recipe.classes, recipe.task)
 
 
@@ -279,6 +282,22 @@ def test_covid_folders_know_persons_by_name(tmp_path):
         ("no finding", "00000011"),
         ("pneumonia", "00000011"),
         ("pneumonia", "00000012"),
+    ]
+
+
+def test_slices_of_one_publication_are_those_of_one_person_in_folders_of_any_layout(tmp_path):
+    names = {
+        "CT_COVID": ("2020.01.24.919183-p27-132.png", "2020.01.24.919183-p28-1%2.png", "PIIS0140673620303603%4.png"),
+        "CT_NonCOVID": ("39%3.jpg", "39%4.jpg", "2138.png"),
+        "No_findings": ("00000011_000.png", "00000011_006.png"),
+    }
+    manifest = scan("ensemble_covid", pictures(tmp_path, *(f"{folder}/{name}" for folder in names for name in names[folder])))
+    assert [(case.label, case.group) for case in manifest.cases] == [
+        *[("covid", "2020.01.24.919183")] * 2,
+        ("covid", "PIIS0140673620303603"),
+        ("other", "2138"),
+        *[("other", "39")] * 2,
+        *[("other", "00000011")] * 2,
     ]
 
 
