@@ -109,14 +109,14 @@ def answer_part(run: Run, prepared: Prepared, name: str, part: Part) -> Scores:
 
 def beside_members(run: Run) -> list[Json]:
     """Figures of an ensemble that is scored, then of each member, with the ensemble's lead on the same draws of persons of test."""
-    wanted, named = figures(run.recipe), {"ensemble": run} | {one.path.name: one for one in run.members}
+    wanted, asked = figures(run.recipe), [("ensemble", run), *((one.path.name, one) for one in run.members)]
     judged = []
-    for name, asked in named.items():
-        answered = answers_of(asked)[1]
+    for name, one in asked:
+        answered = answers_of(one)[1]
         judged.append(judge_figures(name, run.recipe, wanted, answered.where(answered.assessed), seed=run.settings.seed))
     return [
-        {"name": one.name, "figures": {figure.key: _beside(run.recipe, figure, judged[0], one) for figure in wanted}}
-        for one in judged
+        {"name": row.name, "figures": {figure.key: _beside(run.recipe, figure, judged[0], row) for figure in wanted}}
+        for row in judged
     ]
 
 

@@ -114,7 +114,7 @@ def labelled(seed=0, cases=300):
 
 def test_weights_are_those_of_greatest_likelihood():
     z, target = labelled()
-    two = [z[0], z[1] + target]
+    two = [z[0], z[1] + 2 * target]
     first, second = (softmax(one, axis=1)[target == 1] for one in two)
     best = minimize_scalar(lambda w: -np.log(w * first + (1 - w) * second).sum(), bounds=(0, 1), options={"xatol": 1e-9})
     weights = fit_weights(Classify(), two, target, [str(i) for i in range(300)])
