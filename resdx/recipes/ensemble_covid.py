@@ -75,4 +75,5 @@ FEATURES = replace(
         "logistic regressions on frozen features of MobileNet-V2 of two widths, stacked on out-of-fold answers, instead of three trained networks",
     ),
 )
+JUDGED_ON = "ct-covid"
 VARIANTS = {"weighted": WEIGHTED, "majority": MAJORITY, "stacking": STACKING, "features": FEATURES}

@@ -154,12 +154,15 @@ def facts(trial: Trial, run: Run) -> Json:
     """The cell of a finished run: what was asked, of how many, and what came out; no case is named."""
     metrics, recipe = run.metrics, run.recipe
     shown, level = metrics["scores"]["shown"], metrics["scores"]["image"]
-    network, prepared = load_network(run), prepared_of(run)
+    networks, prepared = [load_network(one) for one in run.members or (run,)], prepared_of(run)
     rows = prepared.rows([case.id for case in run.cases("test")])[:TIMED]
-    infer(network, prepared.images, rows[:2])
-    started = time.perf_counter()
-    infer(network, prepared.images, rows)
-    rate = len(rows) / (time.perf_counter() - started)
+    seconds = 0.0
+    for network in networks:  # of an ensemble, which asks one after the other
+        infer(network, prepared.images, rows[:2])
+        started = time.perf_counter()
+        infer(network, prepared.images, rows)
+        seconds += time.perf_counter() - started
+    rate = len(rows) / seconds
     keys = ("accuracy", "majority_rate", "balanced_accuracy", "macro_auroc", "quadratic_kappa", "ece")
     return {
         "system": trial.system,
@@ -176,7 +179,7 @@ def facts(trial: Trial, run: Run) -> Json:
         "auroc": level["classes"][shown[0]]["auroc"] if len(shown) == 1 else level["overall"]["macro_auroc"],
         "metrics": {key: level["overall"][key] for key in keys if key in level["overall"]},
         "classes": {name: {key: level["classes"][name][key] for key in ("sensitivity", "specificity")} for name in shown},
-        "parameters": sum(p.numel() for p in network.parameters()),
+        "parameters": sum(p.numel() for network in networks for p in network.parameters()),
         "size": recipe.size,
         "seconds": sum(metrics["seconds"].values()),
         "train_seconds": metrics["seconds"].get("train"),
