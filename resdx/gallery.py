@@ -89,7 +89,8 @@ def gallery(out: Path, *, seed: int = 5) -> Path:
 
 def strips(seed: int = 5) -> Sequence[Strip]:
     """The rows of pictures."""
-    film = (draw_film(draw_person(seed, OPACITY), 0, SIDE)[0] / np.float32(255))[..., None]
+    pixels = draw_film(draw_person(seed, OPACITY), 0, SIDE)[0]
+    film: Array = (pixels[..., None] / 255).astype(np.float32)
     chest, _ = draw_chest_slice(seed)
     eye, _ = draw_eye(seed)
     heads = [draw_head_slice(seed + k, tumour=k != 1)[0] for k in range(2)]

@@ -79,7 +79,7 @@ def draw_eye(seed: int, *, size: int = 256, lesions: bool = True) -> tuple[Array
 def _grid(size: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """x to the right and y down, from -1 to 1."""
     line = (np.arange(size) + 0.5) / size * 2 - 1
-    return np.meshgrid(line, line)  # type: ignore[return-value]
+    return np.meshgrid(line, line)
 
 
 def _ellipse(x: NDArray[np.float64], y: NDArray[np.float64], at_x: float, at_y: float, wide: float, tall: float) -> Mask:

@@ -140,7 +140,7 @@ def _training_together(run: Run) -> Json:
             }
         )
     together = {"vote": votes.vote, "stack_on": cast(Ensemble, run.recipe.learn).stack_on, "members": members}
-    found = {"epochs": [], "penalties": [], "trials": [], "chosen": "", "best": None}
+    found: Json = {"epochs": [], "penalties": [], "trials": [], "chosen": "", "best": None}
     return found | {"seconds": seconds[-1] if seconds else 0.0, **together}
 
 
