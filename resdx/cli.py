@@ -462,11 +462,10 @@ def gallery_command(out: Path) -> None:
 @cli.command("recipes")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def recipes_command(as_json: bool) -> None:
-    """List the recipes and their variants."""
-    from .recipes import recipe_titles
+    """List the recipes with the number of their system, disease, modality, data and state, and their variants."""
+    from .recipes import recipe_list, recipe_table
 
-    titles = recipe_titles()
-    click.echo(json.dumps(titles) if as_json else "\n".join(f"{name:28}{title}" for name, title in titles.items()))
+    click.echo(json.dumps(recipe_list()) if as_json else recipe_table())
 
 
 def main() -> None:

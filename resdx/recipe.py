@@ -14,7 +14,7 @@ from .errors import RecipeError
 from .models.specs import Fitted, Neighbours, Net, Pretrained, ResNet
 from .records import not_finite, record, set_field, to_record
 from .sources import Source
-from .steps import image, random, read
+from .steps import image, offline, random, read
 from .tasks import Classify, MultiLabel, Task
 
 SEARCHED = ("learn", "model", "augment")  # what a search may change
@@ -235,7 +235,27 @@ class ShippedParts:
 
 
 PublishedSplit = RandomImages | ShippedParts
-Reader = read.ReadImage | read.ReadDicom | read.ReadNifti
+Reader = read.ReadImage | read.ReadDicom | read.ReadNifti | offline.ReadCopy
+STATES = ("", "real data", "stand-in", "no data")
+
+
+@record
+@dataclass(frozen=True)
+class About:
+    """What `resdx recipes` tells of a recipe: the number of its system ("S09"; empty where no paper stands behind it), disease, modality and data.
+
+    `state` is what its figures rest on so far: "real data" of the disease, a "stand-in" (a set of another disease or organ), or "no data".
+    """
+
+    system: str = ""
+    disease: str = ""
+    modality: str = ""
+    data: str = ""
+    state: Literal["", "real data", "stand-in", "no data"] = ""
+
+    def __post_init__(self) -> None:
+        if self.state not in STATES:
+            raise RecipeError(f"About state must be one of {', '.join(map(repr, STATES))}, not {self.state!r}")
 
 
 @record
@@ -250,6 +270,7 @@ class Recipe:
 
     name: str
     title: str
+    about: About = About()
     read: Reader = read.ReadImage()
     prepare: tuple[Any, ...] = (image.Resize(128),)
     augment: tuple[Any, ...] = ()
@@ -353,8 +374,8 @@ class Recipe:
         return self
 
     def fingerprint(self) -> str:
-        """Hash of the whole record: two runs with the same one did the same thing."""
-        return hashlib.sha256(json.dumps(to_record(self), sort_keys=True).encode()).hexdigest()
+        """Hash of the whole record but for `about`: two runs with the same one did the same thing."""
+        return hashlib.sha256(json.dumps(to_record(replace(self, about=About())), sort_keys=True).encode()).hexdigest()
 
 
 def on_features(recipe: Recipe, *, views: int = 1) -> Recipe:

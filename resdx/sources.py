@@ -23,7 +23,7 @@ from .records import record
 from .steps.read import DICOM_SUFFIXES, file_kind, split_index
 from .tables import Table, find_column, find_table, joined, read_rows
 
-__all__ = ["DicomFolder", "FilenamePattern", "FolderPerClass", "ManifestCsv", "Npz", "Source", "Table", "detect"]
+__all__ = ["Copies", "DicomFolder", "FilenamePattern", "FolderPerClass", "ManifestCsv", "Npz", "Source", "Table", "detect"]
 
 Pairs = tuple[tuple[str, str], ...]
 
@@ -189,6 +189,40 @@ class Npz:
             raise DataError(f"{path} has {count} classes, but {len(names)} names are given; give one for each")
         for row in table:
             yield tuple(names[k] for k in np.flatnonzero(row)) if several else (names[row[0]],)
+
+
+@record
+@dataclass(frozen=True)
+class Copies:
+    """Each picture of `source` and `copies` varied ones of it as cases, `film.png#0` to `film.png#4`, for ReadCopy to read.
+
+    Offline augmentation before the split, to study what it leaks: only a split at random parts copies, since they share their picture's person, or the
+    picture itself where none is known.
+    """
+
+    source: FolderPerClass
+    copies: int = 4
+
+    def __post_init__(self) -> None:
+        if self.copies < 1:
+            raise RecipeError(f"Copies needs at least 1 copy of a picture, not {self.copies}")
+
+    def scan(self, root: Path) -> Manifest:
+        whole = self.source.scan(root)
+        if several := [case.path for case in whole.cases if "#" in case.path]:
+            raise DataError(
+                f"{several[0]} is one of several pictures in a file, of which Copies makes none; use the recipe without"
+            )
+        cases = tuple(
+            replace(case, id=f"{case.id}#{k}", path=f"{case.path}#{k}", group=case.group or case.id)
+            for case in whole.cases
+            for k in range(self.copies + 1)
+        )
+        findings = tuple(
+            replace(one, cases=tuple(f"{case}#{k}" for case in one.cases for k in range(self.copies + 1)))
+            for one in whole.findings
+        )
+        return replace(whole, cases=cases, findings=findings)
 
 
 def _class_and_part(files: Sequence[str]) -> dict[str, tuple[str, str]]:

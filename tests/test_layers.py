@@ -19,7 +19,7 @@ paired drift forensics
 listing
 tables tasks
 sources
-losses ranks calibration familiarity recipe scoring
+losses ranks calibration familiarity recipe scoring datasets
 recipes calibrate classifiers
 sets
 runs split duplicates decisions

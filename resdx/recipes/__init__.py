@@ -8,7 +8,9 @@ import importlib.util
 import pkgutil
 import sys
 import traceback
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import cloudpickle
 
@@ -61,6 +63,34 @@ def recipe_titles() -> dict[str, str]:
 def variants_of(name: str) -> tuple[str, ...]:
     """Names of the variants of a shipped recipe."""
     return tuple(getattr(importlib.import_module(f"{__name__}.{name}"), "VARIANTS", {}))
+
+
+def recipe_list() -> list[dict[str, Any]]:
+    """What `resdx recipes --json` prints: name, title, facts (see About) and the titles of the variants, by number of the system."""
+    titles = recipe_titles()
+    rows = [
+        {
+            "name": name,
+            "title": titles[name],
+            **asdict(get_recipe(name).about),
+            "variants": {other: title for other, title in titles.items() if other.startswith(f"{name}:")},
+        }
+        for name in recipe_names()
+    ]
+    return sorted(rows, key=lambda row: (row["system"] or "~", row["name"]))  # those without a paper come last
+
+
+def recipe_table() -> str:
+    """The list as a table, the variants of a recipe below it."""
+    columns = ("system", "name", "disease", "modality", "data", "state")
+    rows = [dict(zip(columns, columns, strict=True)), *recipe_list()]
+    width = {column: max(len(row[column]) for row in rows) + 2 for column in columns}
+    lines = []
+    for row in rows:
+        lines.append("".join(f"{row[column] or '-':{width[column]}}" for column in columns).rstrip())
+        if variants := row.get("variants"):
+            lines.append(f"{'':{width['system']}}:{', :'.join(name.partition(':')[2] for name in variants)}")
+    return "\n".join(lines)
 
 
 def know_steps_of(name: str) -> None:

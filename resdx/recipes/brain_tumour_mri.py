@@ -4,11 +4,12 @@ Paper: D. S., Padma Suresh and John 2020; it was not read. Data of the paper: Ch
 of 233 persons with glioma, meningioma or pituitary tumour, as .mat files. Published: accuracy 0.987 as reported by a
 review, called the maximum. To doubt: about 13 slices a person and probably split by slice; no usual share of 3,064
 slices gives the figure. Here: the four folders of Bhuvaji et al. 2020 (licence: MIT, from memory), whose files name
-no person; its Testing part repeats slices of its Training part, and its gliomas there look unlike the others.
+no person; its Testing part repeats slices of its Training part, and its gliomas there look unlike the others. So the
+vote of a person's slices, which `pool` takes where persons are known, cannot be judged on this set.
 """
 
 from ..models.specs import Linear, Net, ResNet
-from ..recipe import Published, Recipe, Training, fine_tuned, on_features
+from ..recipe import About, Published, Recipe, Training, fine_tuned, on_features
 from ..sources import FolderPerClass
 from ..steps.image import Grey, Rescale, Resize
 from ..steps.random import Affine, Flip, Tone
@@ -17,6 +18,7 @@ from ..tasks import Classify
 RECIPE = Recipe(
     name="brain_tumour_mri",
     title="Brain tumours in magnetic resonance slices",
+    about=About("S27", "brain tumour", "magnetic resonance", "Bhuvaji", "real data"),
     source=FolderPerClass(
         rename=(
             ("no_tumor", "no tumour"),
@@ -33,7 +35,7 @@ RECIPE = Recipe(
     learn=Training(epochs=20),
     published=(Published("accuracy", 0.9867),),
     differs=(
-        "another data set: four folders with a class without tumour; the paper's .mat files need a reader that resdx does not have yet",
+        "another data set: four folders with a class without tumour; the paper's .mat files (HDF5) need a reader that resdx does not have",
         "no file names its person, so near-duplicate slices are kept together instead of persons",
         "the paper's split, sizes and rates were not seen: all are ours",
     ),

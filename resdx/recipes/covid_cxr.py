@@ -12,7 +12,7 @@ about the disease.
 from dataclasses import replace
 
 from ..models.specs import Linear, Net, ResNet
-from ..recipe import Recipe, Training, fine_tuned, on_features
+from ..recipe import About, Recipe, Training, fine_tuned, on_features
 from ..sources import FolderPerClass
 from ..steps.image import Grey, Resize
 from ..steps.random import Affine, Tone
@@ -22,6 +22,7 @@ from ..tasks import Classify
 RECIPE = Recipe(
     name="covid_cxr",
     title="COVID-19 in chest radiographs",
+    about=About("S07", "COVID-19", "chest radiograph", "Cohen", "real data"),
     source=Table(
         file="metadata.csv",
         folder="images",

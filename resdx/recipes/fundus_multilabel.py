@@ -7,7 +7,7 @@ not assessed, a speck on the lens as normal.
 """
 
 from ..models.specs import Linear, Net, ResNet
-from ..recipe import Recipe, Training, fine_tuned, on_features
+from ..recipe import About, Recipe, Training, fine_tuned, on_features
 from ..steps.image import Resize
 from ..steps.random import Affine, Flip, Tone
 from ..tables import Table
@@ -22,6 +22,7 @@ OTHER = (
 RECIPE = Recipe(
     name="fundus_multilabel",
     title="Eye diseases in fundus photographs",
+    about=About("", "eye diseases", "fundus photograph", "ODIR", "real data"),
     source=Table(
         file="full_df.csv",
         folder="images",

@@ -7,7 +7,7 @@ Files are named by slide (C39P4thin..., C201Thin...).
 """
 
 from ..models.specs import Net, ResNet
-from ..recipe import Published, RandomImages, Recipe, Training, fine_tuned, on_features
+from ..recipe import About, Published, RandomImages, Recipe, Training, fine_tuned, on_features
 from ..sources import FolderPerClass
 from ..steps.image import Resize
 from ..steps.random import Affine, Flip, Tone
@@ -16,6 +16,7 @@ from ..tasks import Classify
 RECIPE = Recipe(
     name="malaria",
     title="Malaria in single cells of thin blood smears",
+    about=About("S12", "malaria", "blood smear", "NIH cells", "real data"),
     source=FolderPerClass(group=r"^(C\d+)", rename=(("Parasitized", "parasitised"), ("Uninfected", "uninfected"))),
     classes=("uninfected", "parasitised"),
     prepare=(Resize(96),),

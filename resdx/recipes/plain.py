@@ -5,13 +5,14 @@ It comes with no data set: the licence is that of the images you bring.
 """
 
 from ..models.specs import Net, ResNet
-from ..recipe import Recipe, Training, fine_tuned, on_features
+from ..recipe import About, Recipe, Training, fine_tuned, on_features
 from ..steps.image import Resize
 from ..steps.random import Affine, Tone
 
 RECIPE = Recipe(
     name="plain",
     title="Image classification with ResNet-50",
+    about=About("S03", "any", "any", "yours", "real data"),
     prepare=(Resize(128),),
     augment=(Affine(degrees=10, scale=0.12, shift=0.06), Tone()),
     model=Net(ResNet(50)),

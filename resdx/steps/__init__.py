@@ -3,6 +3,6 @@
 `random` works on tensors and so imports torch, which the workers that read files can do without: it is imported by `recipe`.
 """
 
-from . import image, read
+from . import image, lung, offline, read
 
-__all__ = ["image", "read"]
+__all__ = ["image", "lung", "offline", "read"]

@@ -78,11 +78,18 @@ class ReadDicom:
 
     A file without a window runs from its smallest to its largest value, padding apart; MONOCHROME1 is inverted, so that
     air is black in every film; palette and YBR colours become RGB. A file of several frames needs `#frame`.
+
+    With `low` and `high` (the file's own units, for a CT Hounsfield units) these become 0 and 1, whatever window the file has.
     """
 
     takes = "path"
     gives = "image"
     version = 1
+    low: float | None = None
+    high: float | None = None
+
+    def __post_init__(self) -> None:
+        _check_window(self)
 
     def __call__(self, path: str) -> Pixels:
         file, index = split_index(path)
@@ -96,7 +103,7 @@ class ReadDicom:
             if frame >= frames:
                 raise DataError(f"{file} has {frames} frames, counted from 0, so there is no frame {frame}")
         with _reading(file, "a DICOM image", _decoder_advice(dataset)):
-            return _display(dataset, pixel_array(dataset, index=frame), frame)
+            return _display(dataset, pixel_array(dataset, index=frame), frame, _window(self))
 
 
 @record
@@ -115,10 +122,7 @@ class ReadNifti:
     high: float | None = None
 
     def __post_init__(self) -> None:
-        if (self.low is None) != (self.high is None) or (
-            self.low is not None and self.high is not None and self.low >= self.high
-        ):
-            raise RecipeError(f"ReadNifti needs low below high, or neither, not {self.low} and {self.high}")
+        _check_window(self)
 
     def __call__(self, path: str) -> Pixels:
         file, index = split_index(path)
@@ -129,8 +133,17 @@ class ReadNifti:
             volume, low, high = _optional("nifti").volume(file)  # (X, Y, Z): to the right, the front, the head
         if number >= volume.shape[2]:
             raise DataError(f"{file} has {volume.shape[2]} slices, counted from 0, so there is no slice {number}")
-        low, high = (low, high) if self.low is None or self.high is None else (self.low, self.high)
-        return _stretch(volume[::-1, ::-1, number].T[..., None], low, high)
+        return _stretch(volume[::-1, ::-1, number].T[..., None], *(_window(self) or (low, high)))
+
+
+def _check_window(reader: ReadDicom | ReadNifti) -> None:
+    low, high = reader.low, reader.high
+    if (low is None) != (high is None) or (low is not None and high is not None and not low < high):
+        raise RecipeError(f"{type(reader).__name__} needs low below high, or neither, not {low} and {high}")
+
+
+def _window(reader: ReadDicom | ReadNifti) -> tuple[float, float] | None:
+    return None if reader.low is None or reader.high is None else (reader.low, reader.high)
 
 
 def split_index(path: str) -> tuple[str, str]:
@@ -214,8 +227,8 @@ def _check_pixels(file: str, dataset: pydicom.Dataset) -> None:
         raise DataError(f"{file} holds no pixel data (modality {what}) or is cut off before it; leave it out or export it again")
 
 
-def _display(dataset: pydicom.Dataset, stored: NDArray[Any], frame: int) -> Pixels:
-    """Stored values of one frame -> what a viewer shows."""
+def _display(dataset: pydicom.Dataset, stored: NDArray[Any], frame: int, window: tuple[float, float] | None) -> Pixels:
+    """Stored values of one frame -> what a viewer shows, of grey files through `window` where one is given."""
     if stored.ndim == 3:  # RGB, also where the file says YBR: pixel_array has converted it
         return _one_channel_when_grey(_stretch(stored, 0, float(2 ** int(dataset.BitsStored) - 1)))
     if dataset.PhotometricInterpretation == "PALETTE COLOR":
@@ -225,7 +238,9 @@ def _display(dataset: pydicom.Dataset, stored: NDArray[Any], frame: int) -> Pixe
     padding = stored == dataset["PixelPaddingValue"].value if "PixelPaddingValue" in dataset else np.zeros(stored.shape, bool)
     values = apply_modality_lut(stored, dataset)
     low, high = _display_range(dataset)
-    if low < high:
+    if window:
+        shown = _stretch(values, *window)
+    elif low < high:
         shown = _stretch(apply_voi_lut(values, dataset), low, high)
     else:
         inside = values[~padding] if not padding.all() else values

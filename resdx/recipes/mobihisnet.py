@@ -1,0 +1,44 @@
+"""S20: MobiHisNet, breast tumours in tissue by a MobileNet of half the width, for small devices.
+
+Paper: Kumar et al. 2021 (doi 10.1109/jiot.2021.3119520); its abstract was read: MobileNet with a width of 0.5 and 16-bit weights was the best trade between
+accuracy, time and memory, on a Raspberry Pi and three telephones. Data: BreakHis, 7,909 pictures of 82 persons at four magnifications (from memory that the paper used
+it; licence: CC BY 4.0, from memory). Published: no figure was seen. To doubt: many papers on BreakHis split by picture, and a figure over persons is another
+one than over pictures. `resdx export --to int8` or bf16 makes a small model and measures what it costs. BreakHis was not at hand: measured on a stand-in.
+"""
+
+from dataclasses import replace
+
+from ..datasets import BREAKHIS, BREAKHIS_CLASSES
+from ..models.specs import Linear, Net, Pretrained, ResNet
+from ..recipe import About, Recipe, Training, fine_tuned, on_features
+from ..steps.image import Resize
+from ..steps.random import Affine, Flip, Tone
+from ..tasks import Classify
+
+WIDTHS = {"width-035": "mobilenetv2_035", "width-075": "mobilenetv2_075", "width-100": "mobilenetv2_100", "v1": "mobilenetv1_100"}
+
+RECIPE = Recipe(
+    name="mobihisnet",
+    title="MobiHisNet: breast tumours in tissue",
+    about=About("S20", "breast cancer", "histology", "BreakHis", "stand-in"),
+    source=BREAKHIS,
+    classes=BREAKHIS_CLASSES,
+    prepare=(Resize(224),),
+    augment=(Flip(vertical=True), Affine(degrees=180, scale=0.1, shift=0.05), Tone()),
+    model=Net(Pretrained("mobilenetv2_050"), Linear(dropout=0.2)),
+    task=Classify(positive="malignant"),
+    learn=Training(epochs=20),
+    differs=(
+        "MobileNet-V2 of half the width, from random weights; the paper's network and head were not seen",
+        "the paper's split, sizes, augmentation and rates were not seen: all are ours",
+    ),
+)
+VARIANTS = {
+    "features": on_features(RECIPE),
+    "fine-tuned": fine_tuned(RECIPE),
+    **{
+        name: replace(RECIPE, title=f"{RECIPE.title}, {network}", model=Net(Pretrained(network), Linear(dropout=0.2)))
+        for name, network in WIDTHS.items()
+    },
+    "resnet50": replace(RECIPE, title=f"{RECIPE.title}, ResNet-50", model=Net(ResNet(50), Linear(dropout=0.2))),
+}
