@@ -9,15 +9,14 @@ films 2n - 1 and 2n are of one woman. Frozen features of ImageNet MobileNet-V2 t
 from __future__ import annotations
 
 import sys
-from collections import defaultdict
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
-from resdx.cases import Box, Case, Manifest, count_persons
+from resdx.cases import count_persons
 from resdx.cross import cross_validate
+from resdx.datasets import MiniMias
 from resdx.explain import METHODS, SLOW, pointed
 from resdx.intervals import proportion
 from resdx.metrics import Estimate
@@ -25,33 +24,13 @@ from resdx.recipes import get_recipe
 from resdx.runs import Run
 from resdx.stages import prepared_of
 
-DRAWN, SIZE = 1024, 448  # pixels of the circles' list, and of the prepared film
-
-
-def films(folder: Path) -> Manifest:
-    """The films with a box around each circle; a film whose finding has no place keeps its class and has none."""
-    classes: dict[str, str] = {}
-    boxes: dict[str, list[Box]] = defaultdict(list)
-    for line in (folder / "labels").read_text().splitlines():
-        name, _, finding, *rest = line.split()
-        classes[name] = "normal" if finding == "NORM" else "abnormal"
-        if len(rest) == 4:
-            with Image.open(folder / "images" / f"{name}.jpg") as film:
-                scale = film.width / DRAWN
-            x, y, radius = (scale * int(text) for text in rest[1:])
-            y = scale * DRAWN - y
-            boxes[name].append(Box("abnormal", x - radius, y - radius, x + radius, y + radius))
-    cases = [
-        Case(name, f"images/{name}.jpg", f"woman {(int(name[3:]) + 1) // 2}", (label,), boxes=tuple(boxes[name]))
-        for name, label in classes.items()
-    ]
-    return Manifest(folder, tuple(cases))
+SIZE = 448  # pixels of the prepared film
 
 
 def main(folder: Path, work: Path) -> None:
     """Cross-validate, point, print the page."""
     work.mkdir(parents=True, exist_ok=True)
-    whole, table = films(folder), work / "films.csv"
+    whole, table = MiniMias("labels").scan(folder), work / "films.csv"
     table.write_text(
         replace(whole, cases=tuple(replace(case, path=str(folder.resolve() / case.path)) for case in whole.cases)).to_csv()
     )

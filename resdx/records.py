@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from .errors import DataError, RecipeError, RunError
+from .errors import RecipeError, RunError
 
 T = TypeVar("T")
 Record = dict[str, Any]
@@ -193,14 +193,6 @@ def digest(path: Path) -> str:
     """sha256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def read_text(path: Path) -> str:
-    """Read a text as UTF-8, whatever is not replaced. Raises DataError naming the file when it cannot be read."""
-    try:
-        return path.read_text(encoding="utf-8", errors="replace")
-    except OSError as error:
-        raise DataError(f"{path} cannot be read ({error.strerror or error}); the data set comes with it") from error
 
 
 def append_text(path: Path, text: str) -> None:

@@ -5,36 +5,31 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from .datasets import KERMANY, KERMANY_CLASSES, MiniMias
 from .recipe import Recipe
 from .recipes import get_recipe
-from .sources import FolderPerClass, Source, Table
+from .sources import Copies, FolderPerClass, Source, Table
+from .tasks import Classify, Task
 
 
 @dataclass(frozen=True)
 class Set:
-    """A data set: `recipe` without a variant, what the folder needs to be read by it, and the defect that goes with every figure.
-
-    `accepted` are audit findings that stop a run of one's own, and here are what the figures are about.
-    """
+    """A data set: `recipe` without a variant, what the folder needs to be read by it, and the defect that goes with every figure."""
 
     recipe: str
     defect: str
     source: Source | None = None
     classes: tuple[str, ...] = ()
-    accepted: tuple[str, ...] = ()
+    task: Task | None = None
 
     def recipe_of(self, variant: str = "") -> Recipe:
         """The recipe, or one of its variants, for this set."""
         found = get_recipe(f"{self.recipe}:{variant}" if variant else self.recipe)
-        return replace(found, source=self.source or found.source, classes=self.classes or found.classes)
-
-    def fitted(self, system: str, variant: str = "") -> Recipe:
-        """Another system's recipe, or one of its variants, with the source, the classes and the question of this set."""
-        if system == self.recipe:
-            return self.recipe_of(variant)
-        own = self.recipe_of()
-        found = get_recipe(f"{system}:{variant}" if variant else system)
-        return replace(found, source=own.source, classes=own.classes, task=own.task)
+        if isinstance(found.source, Copies) and isinstance(self.source, FolderPerClass):
+            return replace(found, source=replace(found.source, source=self.source))
+        return replace(
+            found, source=self.source or found.source, classes=self.classes or found.classes, task=self.task or found.task
+        )
 
 
 CT_TABLES = (
@@ -67,3 +62,67 @@ SETS: Mapping[str, Set] = {
     ),
     "ct-lung": Set("plain", "no person ids: neighbouring slices of 110 patients, every split leaks", FolderPerClass()),
 }
+
+TISSUE = ("lung_n", "lung_aca", "lung_scc")
+TISSUE_DEFECT = "lung, not breast; every picture is one of 25 variations of 250 a class, so every split leaks"
+NIH_OR_NAME = r"^(\d{8})_\d{3}\.|^(.+)\.\w+$"
+
+# Recipe -> how it reads the set that it is judged on, where that is not the one it was written for, or has another form.
+STAND_INS: Mapping[str, Set] = {
+    "tuberculosis_cxr": Set(
+        "tuberculosis_cxr", "pneumonia of children, no tuberculosis", KERMANY, KERMANY_CLASSES, Classify("PNEUMONIA")
+    ),
+    "covid_ct": Set("covid_ct", SETS["ct-covid"].defect, SETS["ct-covid"].source),
+    "ensemble_covid": Set("ensemble_covid", SETS["ct-covid"].defect, SETS["ct-covid"].source),
+    "pneumonia_off_the_shelf": Set("pneumonia_off_the_shelf", SETS["cxr-pneumonia"].defect, KERMANY, KERMANY_CLASSES),
+    "skin_lesions": Set("skin_lesions", SETS["skin-ham10000"].defect, SETS["skin-ham10000"].source),
+    "covid_lung_nets": Set("covid_lung_nets", "the source determines the class"),
+    "dranet": Set("dranet", TISSUE_DEFECT, FolderPerClass(), TISSUE),
+    "mammograms": Set("mammograms", "digitised film of 1994, shrunk to 448 px", MiniMias("labels")),
+    "lung_ct": Set("lung_ct", "no person ids; a window of bones, in which few slices show the lungs"),
+    "pneumonia_resnetchest": Set("pneumonia_resnetchest", SETS["cxr-pneumonia"].defect),
+    "pneumonia_mobilenet": Set("pneumonia_mobilenet", SETS["cxr-pneumonia"].defect),
+    "histology_transfer": Set("histology_transfer", TISSUE_DEFECT, FolderPerClass(), TISSUE, Classify()),
+    "mobihisnet": Set("mobihisnet", TISSUE_DEFECT, FolderPerClass(), TISSUE, Classify()),
+    "metastasis_tta": Set("metastasis_tta", TISSUE_DEFECT, FolderPerClass(), TISSUE, Classify()),
+    "retinopathy": Set(
+        "retinopathy",
+        "a tenth of APTOS, already filtered; no person ids",
+        Table(
+            file="labels.csv",
+            header=False,
+            path="1",
+            label="2",
+            folder="images",
+            rename=tuple((str(k), grade) for k, grade in enumerate(("none", "mild", "moderate", "severe", "proliferative"))),
+        ),
+    ),
+    "brain_tumour_crop": Set(
+        "brain_tumour_crop",
+        SETS["mri-brain"].defect,
+        FolderPerClass(
+            rename=(
+                ("no_tumor", "no tumour"),
+                *((f"{kind}_tumor", "tumour") for kind in ("glioma", "meningioma", "pituitary")),
+            )
+        ),
+    ),
+    "respiratory_cxr": Set(
+        "respiratory_cxr",
+        "no tuberculosis; the source determines the class",
+        FolderPerClass(NIH_OR_NAME, rename=(("Covid-19", "covid"), ("No_findings", "none"), ("Pneumonia", "pneumonia"))),
+        ("none", "pneumonia", "covid"),
+    ),
+}
+
+
+def judged(system: str, folder: str, variant: str = "") -> Recipe:
+    """The recipe of a system, or one of its variants, as it reads the set that it is judged on."""
+    if system in STAND_INS:
+        return STAND_INS[system].recipe_of(variant)
+    return get_recipe(f"{system}:{variant}" if variant else system)
+
+
+def defect_of(system: str, folder: str) -> str:
+    """What is wrong with the set as a system reads it."""
+    return STAND_INS[system].defect if system in STAND_INS else SETS[folder].defect

@@ -163,8 +163,11 @@ def test_wrong_settings_are_refused_when_written():
         ReadImage(frame=-1)
     with pytest.raises(RecipeError, match="bits must be 8 to 16"):
         ReadImage(bits=32)
-    with pytest.raises(RecipeError, match="low below high"):
-        ReadNifti(low=100)
+    for reader in (ReadNifti, ReadDicom):
+        with pytest.raises(RecipeError, match=f"{reader.__name__} needs low below high"):
+            reader(low=100)
+        with pytest.raises(RecipeError, match="low below high"):
+            reader(low=100, high=100)
 
 
 def test_readers_are_records():

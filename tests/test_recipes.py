@@ -7,24 +7,31 @@ import importlib
 import json
 import math
 import re
+import shutil
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from write_files import labels, pictures
 
+from resdx import recipes, records
 from resdx.cases import count_persons
 from resdx.errors import RecipeError
 from resdx.models.specs import AlexNet, Net
-from resdx.recipe import Ensemble, FeatureClassifier, Published, RandomImages, Recipe, Search, Training
-from resdx.recipes import get_recipe, recipe_names, recipe_titles
+from resdx.phantoms import draw_layout
+from resdx.phantoms.layouts import TUMOURS
+from resdx.recipe import About, Ensemble, FeatureClassifier, Published, RandomImages, Recipe, Search, Training
+from resdx.recipes import get_recipe, recipe_list, recipe_names, recipe_table, recipe_titles
 from resdx.records import from_record, to_record
-from resdx.steps.image import Grey, Resize
+from resdx.steps.image import Grey, Resize, UnsharpMask
 from resdx.steps.random import Affine, Flip
 from resdx.steps.read import ReadImage
-from resdx.tasks import Classify
+from resdx.tasks import Classify, Ordinal
 
 PAGE = Path(__file__).parent.parent / "docs/reference/recipes.md"
+TUBERCULOSIS = {"shenzhen": "ChinaSet_AllFiles", "montgomery": "MontgomerySet"}  # layout -> its folder
+OWN = recipe_names()
 NAMES = tuple(recipe_titles())  # recipes, and variants as name:variant
 
 
@@ -48,7 +55,8 @@ def test_one_field_can_be_changed(name):
     if isinstance(recipe.learn, Ensemble):
         assert recipe.set("learn.vote", "majority").learn == replace(recipe.learn, vote="majority")
     elif isinstance(recipe.learn, Training | Search):
-        assert recipe.set("learn.epochs", "1").learn == replace(recipe.learn, epochs=1)
+        more = recipe.learn.epochs + 1
+        assert recipe.set("learn.epochs", str(more)).learn == replace(recipe.learn, epochs=more)
     else:
         assert recipe.set("learn.views", "3").learn == replace(recipe.learn, views=3)
     assert recipe.set("size", "96").size == 96
@@ -97,6 +105,46 @@ def test_figures_of_papers_are_marked_and_choices_are_listed(name):
 
 def test_titles_are_one_of_a_kind():
     assert len(set(recipe_titles().values())) == len(NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_recipe_tells_its_system_disease_modality_data_and_state(name):
+    about = get_recipe(name).about
+    assert re.fullmatch(r"(S\d\d)?", about.system)
+    assert about.disease and about.modality and about.data and about.state
+    said = importlib.import_module(f"resdx.recipes.{name.partition(':')[0]}").__doc__
+    assert said.startswith(about.system)
+
+
+def test_list_goes_by_number_and_names_every_variant_once():
+    rows = recipe_list()
+    assert [row["name"] for row in rows][:2] == ["plain", "covid_cxr"]  # S03 and S07
+    numbers = [row["system"] for row in rows]
+    assert sorted(filter(None, numbers)) == [number for number in numbers if number] and not numbers[-1]
+    assert {row["name"] for row in rows} | {name for row in rows for name in row["variants"]} == set(NAMES)
+    lines = recipe_table().splitlines()
+    assert len(lines) == 1 + 2 * len(rows)
+    assert re.search(r"^S12 +malaria +malaria +blood smear +NIH cells +real data\n +:features, ", recipe_table(), re.MULTILINE)
+
+
+def test_what_is_told_of_a_recipe_is_no_part_of_its_fingerprint():
+    recipe = get_recipe("malaria")
+    assert replace(recipe, about=About(state="stand-in")).fingerprint() == recipe.fingerprint()
+    with pytest.raises(RecipeError, match="About state must be one of '', 'real data', 'stand-in', 'no data', not 'good'"):
+        About(state="good")
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_deleting_a_recipe_file_leaves_the_others_working(name, tmp_path, monkeypatch):
+    here = Path(recipes.__file__).parent
+    shutil.copytree(here, tmp_path / "recipes", ignore=shutil.ignore_patterns(f"{name}.py", "__pycache__"))
+    for module in [module for module in sys.modules if module.startswith("resdx.recipes.")]:
+        monkeypatch.delitem(sys.modules, module)
+    monkeypatch.setattr(records, "_KNOWN", dict(records._KNOWN))
+    monkeypatch.setattr(recipes, "__path__", [str(tmp_path / "recipes")])
+    assert {row["name"] for row in recipe_list()} == {other for other in OWN if other != name}
+    outside = [file for file in here.parent.rglob("*.py") if file.parent != here]
+    assert not [file for file in outside if re.search(rf"\brecipes(\.| import ){name}\b", file.read_text())]
 
 
 def test_user_recipe_is_found_by_path(tmp_path):
@@ -409,3 +457,86 @@ def test_every_network_of_the_comparison_meets_every_classifier():
     four = {"Svm", "Forest", "NaiveBayes", "Neighbours"}
     mobile = {"mobilenetv2_100": {"Linear", *four}}
     assert trunks == dict.fromkeys(("vgg16", "legacy_xception", "resnet", "densenet169"), four) | mobile
+
+
+CALLED = {  # recipe -> what it calls the labels of the public set
+    "tuberculosis_cxr": {"0": "normal", "1": "tuberculosis"},
+    "histology_transfer": {tumour: group for group, tumour, _ in TUMOURS},
+    "mobihisnet": {tumour: group for group, tumour, _ in TUMOURS},
+    "metastasis_tta": {"0": "no tumour", "1": "metastasis"},
+    "retinopathy": {str(k): grade for k, grade in enumerate(("none", "mild", "moderate", "severe", "proliferative"))},
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "layout", "below"),
+    [
+        *[("tuberculosis_cxr", layout, f"{folder}/CXR_png/") for layout, folder in TUBERCULOSIS.items()],
+        *[(name, "breakhis", "") for name in ("histology_transfer", "mobihisnet")],
+        ("metastasis_tta", "pcam", ""),
+        ("retinopathy", "eyepacs", ""),
+        ("retinopathy:messidor", "messidor", ""),
+    ],
+)
+def test_recipe_reads_the_layout_of_its_public_set(tmp_path, name, layout, below):
+    truth = draw_layout(layout, tmp_path / "set", persons=10)
+    called = CALLED[name.partition(":")[0]]
+    found = {below + case.id: case for case in scan(name, tmp_path / "set" / below).cases}
+    assert {path: case.label for path, case in found.items()} == {
+        case.id: called[case.label] if case.label else "" for case in truth.cases
+    }
+    for case in truth.cases:
+        assert found[case.id].group.endswith(case.group.rstrip("AB")) and bool(found[case.id].group) == bool(case.group)
+    assert count_persons(found.values()) == count_persons(truth.cases)
+
+
+def test_shenzhen_and_montgomery_films_name_their_hospital(tmp_path):
+    for layout, folder in TUBERCULOSIS.items():
+        draw_layout(layout, tmp_path / layout)
+        sources = {case.source for case in scan("tuberculosis_cxr", tmp_path / layout / folder / "CXR_png").cases}
+        assert sources == {layout[:3].upper().replace("SHE", "CHN").replace("MON", "MCU")}
+
+
+def test_slides_of_a_breakhis_person_are_one_person(tmp_path):
+    names = [f"SOB_B_A-14-22549{slide}-{zoom}-001.png" for slide in ("AB", "CD", "G") for zoom in (40, 400)]
+    manifest = scan("histology_transfer", pictures(tmp_path, *names, "SOB_M_DC-14-2523-40-001.png"))
+    assert [case.group for case in manifest.cases] == ["14-22549"] * 6 + ["14-2523"]
+    assert {case.view for case in manifest.cases} == {"40", "400"}
+
+
+def test_grades_of_eyes_keep_their_order(tmp_path):
+    recipe = get_recipe("retinopathy")
+    assert isinstance(recipe.task, Ordinal) and recipe.classes[0] == "none" and recipe.classes[-1] == "proliferative"
+    root = pictures(tmp_path, *(f"train/{k}_{side}.jpeg" for k in range(5) for side in ("left", "right")))
+    rows = [(f"{k}_{side}", k) for k in range(5) for side in ("left", "right")]
+    write_table(root / "trainLabels.csv", ("image", "level"), *rows)
+    assert [case.label for case in scan("retinopathy", root).cases[::2]] == list(recipe.classes)
+    referable = [case.label for case in scan("retinopathy:referable", root).cases[::2]]
+    assert referable == ["not referable"] * 2 + ["referable"] * 3
+
+
+@pytest.mark.parametrize(
+    ("name", "files", "classes"),
+    [
+        ("lung_ct", ("Bengin cases/a (1).jpg", "Malignant cases/a (1).jpg", "Normal cases/a (1).jpg"), 3),
+        ("brain_tumour_crop", ("yes/Y1.jpg", "no/1 no.jpeg"), 2),
+        ("respiratory_cxr", ("NORMAL/IM-0001.jpg", "PNEUMONIA/a.jpg", "COVID19/b(1).jpg", "TURBERCULOSIS/T-1.png"), 4),
+    ],
+)
+def test_folders_become_classes(tmp_path, name, files, classes):
+    manifest = scan(name, pictures(tmp_path, *files))
+    assert len(manifest.classes) == classes == len(get_recipe(name).classes)
+
+
+def test_files_of_a_collection_keep_the_persons_they_name(tmp_path):
+    names = ("PNEUMONIA/person1_virus_6.jpeg", "PNEUMONIA/person1_virus_7.jpeg", "PNEUMONIA/person1_bacteria_1.jpeg")
+    manifest = scan("respiratory_cxr", pictures(tmp_path, *names, "COVID19/COVID19(1).jpg", "COVID19/COVID19(2).jpg"))
+    assert count_persons(manifest.cases) == 4
+
+
+def test_variants_of_a_comparison_differ_where_they_say():
+    plain, sharp, both = (get_recipe(f"tuberculosis_cxr{name}") for name in ("", ":unsharp", ":efficientnet-unsharp"))
+    assert sharp.prepare == (*plain.prepare, UnsharpMask(5, 2)) and sharp.model == plain.model
+    assert both.prepare == sharp.prepare and both.model.trunk.name == "efficientnet_b4"
+    assert get_recipe("metastasis_tta").views == 8 and get_recipe("metastasis_tta:one-view").views == 1
+    assert get_recipe("pneumonia_resnet:two-stage").learn.head_epochs > 0 == get_recipe("pneumonia_resnet").learn.head_epochs

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
+from dataclasses import replace
 
 import pytest
 
 from resdx.errors import RunError
+from resdx.recipes import get_recipe, recipe_names
 from resdx.records import read_json, write_json
 from resdx.review import review, reviewed, write_pages
 from resdx.review.cells import Trial, cells, facts, trials
 from resdx.review.page import markdown, over_seeds
-from resdx.sets import SETS
+from resdx.sets import defect_of, judged
 
 
 def estimate(value, half=0.02):
@@ -57,11 +60,19 @@ def test_each_system_is_tried_honestly_and_by_its_own_protocol():
         list(trials(["malaria"], budget="large", seeds=1))
 
 
-def test_another_systems_recipe_asks_the_question_of_the_set():
-    recipe = SETS["cxr-pneumonia"].fitted("malaria", "features")
-    own = SETS["cxr-pneumonia"].recipe_of("features")
-    assert (recipe.source, recipe.classes, recipe.task) == (own.source, own.classes, own.task)
-    assert recipe.name == "malaria" and recipe.augment != own.augment
+def test_system_without_its_set_reads_a_stand_in_and_keeps_all_else():
+    recipe, own = judged("tuberculosis_cxr", "cxr-pneumonia", "features"), get_recipe("tuberculosis_cxr:features")
+    assert recipe.classes == ("NORMAL", "PNEUMONIA") != own.classes and recipe.source != own.source
+    assert replace(recipe, source=own.source, classes=own.classes, task=own.task) == own
+    assert judged("malaria", "malaria-cells") == get_recipe("malaria")
+
+
+@pytest.mark.parametrize("system", recipe_names())
+def test_every_system_that_is_judged_can_be_read_and_has_a_defect_told(system):
+    folder = getattr(importlib.import_module(f"resdx.recipes.{system}"), "JUDGED_ON", "")
+    assert folder or system == "plain"
+    if folder:
+        assert judged(system, folder, "features").name == system and defect_of(system, folder)
 
 
 def test_cell_of_a_run_holds_its_figures_and_names_no_case(study):

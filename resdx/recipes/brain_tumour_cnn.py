@@ -67,3 +67,4 @@ VARIANTS = {
     "types": TYPES,
     "types-features": on_features(TYPES),
 }
+JUDGED_ON = "mri-brain"

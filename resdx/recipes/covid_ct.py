@@ -58,3 +58,4 @@ VARIANTS = {
     "fine-tuned": fine_tuned(RECIPE),
     "224": replace(RECIPE.set("size", "224"), title=f"{RECIPE.title} of 224 px"),
 }
+JUDGED_ON = "ct-covid"

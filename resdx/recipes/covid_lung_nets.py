@@ -46,3 +46,4 @@ VARIANTS = {
         model=Net(Pretrained("vgg19"), Mlp(hidden=256, dropout=0.5)),
     ),
 }
+JUDGED_ON = "cxr-covid-talo"

@@ -37,3 +37,4 @@ VARIANTS = {
     "resnet50": replace(RECIPE, title=f"{RECIPE.title}: ResNet-50 instead", model=Net(ResNet(50), Linear())),
     "vgg16": replace(RECIPE, title=f"{RECIPE.title}: VGG-16 instead", model=Net(Pretrained("vgg16"), Linear())),
 }
+JUDGED_ON = "histo-lung"

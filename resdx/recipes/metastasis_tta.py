@@ -46,3 +46,4 @@ VARIANTS = {
         for name in ("vgg16", "vgg19")
     },
 }
+JUDGED_ON = "histo-lung"

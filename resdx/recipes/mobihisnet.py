@@ -42,3 +42,4 @@ VARIANTS = {
     },
     "resnet50": replace(RECIPE, title=f"{RECIPE.title}, ResNet-50", model=Net(ResNet(50), Linear(dropout=0.2))),
 }
+JUDGED_ON = "histo-lung"

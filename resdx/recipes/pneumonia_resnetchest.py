@@ -26,7 +26,7 @@ RECIPE = Recipe(
     prepare=(Grey(), Resize(224)),
     augment=(Affine(degrees=10, scale=0.1, shift=0.1),),
     model=Net(ResNet(50, weights="imagenet"), Mlp(hidden=256, dropout=0.5)),
-    learn=Training(epochs=20, head_epochs=3, lr_decay=0.7, weight_decay=1e-4),
+    learn=Training(epochs=20, head_epochs=1, lr_decay=0.7, weight_decay=1e-4),
     published=(Published("accuracy", 0.9765),),
     differs=(
         "the paper's split, sizes, rates and the layers of its head were not seen: all are ours",
@@ -50,3 +50,4 @@ VARIANTS = {
     "copies-first": COPIES,
     "copies-first-features": on_features(COPIES),
 }
+JUDGED_ON = "cxr-pneumonia"

@@ -53,3 +53,4 @@ VARIANTS = {"features": on_features(RECIPE), "fine-tuned": fine_tuned(RECIPE)} |
     )
     for name, (title, trunk, figure) in NETS.items()
 }
+JUDGED_ON = "cxr-pneumonia"

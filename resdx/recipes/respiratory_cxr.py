@@ -29,8 +29,9 @@ RECIPE = Recipe(
     prepare=(Grey(), Resize(224)),
     augment=(Affine(degrees=8, scale=0.1, shift=0.05), Tone()),
     model=Net(ResNet(50, weights="imagenet"), Linear(dropout=0.2)),
-    learn=Training(epochs=20, head_epochs=3, lr_decay=0.7, class_weights="balanced"),
+    learn=Training(epochs=20, head_epochs=1, lr_decay=0.7, class_weights="balanced"),
     published=(Published("accuracy", 0.9845),),
     differs=("the paper's data, split, sizes and rates were not seen: all are ours",),
 )
 VARIANTS = {"features": on_features(RECIPE), "fine-tuned": fine_tuned(RECIPE)}
+JUDGED_ON = "cxr-covid-talo"

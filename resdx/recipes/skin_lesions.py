@@ -40,3 +40,4 @@ VARIANTS = {"features": on_features(RECIPE), "fine-tuned": fine_tuned(RECIPE)} |
         ("xception", "Xception", Net(Pretrained("legacy_xception"), Linear(dropout=0.2))),
     )
 }
+JUDGED_ON = "skin-ham10000"

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..audit import ACCEPTABLE
 from ..compare import compare, make_folder
 from ..engines.torch import infer
 from ..errors import ResdxError, RunError
@@ -21,7 +22,7 @@ from ..recipe import Recipe
 from ..recipes import recipe_names, variants_of
 from ..records import read_json, write_json
 from ..runs import Protocol, Run
-from ..sets import SETS
+from ..sets import defect_of, judged
 from ..stages import EVIDENCE, adopt, prepared_of, repeat, resume
 from ..study import start
 from ..trained import load_network
@@ -51,7 +52,7 @@ class Trial:
     @property
     def recipe(self) -> Recipe:
         """The recipe as it is run, fitted to the data set."""
-        return SETS[self.data].fitted(self.system, self.variant)
+        return judged(self.system, self.data, self.variant)
 
 
 def trials(systems: Sequence[str], *, budget: str, seeds: int) -> Iterator[Trial]:
@@ -103,7 +104,7 @@ def review(
     if strange := sorted(set(systems) - set(names)):
         raise RunError(f"there is no system {strange[0]!r}; there are {', '.join(names)}")
     if not data.is_dir():
-        raise RunError(f"{data} is no folder; give the one that holds the data sets, such as {', '.join(list(SETS)[:3])}")
+        raise RunError(f"{data} is no folder; give the one that holds the data sets, under their names")
     make_folder(out / "cells")
     failed: dict[str, str] = {}
     for trial in trials(systems or names, budget=budget, seeds=seeds):
@@ -113,7 +114,7 @@ def review(
             write_json(_cell(out, trial.name), measure(trial, data, out, quiet=quiet))
         except ResdxError as error:
             failed[trial.name] = str(error)
-    for name in SETS:
+    for name in sorted({one["data"] for one in cells(out)}):
         try:
             _about_set(name, out)
             _pairs(name, out)
@@ -133,14 +134,13 @@ def measure(trial: Trial, data: Path, out: Path, *, quiet: bool = False) -> Json
         where = data / trial.data
         if not where.exists():
             raise RunError(f"{where} is not there; {trial.system} is judged on it")
-        accept = SETS[trial.data].accepted
         run = start(
             where,
             recipe=trial.recipe,
             out=path,
             seed=trial.seed,
             protocol=trial.protocol,
-            accept=accept,
+            accept=ACCEPTABLE,
             skip=EVIDENCE,
             quiet=quiet,
         )
@@ -233,7 +233,7 @@ def _about_set(data: str, out: Path) -> None:
         place,
         {
             "data": data,
-            "defect": SETS[data].defect,
+            "defect": defect_of(next(iter(runs)).partition(":")[0], data),
             "by": next(iter(runs)),
             "findings": [one for one in findings if one["grade"] != "note" or one["code"] in ("no-person-id", "near-duplicates")],
             "controls": run.read("controls.json", "controls"),
