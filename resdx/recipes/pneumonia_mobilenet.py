@@ -8,12 +8,12 @@ its test part has another class balance than the rest; an accuracy over train an
 from dataclasses import replace
 
 from ..datasets import KERMANY, KERMANY_CLASSES
-from ..models.specs import Linear, Net, Pretrained, ResNet
+from ..models.specs import Linear, Net, Pretrained, ResNet, TrunkSpec
 from ..recipe import About, Recipe, Training, fine_tuned, on_features
 from ..steps.image import Grey, Resize
 from ..steps.random import Affine, Tone
 
-OTHERS = {
+OTHERS: dict[str, TrunkSpec] = {
     "resnet50": ResNet(50, weights="imagenet"),
     **{name: Pretrained(name, weights="imagenet") for name in ("vgg16", "densenet121")},
 }

@@ -8,6 +8,7 @@ name no person. Validate one set on another with `resdx evaluate RUN --on OTHER`
 """
 
 from dataclasses import replace
+from typing import Any
 
 from ..models.specs import Linear, Net, ResNet
 from ..recipe import About, Published, Recipe, Training, fine_tuned, on_features
@@ -38,7 +39,7 @@ RECIPE = Recipe(
     differs=("the paper's set sizes, split, filters' numbers and rates were not seen: all are ours",),
 )
 GRAHAM = (EyeRadius(112), SubtractBlur(sigma=112 / 30, gain=4), CircularCrop(0.9), Resize(224, keep="crop"))
-OTHERS = {
+OTHERS: dict[str, dict[str, Any]] = {
     "messidor": {"source": MESSIDOR, "published": (Published("accuracy", 0.919),)},
     "aptos": {"source": APTOS, "published": ()},
     "graham": {"prepare": GRAHAM},

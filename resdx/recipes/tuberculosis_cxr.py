@@ -9,7 +9,7 @@ amount 2, shares 0.5 and 0.75 and cut-off 70 come from public code of the same f
 
 from dataclasses import replace
 
-from ..models.specs import Linear, Net, Pretrained, ResNet
+from ..models.specs import Linear, Net, Pretrained, ResNet, TrunkSpec
 from ..recipe import About, Published, Recipe, Training, fine_tuned, on_features
 from ..sources import FilenamePattern
 from ..steps.image import Clahe, Equalise, Grey, HighEmphasis, Resize, UnsharpMask
@@ -21,7 +21,10 @@ FILTERS = {
     "emphasis": (HighEmphasis(cutoff=70, keep=0.5, gain=0.75), Equalise()),
     "clahe": (Clahe(),),
 }
-NETWORKS = {"resnet18": ResNet(18, weights="imagenet"), "efficientnet": Pretrained("efficientnet_b4", weights="imagenet")}
+NETWORKS: dict[str, TrunkSpec] = {
+    "resnet18": ResNet(18, weights="imagenet"),
+    "efficientnet": Pretrained("efficientnet_b4", weights="imagenet"),
+}
 
 RECIPE = Recipe(
     name="tuberculosis_cxr",

@@ -53,4 +53,4 @@ class ReadCopy:
         side = np.array(image.shape[:2])
         offset = (side - 1) / 2 - matrix @ ((side - 1) / 2 + draws[2:] * self.shift * side)
         planes: list[NDArray[Any]] = [affine_transform(plane, matrix, offset, order=1) for plane in np.moveaxis(image, 2, 0)]
-        return np.clip(np.stack(planes, axis=-1), 0, 1)
+        return np.asarray(np.clip(np.stack(planes, axis=-1), 0, 1), np.float32)
