@@ -326,7 +326,7 @@ PARTS = {
         ),
     ),
     "frozen": Part(
-        "Ten epochs, 4 variations of each case, 128 px, a part frozen",
+        "Ten epochs on 4 variations, 128 px, a part frozen",
         "images/s",
         {
             "layer4 trained, frozen part run anew": partly_frozen("layer3", kept=False),
