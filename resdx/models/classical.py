@@ -38,10 +38,10 @@ def boosting(x: Tensor, feature: Tensor, threshold: Tensor, value: Tensor, bias:
 
 
 def naive_bayes(x: Tensor, mean: Tensor, spread: Tensor, centre: Tensor, variance: Tensor, prior: Tensor) -> Tensor:
-    """(B, Q, C) joint log-likelihoods over sqrt(E): `centre` and `variance` (Q, C, E), `prior` (Q, C) as logs."""
+    """(B, Q, C) joint log-likelihoods over E: `centre` and `variance` (Q, C, E), `prior` (Q, C) as logs."""
     z = ((x - mean) / spread)[:, None, None]
     likelihood = -0.5 * ((2 * math.pi * variance).log() + (z - centre).square() / variance).sum(-1)
-    return (likelihood + prior) / math.sqrt(x.shape[1])
+    return (likelihood + prior) / x.shape[1]
 
 
 def neighbours(x: Tensor, mean: Tensor, spread: Tensor, cases: Tensor, answers: Tensor, voices: Tensor) -> Tensor:

@@ -370,11 +370,13 @@ class Boosting:
 class NaiveBayes:
     """Gaussian naive Bayes on standardised features, with `smoothing` (shares of the largest variance) added to each variance.
 
-    The logits are its joint log-likelihoods divided by sqrt(E): features of one network are far from independent, so that the sum over E of
-    them is too sure by a factor between 1 and E, and the calibrator finds the rest.
+    Without it a feature that is constant in one class, as dead ones are, would decide alone.
+
+    The logits are its joint log-likelihoods divided by E: features of one network are far from independent, so that the sum over E of them
+    is much too sure. The calibrator finds the rest.
     """
 
-    smoothing: tuple[float, ...] = (1e-9, 1e-3, 1e-1)
+    smoothing: tuple[float, ...] = (0.001, 0.03, 1.0)
 
     def __post_init__(self) -> None:
         check_tried(self, "smoothing", self.smoothing)
