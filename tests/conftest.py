@@ -53,7 +53,7 @@ def twin(study: Study, tmp_path: Path) -> Callable[[str], Run]:
         path.mkdir()
         done = [stage for stage in STAGES[: NAMES.index(last) + 1] if not stage.evidence]
         for file in ("run.json", "failures.csv", *(file for stage in done for file in stage.makes)):
-            if file not in ("search", "state.safetensors"):  # of an unfinished training only
+            if (study.run.path / file).exists():  # not what belongs to unfinished trainings and to ensembles
                 shutil.copy(study.run.path / file, path)
         return replace(study.run, path=path)
 
