@@ -11,7 +11,7 @@ judged on them, and the second only with four of its five classes.
 from dataclasses import replace
 
 from ..models.specs import Cnn, Mlp, Net
-from ..recipe import Published, Recipe, Search, Training, fine_tuned, on_features
+from ..recipe import About, Published, Recipe, Search, Training, fine_tuned, on_features
 from ..sources import FolderPerClass
 from ..steps.image import Grey, Rescale, Resize
 from ..steps.random import Affine, Flip, Tone
@@ -29,6 +29,7 @@ TRAINING = Training(epochs=40, optimiser="sgd", lr=0.01, weight_decay=1e-4, clas
 RECIPE = Recipe(
     name="brain_tumour_cnn",
     title="Brain tumour or none in magnetic resonance slices, a small network",
+    about=About("S04", "brain tumour", "magnetic resonance", "Bhuvaji", "real data"),
     source=FolderPerClass(rename=(("no_tumor", "no tumour"), *((folder, "tumour") for folder, _ in TUMOURS))),
     classes=("no tumour", "tumour"),
     prepare=(Grey(), Rescale(0, 100), Resize(128)),

@@ -15,7 +15,7 @@ BatchNorm and dropout layers around 256 units (24,122,070 numbers, 24,064,342 of
 from dataclasses import replace
 
 from ..models.specs import KerasResNet, Mlp, Net
-from ..recipe import Published, RandomImages, Recipe, Training, fine_tuned, on_features
+from ..recipe import About, Published, RandomImages, Recipe, Training, fine_tuned, on_features
 from ..sources import FolderPerClass
 from ..steps.image import Resize
 from ..steps.random import Affine, Flip
@@ -24,6 +24,7 @@ from ..tasks import Classify
 RECIPE = Recipe(
     name="covid_ct",
     title="COVID-19 in computed tomography slices",
+    about=About("S33", "COVID-19", "computed tomography", "SARS-CoV-2 CT-scan", "real data"),
     source=FolderPerClass(rename=(("COVID", "covid"), ("non-COVID", "other"))),
     classes=("other", "covid"),
     prepare=(Resize(64),),

@@ -9,7 +9,7 @@ and a score says nothing about the disease.
 from dataclasses import replace
 
 from ..models.specs import Cnn, Linear, Mlp, Net, Pretrained, ResNet
-from ..recipe import Published, Recipe, Training, fine_tuned, on_features
+from ..recipe import About, Published, Recipe, Training, fine_tuned, on_features
 from ..sources import FolderPerClass
 from ..steps.image import Grey, Resize
 from ..steps.random import Affine, Tone
@@ -18,6 +18,7 @@ RECIPE = Recipe(
     name="covid_lung_nets",
     title="COVID-19 and lung disease in chest radiographs, three networks: a small one",
     # NIH names films by person and visit; films of other names are a person each, as far as the names tell.
+    about=About("S22", "COVID-19, pneumonia", "chest radiograph", "Ozturk", "real data"),
     source=FolderPerClass(
         group=r"^(\d{8})_\d{3}\.|^(.+)\.\w+$",
         rename=(("Covid-19", "covid"), ("No_findings", "no finding"), ("Pneumonia", "pneumonia")),

@@ -10,7 +10,7 @@ models/attention.py.
 from dataclasses import replace
 
 from ..models.specs import Linear, Net, Pretrained, ResidualAttention, ResNet
-from ..recipe import Published, Recipe, Training, fine_tuned, on_features
+from ..recipe import About, Published, Recipe, Training, fine_tuned, on_features
 from ..sources import FolderPerClass
 from ..steps.image import Resize
 from ..steps.random import Affine, Flip, Tone
@@ -18,6 +18,7 @@ from ..steps.random import Affine, Flip, Tone
 RECIPE = Recipe(
     name="dranet",
     title="Skin diseases in histopathology images, residual attention network",
+    about=About("S17", "skin diseases", "histology", "folders of a class", "stand-in"),
     source=FolderPerClass(),
     prepare=(Resize(128),),
     augment=(Flip(vertical=True), Affine(degrees=180, scale=0.1, shift=0.05), Tone()),

@@ -10,7 +10,7 @@ and who fits the weights of an ensemble on the test part reports what he chose.
 from dataclasses import replace
 
 from ..models.specs import Linear, Net, Pretrained
-from ..recipe import Ensemble, FeatureClassifier, Member, Recipe, Training
+from ..recipe import About, Ensemble, FeatureClassifier, Member, Recipe, Training
 from ..sources import FolderPerClass
 from ..steps.image import Grey, Resize
 from ..steps.random import Affine, Flip, Tone
@@ -21,6 +21,7 @@ RECIPE = Recipe(
     name="ensemble_covid",
     title="COVID-19 in tomography or radiographs, three networks together",
     # A slice of COVID-CT is named by its publication, page and figure, a film of NIH by its person and visit.
+    about=About("S05", "COVID-19", "computed tomography, chest radiograph", "SARS-CoV-2 CT-scan", "real data"),
     source=FolderPerClass(
         group=r"^(.+?)(?:-p\d|%|_\d{3}\.|\.\w+$)",
         rename=(

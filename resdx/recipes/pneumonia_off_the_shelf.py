@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ..cases import Manifest
 from ..models.specs import Forest, HeadSpec, NaiveBayes, Neighbours, Net, Pretrained, ResNet, Svm
-from ..recipe import FeatureClassifier, Published, Recipe, on_features
+from ..recipe import About, FeatureClassifier, Published, Recipe, on_features
 from ..records import record
 from ..steps.image import Grey, Resize
 from ..tables import Table
@@ -63,6 +63,7 @@ def cell(network: str, head: str) -> Recipe:
 PLAIN = Recipe(
     name="pneumonia_off_the_shelf",
     title="Pneumonia in chest radiographs",
+    about=About("S24", "pneumonia", "chest radiograph", "ChestX-ray14", "real data"),
     source=AsManyOfEach(
         Table(
             file="Data_Entry_2017.csv",

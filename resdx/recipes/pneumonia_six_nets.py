@@ -9,9 +9,9 @@ is named. The source of the images is unknown. Here: Kermany et al. 2018, childr
 
 from dataclasses import replace
 
+from ..datasets import KERMANY, KERMANY_CLASSES
 from ..models.specs import AlexNet, LeNet, Linear, Net, Pretrained, ResNet, StridedNet, TrunkSpec
-from ..recipe import Published, Recipe, Training, fine_tuned, on_features
-from ..sources import FolderPerClass
+from ..recipe import About, Published, Recipe, Training, fine_tuned, on_features
 from ..steps.image import Grey, Resize
 from ..steps.random import Affine, Tone
 from ..tasks import Classify
@@ -28,9 +28,9 @@ NETS: dict[str, tuple[str, TrunkSpec, float]] = {  # title, trunk, figure
 RECIPE = Recipe(
     name="pneumonia_six_nets",
     title="Pneumonia in chest radiographs, six networks: ResNet-50",
-    # A number names a child only within its kind: person1_bacteria and person1_virus are two children.
-    source=FolderPerClass(group=r"^(person\d+_[a-z]+)|^((?:NORMAL2-)?IM-\d+)"),
-    classes=("NORMAL", "PNEUMONIA"),
+    about=About("S21", "pneumonia", "chest radiograph", "Kermany", "real data"),
+    source=KERMANY,
+    classes=KERMANY_CLASSES,
     prepare=(Grey(), Resize(SIZE)),
     augment=(Affine(degrees=10, scale=0.1, shift=0.05), Tone()),
     model=Net(ResNet(50), Linear()),

@@ -9,7 +9,7 @@ here it reads rows of the picture (`rnn`), or of a small network's map (`cnn-rnn
 from dataclasses import replace
 
 from ..models.specs import Cnn, Linear, Mlp, Net, Pretrained, ResNet, RowsRnn
-from ..recipe import Recipe, Training, fine_tuned, on_features
+from ..recipe import About, Recipe, Training, fine_tuned, on_features
 from ..steps.image import Resize
 from ..steps.random import Affine, Flip, Tone
 from ..tables import Table
@@ -19,6 +19,7 @@ SIZE = 128  # px
 RECIPE = Recipe(
     name="skin_lesions",
     title="Skin lesions in dermoscopic images: ResNet-50",
+    about=About("S29", "skin lesions", "dermoscopy", "HAM10000", "real data"),
     source=Table(file="HAM10000_metadata.csv", path="image_id", label="dx", group="lesion_id", age="age", sex="sex"),
     classes=("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc"),
     prepare=(Resize(SIZE),),
