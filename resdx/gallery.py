@@ -50,7 +50,7 @@ NETWORKS: Mapping[str, Net] = {
     "DenseNet-121": Net(Pretrained("densenet121")),
     "MobileNet, width 1": Net(MobileNetV1()),
     "Residual attention network": Net(ResidualAttention()),
-    "A small network of one's own": Net(Cnn()),
+    "A small network": Net(Cnn()),
 }
 
 
