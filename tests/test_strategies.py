@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from conftest import TINY
 
-from resdx.errors import RunError, WeightsError
+from resdx.errors import RunError
 from resdx.models.packed import read_seen
 from resdx.recipes import get_recipe
 from resdx.records import read_json
@@ -17,12 +17,8 @@ from resdx.strategies import NAMES, strategies
 def result(films, tmp_path_factory):
     out = tmp_path_factory.mktemp("four") / "strategies"
     with pytest.MonkeyPatch.context() as patch:
-
-        def cannot_be_had(*_):
-            raise WeightsError("ImageNet weights cannot be had")
-
-        patch.setattr("resdx.stages.find_imagenet", cannot_be_had)
-        patch.setattr("resdx.models.zoo.find_imagenet", cannot_be_had, raising=False)
+        patch.delenv("RESDX_WEIGHTS", raising=False)
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))  # nothing there either
         yield out, strategies(films, out=out, recipe=TINY, passes=2, quiet=True)
 
 
