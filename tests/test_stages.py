@@ -41,7 +41,7 @@ def test_stages_run_in_their_order(study):
     assert tuple(event["stage"] for event in study.run.events("stage")) == ORDER
     assert all(is_done(study.run, stage) for stage in FLOW)
     absent = [file for stage in FLOW for file in stage.makes if not (study.run.path / file).exists()]
-    # A search and a checkpoint are of no use any more, and one network has no members.
+    # A checkpoint is of no use any more, and one network has neither trials nor members.
     assert absent == ["search", "state.safetensors", "members", "ensemble.json"]
 
 

@@ -9,7 +9,7 @@ and who fits the weights of an ensemble on the test part reports what he chose.
 
 from dataclasses import replace
 
-from ..models.specs import Linear, Net, Pretrained
+from ..models.specs import Linear, Net, Pretrained, Svm
 from ..recipe import About, Ensemble, FeatureClassifier, Member, Recipe, Training
 from ..sources import FolderPerClass
 from ..steps.image import Grey, Resize
@@ -59,21 +59,22 @@ STACKING = replace(
         "stacking is fitted on the tune part, not on out-of-fold answers, which would train five times as many networks",
     ),
 )
+WIDE = Pretrained("mobilenetv2_100", weights="imagenet", frozen="all")
 FEATURES = replace(
     RECIPE,
     title=f"{RECIPE.title}, frozen MobileNet-V2 features",
-    model=Net(Pretrained("mobilenetv2_100", weights="imagenet", frozen="all")),
+    model=Net(WIDE),
     learn=Ensemble(
         (
             Member("wide", FeatureClassifier()),
             Member("narrow", FeatureClassifier(), Net(Pretrained("mobilenetv2_035", weights="imagenet", frozen="all"))),
-            Member("balanced", FeatureClassifier(class_weights="balanced")),
+            Member("vectors", FeatureClassifier(), Net(WIDE, Svm())),
         ),
         vote="stacking",
     ),
     differs=(
         *RECIPE.differs,
-        "logistic regressions on frozen features of MobileNet-V2 of two widths, stacked on out-of-fold answers, instead of three trained networks",
+        "two regressions and a support vector machine on frozen features of MobileNet-V2 of two widths, stacked on out-of-fold answers, instead of three trained networks",
     ),
 )
 JUDGED_ON = "ct-covid"

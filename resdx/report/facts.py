@@ -134,7 +134,7 @@ def _training_together(run: Run) -> Json:
             {
                 "name": member.path.name,
                 "network": network(member.recipe.model.trunk),
-                "learnt": f"{len(rows)} {what}, {own['chosen'] or format(own['best'], 'g')} was best",
+                "learnt": f"{own['classifier'] + ': ' if 'classifier' in own else ''}{len(rows)} {what}, {own['chosen'] or format(own['best'], 'g')} was best",
                 "tune_score": max((row["tune_score"] for row in rows if row["tune_score"]), default=None),
                 "weight": None if votes.vote == "stacking" else weight,
             }
@@ -262,7 +262,7 @@ def recipe(run: Run) -> Json:
                 f"the {'mean' if recipe.pool == 'mean' else 'highest'} of their images, over {count(recipe.views, 'view')} each",
             ),
         ],
-        "network": "; ".join(network(one.model.trunk) for one in recipe.members),
+        "network": "; ".join(dict.fromkeys(network(one.model.trunk) for one in recipe.members)),
         "published": [{"metric": one.metric, "value": one.value, "seen": one.seen} for one in recipe.published],
         "differs": list(recipe.differs),
         "fingerprint": recipe.fingerprint(),
