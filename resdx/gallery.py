@@ -186,7 +186,7 @@ def _count(network: Network) -> int:
 
 def _webp(picture: Array) -> bytes:
     """A picture as WebP, brought to SIDE pixels."""
-    pixels = np.round(255 * np.clip(Resize(SIDE)(picture), 0, 1)).astype(np.uint8)
+    pixels = np.round(255 * np.clip(Resize(SIDE, keep="pad")(picture), 0, 1)).astype(np.uint8)
     out = io.BytesIO()
     Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels).save(out, "webp", quality=80, method=6)
     return out.getvalue()
