@@ -6,6 +6,7 @@ the class, and is compared with itself on another version or another set alone (
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -79,7 +80,7 @@ def _thinned(cases: list[Case], most: int, seed: int) -> list[Case]:
     held = np.bincount(person)
     place = np.empty(len(cases), np.intp)  # of a case among those of its person
     place[by_person] = np.concatenate([np.arange(count) for count in held])
-    cap = max(LEAST, *(cap for cap in range(1, int(held.max()) + 1) if np.minimum(held, cap).sum() <= most), 1)
+    cap = max(LEAST, bisect_right(range(1, int(held.max()) + 1), most, key=lambda cap: int(np.minimum(held, cap).sum())))
     return [case for case, at in zip(cases, place, strict=True) if at < cap]
 
 

@@ -120,11 +120,11 @@ def _row(name: str, run: Run, compared: Json, before: Json) -> Json:
 def _run(path: Path, data: str | Path, recipe: Recipe, asked: Json, first: Run | None) -> Run:
     """A finished run, on the split of the first."""
     if not (path / "run.json").exists():
-        run = start(data, recipe=recipe, out=path, **asked)
-        if first:
-            adopt(run, first)
-            for name in ("split.csv", "split.json"):
-                write_bytes(path / name, (first.path / name).read_bytes())
+        start(data, recipe=recipe, out=path, **asked)
+    if first and not (path / "split.json").exists():
+        adopt(Run.open(path, quiet=asked["quiet"]), first)
+        for name in ("split.csv", "split.json"):
+            write_bytes(path / name, (first.path / name).read_bytes())
     resume(Run.open(path, quiet=asked["quiet"]))
     return Run.open(path, quiet=asked["quiet"])
 

@@ -119,6 +119,20 @@ def test_published_figure_above_the_interval_speaks_against_and_inside_it_for(tm
     assert any("0.976 lies within" in text for text in row["merits"])
 
 
+def test_figure_of_a_paper_is_not_held_against_a_stand_in(tmp_path):
+    out = keep(tmp_path, cell(system="tuberculosis_cxr", variant="efficientnet-unsharp", accuracy=0.5))
+    (row,) = reviewed(out)["rows"]
+    assert row["published"] and not any("published accuracy" in text for text in row["demerits"] + row["merits"])
+    assert row["demerits"][0].startswith("judged on a stand-in")
+
+
+def test_system_of_several_labels_has_no_accuracy_and_a_row(tmp_path):
+    out = keep(tmp_path, cell(system="fundus_multilabel", metrics={"ece": estimate(0.03)}))
+    (row,) = reviewed(out)["rows"]
+    assert row["honest_metric"] is None and "fundus_multilabel:features" in markdown(reviewed(out))
+    assert write_pages(out).exists()
+
+
 def test_what_a_set_is_found_to_have_speaks_against_its_systems(tmp_path):
     out = keep(tmp_path, cell(accuracy=0.97))
     about = {

@@ -19,6 +19,7 @@ Json = dict[str, Any]
 Figure = Mapping[str, Any]
 
 ALPHA = 0.05
+NONE: Json = {"value": None, "low": None, "high": None}
 GOOD, CALIBRATED, SMALL, SPREAD, CARRIES, FEW = 0.9, 0.05, 5e6, 0.03, 0.5, 100
 
 
@@ -52,6 +53,7 @@ def row(members: Sequence[Json], about_set: Json | None, pairs: Sequence[Json]) 
         "name": name,
         "title": recipe.title,
         "data": first["data"],
+        "stand_in": recipe.about.state != "real data",
         "published": [{"metric": one.metric, "value": one.value, "seen": one.seen} for one in recipe.published],
         "metric": next((one.metric for one in recipe.published if _metric(first, one.metric)), "accuracy"),
         "seeds": len(honest),
@@ -103,7 +105,7 @@ def merits(row: Json, honest: Sequence[Json], pairs: Sequence[Json]) -> list[str
         out.append(f"its probabilities mean what they say: calibration error {_shown(error)}")
     if row["parameters"] <= SMALL:
         out.append(f"small: {row['parameters'] / 1e6:.1f} million parameters, {row['rate']:.0f} images/s")
-    published = next((one for one in row["published"] if one["metric"] == row["metric"]), None)
+    published = _published(row)
     ours = row["honest_metric"]
     if published and ours and ours["low"] is not None and ours["low"] <= published["value"] <= ours["high"]:
         out.append(
@@ -115,14 +117,18 @@ def merits(row: Json, honest: Sequence[Json], pairs: Sequence[Json]) -> list[str
 def demerits(row: Json, honest: Sequence[Json], about_set: Json | None, pairs: Sequence[Json]) -> list[str]:
     """What speaks against a system or its data, each with the figure that says so."""
     out = []
-    published = next((one for one in row["published"] if one["metric"] == row["metric"]), None)
+    published = _published(row)
     ours = row["honest_metric"]
     if published and ours and ours["high"] is not None and published["value"] > ours["high"]:
         out.append(
             f"the published {named(row['metric']).lower()} {published['value']:.3f} lies above our interval {_shown(ours)}"
         )
+    if row["stand_in"]:
+        out.append(f"judged on a stand-in, {row['data']}: its published figure says nothing of that set")
     if honest:
-        least, rate = honest[0]["metrics"]["accuracy"], honest[0]["metrics"]["majority_rate"]
+        least, rate = (
+            honest[0]["metrics"].get(key, NONE) for key in ("accuracy", "majority_rate")
+        )  # several labels have neither
         if least["low"] is not None and rate["value"] is not None and least["low"] <= rate["value"]:
             out.append(f"not shown to be right more often than always saying the commonest class ({rate['value']:.3f})")
         values = [cell["auroc"]["value"] for cell in honest if cell["auroc"]["value"] is not None]
@@ -193,6 +199,12 @@ def markdown(found: Json) -> str:
             for p in found["pairs"]
         ]
     return "\n".join(lines) + "\n"
+
+
+def _published(row: Json) -> Json | None:
+    """The figure of the paper that ours is held against; none where ours are of another disease or organ."""
+    figures = () if row["stand_in"] else row["published"]
+    return next((one for one in figures if one["metric"] == row["metric"]), None)
 
 
 def _metric(cell: Json, metric: str) -> Figure | None:
