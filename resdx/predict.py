@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from itertools import islice, tee
+from itertools import groupby, islice, tee
 from os import PathLike
 from pathlib import Path
 from types import ModuleType
@@ -33,6 +33,8 @@ from .overlays import captioned, overlay
 from .progress import progress
 from .records import digest, read_json
 from .steps.chain import prepare_image
+from .steps.read import file_kind
+from .steps.scan import ReadScan, path_of
 
 if TYPE_CHECKING:
     from .runs import Scores
@@ -259,23 +261,32 @@ def predict_files(
 ) -> tuple[list[Prediction], list[tuple[str, str]]]:
     """Answers for image files and for all images of folders, with a progress bar; failures as (file, reason).
 
+    Where the run was made of scans (ReadScan), each folder of slices is one.
+
     `run`, `engine`, `recipe` and `quiet` are those of `Predictor.open`, `maps` that of `Predictor.stream`.
 
     Raises:
         DataError: a folder holds no images.
     """
-    paths = [path for file in files for path in _below(Path(file))]
     predictor = Predictor.open(run, engine=engine, recipe=recipe, quiet=quiet)
+    whole = isinstance(predictor.read, ReadScan)
+    paths = [path for file in files for path in _below(Path(file), whole)]
     with progress("predict", len(paths), quiet=quiet) as bar:
         return predictor.predict(paths, maps=maps, progress=lambda done: bar.update(bar.task_ids[0], completed=done))
 
 
-def _below(file: Path) -> list[str]:
+def _below(file: Path, whole: bool) -> list[str]:
+    """The paths to read: `file` itself or all images below it; where these are slices, of each folder one, the scan."""
     if not os.path.isdir(file):  # unlike Path.is_dir, False for whatever cannot be looked at: reading it says why
         return [str(file)]
     if not (names := list_images(file)[0]):
         raise DataError(f"{file} holds no images; name image files, or folders that hold some")
-    return [str(file / name) for name in names]
+    paths = [str(file / name) for name in names]
+    if not whole:
+        return paths
+    volumes = [path for path in paths if file_kind(path) == "nifti"]
+    slices = sorted(set(paths) - set(volumes))
+    return volumes + [path_of(list(some)) for _, some in groupby(slices, key=os.path.dirname)]
 
 
 def to_csv(predictions: Sequence[Prediction]) -> str:

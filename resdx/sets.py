@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from .datasets import KERMANY, KERMANY_CLASSES, MiniMias
 from .recipe import Recipe
 from .recipes import get_recipe
-from .sources import Copies, FolderPerClass, Source, Table
+from .sources import Copies, FolderPerClass, Scans, Source, Table
 from .tasks import Classify, Task
 
 
@@ -75,6 +75,12 @@ STAND_INS: Mapping[str, Set] = {
     "covid_ct": Set("covid_ct", SETS["ct-covid"].defect, SETS["ct-covid"].source),
     "ensemble_covid": Set("ensemble_covid", SETS["ct-covid"].defect, SETS["ct-covid"].source),
     "pneumonia_off_the_shelf": Set("pneumonia_off_the_shelf", SETS["cxr-pneumonia"].defect, KERMANY, KERMANY_CLASSES),
+    "covid_ct_scans": Set(
+        "covid_ct_scans",
+        "journal figures, a few slices of a person and no whole scan, two classes; file format, size and colour tell something of the class",
+        Scans(SETS["ct-covid"].source),  # type: ignore[arg-type]
+        ("other", "covid"),
+    ),
     "skin_lesions": Set("skin_lesions", SETS["skin-ham10000"].defect, SETS["skin-ham10000"].source),
     "covid_lung_nets": Set("covid_lung_nets", "the source determines the class"),
     "dranet": Set("dranet", TISSUE_DEFECT, FolderPerClass(), TISSUE),

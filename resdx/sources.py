@@ -21,9 +21,21 @@ from .errors import DataError, RecipeError
 from .listing import LAYOUTS, PARTS, age, check_pattern, close, home, list_images, open_up, search_all, sex, some, with_groups
 from .records import record
 from .steps.read import DICOM_SUFFIXES, file_kind, split_index
+from .steps.scan import path_of
 from .tables import Table, find_column, find_table, joined, read_rows
 
-__all__ = ["Copies", "DicomFolder", "FilenamePattern", "FolderPerClass", "ManifestCsv", "Npz", "Source", "Table", "detect"]
+__all__ = [
+    "Copies",
+    "DicomFolder",
+    "FilenamePattern",
+    "FolderPerClass",
+    "ManifestCsv",
+    "Npz",
+    "Scans",
+    "Source",
+    "Table",
+    "detect",
+]
 
 Pairs = tuple[tuple[str, str], ...]
 
@@ -223,6 +235,30 @@ class Copies:
             for one in whole.findings
         )
         return replace(whole, cases=cases, findings=findings)
+
+
+@record
+@dataclass(frozen=True)
+class Scans:
+    """The slices of `source` as scans, for ReadScan to read: all that a person has in one folder or volume, of one class, are a case.
+
+    What is known of a scan is what its first slice says; boxes, which lie in single slices, are left out.
+    """
+
+    source: FolderPerClass | FilenamePattern | DicomFolder | ManifestCsv | Table
+
+    def scan(self, root: Path) -> Manifest:
+        slices = self.source.scan(root)
+        scans: dict[tuple[object, ...], list[Case]] = {}
+        for case in slices.cases:
+            place = case.path.rpartition("#")[0] or case.path.rpartition("/")[0]
+            scans.setdefault((place, case.group or case.id, case.labels), []).append(case)
+        cases = [replace(members[0], path=path_of([case.path for case in members]), boxes=()) for members in scans.values()]
+        became = {case.id: members[0].id for members in scans.values() for case in members}
+        findings = tuple(
+            replace(one, cases=tuple(dict.fromkeys(became.get(case, case) for case in one.cases))) for one in slices.findings
+        )
+        return replace(slices, cases=tuple(cases), findings=findings)
 
 
 def _class_and_part(files: Sequence[str]) -> dict[str, tuple[str, str]]:

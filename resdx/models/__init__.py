@@ -19,6 +19,7 @@ from .specs import (
     RowsRnn,
     StridedNet,
     Svm,
+    Tiles,
 )
 
 __all__ = [
@@ -40,4 +41,5 @@ __all__ = [
     "RowsRnn",
     "StridedNet",
     "Svm",
+    "Tiles",
 ]

@@ -27,6 +27,7 @@ from .specs import (
     ResNet,
     RowsRnn,
     StridedNet,
+    Tiles,
     TrunkSpec,
 )
 
@@ -41,6 +42,7 @@ _ROOMS = {  # spec -> module with its build_trunk; zoo is imported only when ask
     StridedNet: "classics",
     MobileNetV1: "mobilenet",
     ResidualAttention: "attention",
+    Tiles: "tiles",
 }
 
 

@@ -288,7 +288,41 @@ class ResidualAttention:
         return ("stem", *blocks_of(self.channels))
 
 
-TrunkSpec = ResNet | KerasResNet | Pretrained | Cnn | LeNet | AlexNet | StridedNet | MobileNetV1 | RowsRnn | ResidualAttention
+Plane = ResNet | KerasResNet | Pretrained | Cnn | LeNet | AlexNet | StridedNet | MobileNetV1 | RowsRnn | ResidualAttention
+
+
+@record
+@dataclass(frozen=True)
+class Tiles:
+    """`trunk` on each of `rows` x `columns` tiles of a picture: the slices of a scan that `ReadScan` lays side by side.
+
+    An embedding is the mean of each channel over all tiles, then for each k of `top` the mean over the k tiles where it is highest (1 = the
+    maximum). The stages, their freezing and the starting weights are those of `trunk`.
+    """
+
+    trunk: Plane = field(default_factory=ResNet)
+    rows: int = 4
+    columns: int = 4
+    top: tuple[int, ...] = (1, 4)
+
+    def __post_init__(self) -> None:
+        if self.rows < 1 or self.columns < 1:
+            raise RecipeError(f"Tiles needs at least 1 row and 1 column, not {self.rows} and {self.columns}")
+        if wrong := [k for k in self.top if not 1 <= k <= self.rows * self.columns]:
+            raise RecipeError(f"Tiles top must lie between 1 and {self.rows * self.columns} tiles, not {wrong[0]}")
+
+    @property
+    def frozen(self) -> str:
+        """How far the trunk below is frozen."""
+        return self.trunk.frozen
+
+    @property
+    def weights(self) -> str:
+        """What the trunk below starts from."""
+        return self.trunk.weights
+
+
+TrunkSpec = Plane | Tiles
 
 
 @record

@@ -7,6 +7,7 @@ A path may end in `#index` where one file holds many images: `scan.tif#2` (frame
 from __future__ import annotations
 
 import importlib
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -149,7 +150,7 @@ def _window(reader: ReadDicom | ReadNifti) -> tuple[float, float] | None:
 def split_index(path: str) -> tuple[str, str]:
     """`"a.npz#train/7"` -> `("a.npz", "train/7")`; a file that really has `#` in its name keeps it."""
     file, mark, index = path.rpartition("#")
-    if not mark or Path(path).is_file():
+    if not mark or os.path.isfile(path):  # of a path too long for a file False, where Path.is_file fails
         return path, ""
     return file, index
 
