@@ -1,6 +1,7 @@
 """Recall and false pairs of the duplicate search on planted copies of phantoms and of real pictures, and its time on many hashes.
 
-    python benchmarks/duplicates.py [DATA/us-breast ...] [--many 100000] --write benchmarks/duplicates.md
+    python -m benchmarks.duplicates [DATA/us-breast ...] --write benchmarks/duplicates.md
+    python -m benchmarks.duplicates DATA/cxr-pneumonia --many 100000 > benchmarks/many.md
 
 Of the phantoms and of each folder up to --planted pictures are copied in every way below and searched among all the pictures.
 A false pair is a pair in one cluster, neither planted nor found among the pictures before planting.
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import resource
 import sys
 import tempfile
 import time
@@ -20,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from resdx.duplicates import find_duplicates, thumbnail
+from resdx.duplicates import WAYS, find_duplicates, thumbnail
 from resdx.listing import list_images
 from resdx.phantoms import draw_phantoms
 from resdx.steps.read import ReadImage
@@ -30,6 +32,14 @@ NOTE = """\
 Found: the share of the planted copies that came into one cluster with their original. Phantoms are drawn alike, which may be why they have false
 pairs; this was not tested. Mirrored crops are not searched for: the search turns and mirrors the whole frame and cuts windows out of
 it, but does not do both. A picture turned on a larger canvas is not found either."""
+SCALE = """\
+# Duplicate search on many pictures
+
+Thumbnails mixed from two films each, with noise: real anatomy, none the same. Memory is what the search added at its peak to what was held before.
+Made by `python -m benchmarks.duplicates DATA/cxr-pneumonia --many 20000 100000 1000000`.
+
+| pictures | from | looked for | seconds | seconds of processor | more memory, GB | clusters |
+|---|---|---|---|---|---|---|"""
 Change = Callable[[Image.Image, np.random.Generator], Image.Image]
 
 
@@ -120,8 +130,8 @@ def measure(folder: Path, planted: int) -> list[str]:
     return rows
 
 
-def speed(folder: Path, count: int) -> str:
-    """Time on `count` thumbnails made from those of a folder by mixing two and adding noise: real films, none the same."""
+def speed(folder: Path, count: int) -> list[str]:
+    """Time of each way of looking, and the memory, for `count` thumbnails made from those of a folder by mixing two and adding noise."""
     read = ReadImage()
     own = np.stack([thumbnail(read(f"{folder}/{file}")) for file in list_images(folder)[0]]).astype(np.float32)
     draw = np.random.default_rng(0)
@@ -132,10 +142,18 @@ def speed(folder: Path, count: int) -> str:
         part = slice(at, at + 4096)
         noise = draw.normal(0, 4, mixed[part].shape)
         mixed[part] = np.clip(own[one[part]] * share[part] + own[two[part]] * (1 - share[part]) + noise, 0, 255)
-    start, cpu = time.perf_counter(), time.process_time()
-    found = pairs(find_duplicates(mixed))
-    took = f"{time.perf_counter() - start:.0f} s ({time.process_time() - cpu:.0f} s of processor)"
-    return f"{count:,} thumbnails mixed from {folder.name} with noise: {took}, {len(found)} pairs."
+    del own
+    rows, joined = [], 0
+    for name, way in WAYS.items():
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        start, cpu = time.perf_counter(), time.process_time()
+        found = find_duplicates(mixed, ways=(way,))
+        took, busy = time.perf_counter() - start, time.process_time() - cpu
+        more = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1e6
+        joined += len(found)
+        rows.append(f"| {count:,} | {folder.name} | {name} | {took:.1f} | {busy:.1f} | {more:.2f} | {len(found)} |")
+        print(rows[-1], file=sys.stderr, flush=True)
+    return rows
 
 
 def main() -> None:
@@ -143,19 +161,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folders", type=Path, nargs="*")
     parser.add_argument("--planted", type=int, default=300)
-    parser.add_argument("--many", type=int, default=0, help="also time this many thumbnails made from those of the first folder")
+    parser.add_argument(
+        "--many", type=int, nargs="*", default=(), help="only time so many thumbnails made from those of the first folder"
+    )
     parser.add_argument("--write", type=Path)
     options = parser.parse_args()
-    command = " ".join(["python benchmarks/duplicates.py", *(f"DATA/{folder.name}" for folder in options.folders)])
-    command += f" --planted {options.planted}" + (f" --many {options.many}" if options.many else "")
+    if options.many:
+        print(SCALE)
+        for count in options.many:
+            print("\n".join(speed(options.folders[0], count)))
+        return
+    command = " ".join(["python -m benchmarks.duplicates", *(f"DATA/{folder.name}" for folder in options.folders)])
+    command += f" --planted {options.planted}"
     lines = ["# Duplicate search", "", __doc__.split("\n")[0], "", f"    {command}", "", NOTE, ""]
     lines += ["| set | planted | pictures | found | false pairs |", "|---|---|---|---|---|"]
     with tempfile.TemporaryDirectory() as place:
         draw_phantoms(phantoms := Path(place) / "phantoms", persons=PERSONS, size=224)
         for folder in (phantoms, *options.folders):
             lines += measure(folder, options.planted)
-    if options.many and options.folders:
-        lines += ["", speed(options.folders[0], options.many)]
     page = "\n".join(lines) + "\n"
     if options.write:
         options.write.write_text(page)

@@ -2,6 +2,7 @@
 
     python -m benchmarks.pretraining ablation WORK --data FOLDER      which parts of the loss help: small, on the tune and calib parts
     python -m benchmarks.pretraining make WORK --data FOLDER --depth 50
+    python -m benchmarks.pretraining rates WORK --data FOLDER --weights FILE       the learning rate of each start, chosen on tune
     python -m benchmarks.pretraining transfer WORK --data FOLDER --weights FILE
     python -m benchmarks.pretraining page                             docs/pretraining.md from benchmarks/figures
 
@@ -73,6 +74,8 @@ ABLATION = {
     "labels, views, teacher": Parts(1, 1, 1),
 }
 SEEDS, DRAWS = 3, 1000
+RATES = (3e-4, 1e-3, 3e-3)
+JUDGED = 600  # cases of tune and calib that a rate is judged on
 STEPS, BATCH = 100, 32  # of one fine-tuning, whatever the share
 
 
@@ -162,11 +165,13 @@ def by_regression(target: Target, x: NDArray[np.float32], z: NDArray[np.float32]
     return np.stack(out, 1).astype(np.float32)
 
 
-def by_training(target: Target, net: Net, weights: Path | None, at: NDArray[np.intp], seed: int) -> NDArray[np.float32]:
+def by_training(
+    target: Target, net: Net, weights: Path | None, at: NDArray[np.intp], seed: int, rate: float
+) -> NDArray[np.float32]:
     """Answers of the network after the same number of steps on a share, whatever it started from."""
     part = target.train.at(at)
     batch = min(BATCH, max(4, len(at)))
-    learn = Training(epochs=1, batch=batch, lr=1e-3, lr_decay=0.7 if weights else 1.0, ema=0.98, warmup=0.1)
+    learn = Training(epochs=1, batch=batch, lr=rate, lr_decay=0.7 if weights else 1.0, ema=0.98, warmup=0.1)
     epochs = max(1, round(STEPS / steps_of(learn, len(at))))
     learn = replace(learn, epochs=epochs)
     settings = replace(target.run.settings, seed=seed, weights=str(weights or ""), choices={"dtype": "bfloat16"})
@@ -226,6 +231,29 @@ def ablation(work: Path, data: Path, *, only: Sequence[str] = (), size: int = 64
         )
 
 
+def rates(work: Path, data: Path, weights: Path, depth: int, size: int = 112) -> None:
+    """The learning rate of each start: the one with the best mean AUROC over the targets, at 10 % of the persons, on tune and calib."""
+    kept = FIGURES / f"pretraining-rates-{depth}.json"
+    found: dict[str, Any] = read_json(kept) if kept.exists() else {}
+    for one in TARGETS:
+        target = Target.open(work, data, one, size, "tune")
+        some = np.random.default_rng(0).permutation(len(target.judged.ids))[:JUDGED]
+        target = replace(target, judged=target.judged.at(np.sort(some)))
+        for begun, file in (("scratch", None), ("resdx", weights)):
+            for rate in RATES:
+                if one not in found.setdefault(begun, {}).setdefault(f"{rate:g}", {}):
+                    said = by_training(target, Net(ResNet(depth)), file, target.share(0.1, 0), 0, rate)
+                    found[begun][f"{rate:g}"][one] = target.area(said)
+                    write_json(kept, found)
+                    print(one, begun, rate, found[begun][f"{rate:g}"][one], flush=True)
+
+
+def rate_of(depth: int, start: str) -> float:
+    """The rate that `rates` chose for a start. Raises FileNotFoundError before."""
+    found = read_json(FIGURES / f"pretraining-rates-{depth}.json")[start]
+    return float(max(found, key=lambda rate: np.mean(list(found[rate].values()))))
+
+
 def targets_of(work: Path, data: Path) -> list[Run]:
     """The left-out sets, split: a corpus that holds a picture or a person of a test part is refused."""
     return [run_until("split", work, data, name, 112) for name in TARGETS]
@@ -249,6 +277,7 @@ def transfer(
 ) -> None:
     """Four starts on four left-out sets: answers are kept a case, so that differences can be paired."""
     net, mobile = Net(ResNet(depth)), Net(Pretrained("mobilenetv2_100", weights="imagenet", frozen="all"))
+    plain, tuned = rate_of(depth, "scratch"), rate_of(depth, "resdx")
     for one in only or TARGETS:
         target = Target.open(work, data, one, size, "test")
         large = Target.open(work, data, one, 224, "test")
@@ -258,8 +287,8 @@ def transfer(
         ways: dict[str, Callable[[NDArray[np.intp], int], NDArray[np.float32]]] = {
             "resdx, frozen": lambda at, seed, t=target, f=own: by_regression(t, *f, at),  # type: ignore[misc]
             "ImageNet MobileNet-V2, frozen": lambda at, seed, t=large, f=other: by_regression(t, *f, at),  # type: ignore[misc]
-            "from scratch": lambda at, seed, t=target: by_training(t, net, None, at, seed),  # type: ignore[misc]
-            "resdx, fine-tuned": lambda at, seed, t=target: by_training(t, net, weights, at, seed),  # type: ignore[misc]
+            "from scratch": lambda at, seed, t=target: by_training(t, net, None, at, seed, plain),  # type: ignore[misc]
+            "resdx, fine-tuned": lambda at, seed, t=target: by_training(t, net, weights, at, seed, tuned),  # type: ignore[misc]
         }
         for share in shares:
             for seed in range(SEEDS):
@@ -332,6 +361,7 @@ def page(depth: int) -> str:
     parts = FIGURES / "pretraining-ablation.json"
     return PAGE.format(
         depth=depth,
+        rates=", ".join(f"{start} {rate_of(depth, start):g}" for start in ("scratch", "resdx")),
         rows="\n".join(rows),
         better=better,
         ablation=ablation_table(read_json(parts)) if parts.exists() else "Not measured yet.",
@@ -361,7 +391,8 @@ WAYS = ("from scratch", "resdx, fine-tuned", "resdx, frozen", "ImageNet MobileNe
 PAGE = """# What pre-training is worth
 
 ResNet-{depth}, pre-trained on openly licensed sets (its [card](models/resnet{depth}.md)), judged on sets that were not in the corpus. Macro AUROC on the test part by person, mean of 3 seeds (another share
-of the training persons and another start each), 95 % percentiles of 1,000 draws of test persons and of seeds. From scratch and fine-tuned have the same budget: 100 steps of 32 pictures at 112 px. Frozen: a logistic
+of the training persons and another start each), 95 % percentiles of 1,000 draws of test persons and of seeds. From scratch and fine-tuned have the same budget, 100 steps of 32 pictures at 112 px, and each the learning rate that was best for it on the targets' tune
+parts ({rates}). Frozen: a logistic
 regression on pooled features, of MobileNet-V2 at 224 px. The sets' defects are those of [the results](results.md). Made by `python -m benchmarks.pretraining transfer WORK --data FOLDER --weights FILE`.
 
 At 10 % of the training persons fine-tuning is better than from scratch, with the whole interval of the paired difference, on {better} of 4 sets.
@@ -382,7 +413,7 @@ this choice). Macro AUROC at 10 % (mean of 5 draws) and 100 % of the training pe
 def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("ablation", "make", "transfer", "page"))
+    parser.add_argument("what", choices=("ablation", "make", "rates", "transfer", "page"))
     parser.add_argument("work", type=Path, nargs="?", default=Path())
     parser.add_argument("--data", type=Path, default=Path())
     parser.add_argument("--depth", type=int, default=50)
@@ -397,6 +428,8 @@ def main() -> None:
         ablation(asked.work, asked.data, only=asked.only)
     elif asked.what == "make":
         make(asked.work, asked.data, asked.depth, asked.epochs, asked.size, Parts(*asked.parts), asked.weights)
+    elif asked.what == "rates":
+        rates(asked.work, asked.data, asked.weights, asked.depth)
     elif asked.what == "page":
         (FIGURES.parents[1] / "docs" / "pretraining.md").write_text(page(asked.depth))
     else:

@@ -81,7 +81,7 @@ def kept(views: int) -> Callable[[Run], Curve]:
         with tempfile.TemporaryDirectory(dir=run.path) as folder:
             trial = replace(run, path=Path(folder), recipe=recipe, settings=replace(run.settings, choices={"dtype": "bfloat16"}))
             begun = dt.datetime.now(dt.UTC)
-            fit(trial, prepared, part_of(trial, prepared, "train"), part_of(trial, prepared, "tune"))
+            fit(trial, prepared, part_of(run, prepared, "train"), part_of(run, prepared, "tune"))
             ends = [(dt.datetime.fromisoformat(one["time"]), one["tune_score"]) for one in trial.events("epoch")]
         return [((end - begun).total_seconds(), score) for end, score in ends]
 
@@ -94,7 +94,7 @@ def frozen(run: Run) -> Curve:
     with tempfile.TemporaryDirectory(dir=run.path) as folder:
         trial = replace(run, path=Path(folder))
         started = time.perf_counter()
-        fit_features(trial, prepared, part_of(trial, prepared, "train"), part_of(trial, prepared, "tune"))
+        fit_features(trial, prepared, part_of(run, prepared, "train"), part_of(run, prepared, "tune"))
         seconds = time.perf_counter() - started
         return [(seconds, max(one["tune_score"] for one in trial.events("penalty")))]
 
@@ -117,6 +117,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("work", type=Path)
     parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--turns", type=int, default=TURNS)
     parser.add_argument("--one", choices=WAYS)
     asked = parser.parse_args()
     path = asked.work / "time-run"
@@ -129,7 +130,7 @@ def main() -> None:
         return
     kept_file = asked.work / "time.json"
     curves: dict[str, list[Curve]] = read_json(kept_file) if kept_file.exists() else {way: [] for way in WAYS}
-    for turn in range(TURNS):
+    for turn in range(asked.turns):
         for way in WAYS:
             if len(curves[way]) <= turn:
                 command = [sys.executable, "-m", "benchmarks.time_to_auroc", str(asked.work), "--data", str(asked.data)]
@@ -148,7 +149,7 @@ def page(curves: dict[str, list[Curve]]) -> str:
     lines = [
         "# Time to the same AUROC on the tune part\n",
         f"{(__doc__ or '').split(chr(10), 1)[1].strip()}\n",
-        f"Median of {TURNS} turns, seconds; in brackets how many times faster than the loop. The last column is the loop's best in {EPOCHS} epochs.\n",
+        f"Median of {len(curves[peer])} turns, seconds; in brackets how many times faster than the loop. The last column is the loop's best in {EPOCHS} epochs.\n",
         "| | best AUROC | " + " | ".join(f"to {target:.3f}" for target in targets) + " |",
         "|---" * (len(targets) + 2) + "|",
     ]

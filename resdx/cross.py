@@ -40,7 +40,7 @@ from .report import report_folds
 from .runs import Run
 from .scoring import left_out
 from .stages import EVIDENCE, adopt, resume
-from .study import accepting, asked_recipe, default_folder, start
+from .study import accepting, default_folder, refuse_another, start
 from .tasks import MultiLabel, positive_class, truth
 from .trained import load_familiarity
 
@@ -70,7 +70,7 @@ def cross_validate(
             run = Run.open(path, quiet=quiet)
             if (made := run.settings.folds) != folds:
                 raise RunError(f"{parent} holds runs of {made} folds, not {folds}; use --folds {made} or choose another --out")
-            _same_question(run, asked)
+            refuse_another(run, data, asked)
             run = accepting(run, asked.get("accept", ()))
         else:
             run = start(data, out=path, fold=fold, folds=folds, quiet=quiet, **{**asked, "skip": EVIDENCE})
@@ -83,18 +83,6 @@ def cross_validate(
     write_json(parent / "folds.json", result)
     report_folds(parent)
     return result
-
-
-def _same_question(run: Run, asked: dict[str, Any]) -> None:
-    """Raise RunError where a fold that is there was asked something else: folds of two questions make no cross-validation."""
-    wanted, file = asked_recipe(asked.get("recipe", "plain"), asked.get("changes", ()), asked.get("weights", ""))
-    wanted = replace(wanted, classes=wanted.classes or run.recipe.classes)
-    if "start" in run.settings.choices:  # ImageNet's weights could not be had
-        wanted = wanted.set("model.trunk.weights", "resdx")
-    if (wanted, file, asked.get("seed", 0)) != (run.recipe, run.settings.weights, run.settings.seed):
-        raise RunError(
-            f"{run.path} was made with another recipe, other weights or another seed; ask the same again or choose another --out"
-        )
 
 
 def table(result: dict[str, Any]) -> str:

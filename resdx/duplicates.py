@@ -9,9 +9,11 @@ of it (a crop of A looks like a window of A) and over its middle turned by up to
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
+from itertools import product
 from typing import Any
 
 import faiss
@@ -39,7 +41,9 @@ ASPECT = 0.1  # step of the logarithm of width over height to which turns are wo
 EXACT = 20_000  # pictures up to which every hash is compared with every other
 WORD = 24  # bits of a hash that are looked up at once beyond that
 BATCH = 256  # pairs aligned at once
-THREADS = 4  # that search at once: each holds the windows of all pictures
+AT_ONCE = 4096  # pictures whose queries are made at once
+TYPICAL = 8192  # pictures whose median a bit is set against
+THREADS = 4  # that search at once
 GLANCE = (2.0, 16, 2)  # at the coarse structure of a pair: blur in pixels of the thumbnail, samples a side, steps of alignment
 STRANGERS = 256  # pairs that say what agreement means nothing
 FEW = 0.98  # share of them that agree less than it takes to be worth an alignment
@@ -67,8 +71,8 @@ def spectrum(thumbnails: Bytes) -> Floats:
     """(N, 64, 64) -> (N, 256): low cosine frequencies without the mean, of length 1: a cheap embedding."""
     return np.concatenate(
         [
-            _middle(thumbnails[start : start + 4096].astype(np.float32), 1).reshape(-1, FREQUENCIES**2)
-            for start in range(0, max(len(thumbnails), 1), 4096)
+            _middle(thumbnails[start : start + AT_ONCE].astype(np.float32), 1).reshape(-1, FREQUENCIES**2)
+            for start in range(0, max(len(thumbnails), 1), AT_ONCE)
         ]
     )
 
@@ -80,22 +84,26 @@ def portable_hash(thumbnails: Bytes) -> Bytes:
 
 
 def find_duplicates(
-    thumbnails: Bytes, *, aspects: Sequence[float] = (), known: Sequence[Sequence[int]] = (), same: float = SAME
+    thumbnails: Bytes,
+    *,
+    aspects: Sequence[float] = (),
+    known: Sequence[Sequence[int]] = (),
+    same: float = SAME,
+    ways: Sequence[Way] = (),
 ) -> tuple[tuple[int, ...], ...]:
     """Clusters (positions, at least two) of `thumbnails` (N, 64, 64) that show the same picture, transitively.
 
     `aspects` are width over height of the pictures (1 where not given), and `known` clusters that are already certain,
-    such as byte-identical files. A flat picture matches nothing.
+    such as byte-identical files. `ways` to look are all of WAYS where none is named. A flat picture matches nothing.
     """
     parent = list(range(len(thumbnails)))
     for cluster in known:
         for one in cluster[1:]:
             parent[_root(parent, one)] = _root(parent, cluster[0])
     if len(thumbnails) > 1:
-        pictures = thumbnails.astype(np.float32)
         shapes = np.array(aspects or np.ones(len(thumbnails)), np.float32)
-        for search in (_whole_frame, _turned_middle, _windows):
-            _join(parent, thumbnails, search(pictures, shapes), same)
+        for way in ways or WAYS.values():
+            _join(parent, thumbnails, _candidates(thumbnails, way(shapes)), same)
     clusters: dict[int, list[int]] = {}
     for one in range(len(thumbnails)):
         clusters.setdefault(_root(parent, one), []).append(one)
@@ -176,70 +184,99 @@ def _views(coefficients: Floats, motions: Floats, count: int) -> Iterator[tuple[
         yield out, moved
 
 
-def _whole_frame(pictures: Floats, _aspects: Floats) -> Candidates:
-    base = _middle(pictures, 1)
-    return _search(base, 1, [lambda: iter([(base, _square(1))])], 8, EVERY, WHOLE_RADIUS)
+Views = Iterator[tuple[Floats, Floats]]  # coefficients (N, 16, 16) and motions (2, 3) or (N, 2, 3), made when asked for
+Query = Callable[[Floats, slice], Views]  # of some pictures (N, 64, 64), which stand at these rows of all
 
 
-def _turned_middle(pictures: Floats, aspects: Floats) -> Candidates:
+@dataclass(frozen=True)
+class Search:
+    """A way to candidates: `queries` of each picture, in the first `views` flips and turns, are looked up among the middles, `side` long, of all.
+
+    Of the `bits` of two hashes `radius` may differ.
+    """
+
+    side: float
+    queries: Sequence[Query]
+    views: int
+    bits: NDArray[np.intp]
+    radius: int
+
+
+def _whole_frame(_aspects: Floats) -> Search:
+    def frame(pictures: Floats, _rows: slice) -> Views:
+        yield _middle(pictures, 1), _square(1)
+
+    return Search(1, [frame], 8, EVERY, WHOLE_RADIUS)
+
+
+def _turned_middle(aspects: Floats) -> Search:
     """Thumbnails are square whatever the picture was, so a turn of the picture is a turn between two stretches."""
     rounded = np.round(np.log(aspects) / ASPECT) * ASPECT
 
-    def turn(degrees: float) -> Iterator[tuple[Floats, Floats]]:
+    def turn(degrees: float, pictures: Floats, rows: slice) -> Views:
         coefficients = np.empty((len(pictures), FREQUENCIES, FREQUENCIES), np.float32)
         motions = np.empty((len(pictures), 2, 3), np.float32)
-        for value in np.unique(rounded):
-            rows, square = rounded == value, _square(MIDDLE, degrees=degrees)
+        for value in np.unique(rounded[rows]):
+            some, square = rounded[rows] == value, _square(MIDDLE, degrees=degrees)
             square[0, 1], square[1, 0] = square[0, 1] / np.exp(value), square[1, 0] * np.exp(value)
-            coefficients[rows], motions[rows] = _turned(pictures[rows], square), square
+            coefficients[some], motions[some] = _turned(pictures[some], square), square
         yield coefficients, motions
 
-    return _search(_middle(pictures, MIDDLE), MIDDLE, [partial(turn, degrees) for degrees in TURNS], 2, EVERY, MIDDLE_RADIUS)
+    return Search(MIDDLE, [partial(turn, degrees) for degrees in TURNS], 2, EVERY, MIDDLE_RADIUS)
 
 
-def _windows(pictures: Floats, _aspects: Floats) -> Candidates:
-    def line(side: float, y: float, stretches: NDArray[np.float64]) -> Iterator[tuple[Floats, Floats]]:
-        rows = _axis(side, y) @ pictures
+def _windows(_aspects: Floats) -> Search:
+    def line(side: float, y: float, stretches: NDArray[np.float64], pictures: Floats, _rows: slice) -> Views:
+        across = _axis(side, y) @ pictures
         for x in stretches:
-            yield _unit(rows @ _axis(side, x).T), _square(side, x, y)
+            yield _unit(across @ _axis(side, x).T), _square(side, x, y)
 
     lines = [(side, np.linspace(side - 1, 1 - side, positions)) for side, positions in WINDOWS]
-    queries = [partial(line, side, y, stretches) for side, stretches in lines for y in stretches]
-    return _search(_middle(pictures, 1), 1, queries, 1, LOW, PART_RADIUS)
+    return Search(1, [partial(line, side, y, stretches) for side, stretches in lines for y in stretches], 1, LOW, PART_RADIUS)
 
 
-Query = Callable[
-    [], Iterator[tuple[Floats, Floats]]
-]  # coefficients (N, 16, 16) and motions (2, 3) or (N, 2, 3), made when asked for
+Way = Callable[[Floats], Search]
+WAYS: Mapping[str, Way] = {
+    "the whole picture, mirrored or in quarter turns": _whole_frame,
+    "turned by up to 15 degrees": _turned_middle,
+    "cropped": _windows,
+}
 
 
-def _search(base: Floats, side: float, queries: Sequence[Query], views: int, bits: NDArray[np.intp], radius: int) -> Candidates:
-    """Pairs where the hash of the middle `side` of one picture (`base`) is within `radius` of the `bits` of a query of the other."""
-    median = np.median(base, 0)
-    place = np.flatnonzero(base.any(axis=(1, 2)))  # a flat picture has no hash
-    index = _index(_hash(base[place], median, bits))
+def _candidates(thumbnails: Bytes, search: Search) -> Candidates:
+    """Pairs that a search finds, some pictures at a time, so that the memory does not grow with their number."""
+    stretches = [slice(start, start + AT_ONCE) for start in range(0, len(thumbnails), AT_ONCE)]
+    some = thumbnails[:: max(1, len(thumbnails) // TYPICAL)]
+    median = np.median(_middle(some.astype(np.float32), search.side), 0)
+    bases = (_middle(thumbnails[rows].astype(np.float32), search.side) for rows in stretches)
+    hashes, there = zip(*((_hash(base, median, search.bits), base.any(axis=(1, 2))) for base in bases), strict=True)
+    place = np.flatnonzero(np.concatenate(there))  # a flat picture has no hash
+    index = _index(np.concatenate(hashes)[place])
 
-    def ask(query: Query) -> list[tuple[Ints, Ints, NDArray[np.int32], Floats]]:
+    def ask(job: tuple[slice, Query]) -> list[tuple[Ints, Ints, NDArray[np.int32], Floats]]:
         faiss.omp_set_num_threads(1)  # of this thread: several ask at once
-        out = []
-        for coefficients, square in query():
-            motions = np.broadcast_to(square, (len(base), 2, 3))[place]
-            for view, moved in _views(coefficients[place], motions, views):
-                limits, distance, hits = index.range_search(_hash(view, median, bits), radius + 1)
-                asked = np.repeat(np.arange(len(place)), limits[1:].astype(np.int64) - limits[:-1].astype(np.int64))
-                apart = hits != asked
+        (rows, query), out = job, []
+        own = place[slice(*np.searchsorted(place, (rows.start, rows.stop)))]
+        at = own - rows.start
+        pictures = thumbnails[rows].astype(np.float32)
+        for coefficients, square in query(pictures, rows):
+            motions = np.broadcast_to(square, (len(pictures), 2, 3))[at]
+            for view, moved in _views(coefficients[at], motions, search.views):
+                limits, distance, hits = index.range_search(_hash(view, median, search.bits), search.radius + 1)
+                asked = np.repeat(np.arange(len(own)), limits[1:].astype(np.int64) - limits[:-1].astype(np.int64))
+                apart = place[hits] != own[asked]
                 motion = moved[asked[apart]]
-                motion[:, :, :2] /= side
-                out.append((place[hits[apart]], place[asked[apart]], distance[apart], motion))
+                motion[:, :, :2] /= search.side
+                out.append((place[hits[apart]], own[asked[apart]], distance[apart], motion))
         return out
 
     with ThreadPoolExecutor(min(THREADS, os.cpu_count() or 1)) as pool:
-        found = [part for parts in pool.map(ask, queries) for part in parts]
+        found = [part for parts in pool.map(ask, product(stretches, search.queries)) for part in parts]
     first, second = (np.concatenate([part[k] for part in found]).astype(np.int64) for k in (0, 1))
     motion = np.concatenate([part[3] for part in found])
     distance = np.concatenate([part[2] for part in found])
     order = np.argsort(distance, kind="stable")
-    _, nearest = np.unique(first[order] * len(base) + second[order], return_index=True)
+    _, nearest = np.unique(first[order] * len(thumbnails) + second[order], return_index=True)
     order = order[np.sort(nearest)]
     return first[order], second[order], motion[order]
 

@@ -34,7 +34,7 @@ from .progress import progress
 from .records import digest, read_json
 from .steps.chain import prepare_image
 from .steps.read import file_kind
-from .steps.scan import ReadScan, path_of
+from .steps.scan import ReadScan, in_order, path_of
 
 if TYPE_CHECKING:
     from .runs import Scores
@@ -286,7 +286,7 @@ def _below(file: Path, whole: bool) -> list[str]:
         return paths
     volumes = [path for path in paths if file_kind(path) == "nifti"]
     slices = sorted(set(paths) - set(volumes))
-    return volumes + [path_of(list(some)) for _, some in groupby(slices, key=os.path.dirname)]
+    return volumes + [path_of(in_order(list(some))) for _, some in groupby(slices, key=os.path.dirname)]
 
 
 def to_csv(predictions: Sequence[Prediction]) -> str:

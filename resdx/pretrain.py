@@ -147,9 +147,13 @@ def pretrain(
         run.say(
             f"corpus: {len(corpus):,} cases of {len(corpus.pools)} sets; {sum(len(p.reserved) for p in corpus.pools):,} reserved"
         )
-        lesson = _lesson(run, corpus, parts)
-        _learn(lesson)
-        return _finish(lesson)
+        path = run.path / "weights.safetensors"
+        if not (path.exists() and run.events("stage")):
+            with run.timed("pretrain"):
+                lesson = _lesson(run, corpus, parts)
+                _learn(lesson)
+                _finish(lesson, path)
+        return path
 
 
 def pretrain_sets(
@@ -410,7 +414,7 @@ def _taught(run: Run, pool: Pool) -> Floats:
     return np.asarray((features - features.mean(0)) / (features.std(0) + 1e-3), np.float32)
 
 
-def _finish(lesson: Lesson) -> Path:
+def _finish(lesson: Lesson, path: Path) -> None:
     """Pack the averaged trunk, measure what packing costs on the reserved cases, and write weights and card."""
     run, corpus, network = lesson.run, lesson.corpus, lesson.average.network
     judged = lesson.parts.labels > 0  # else the heads have learnt nothing
@@ -428,11 +432,9 @@ def _finish(lesson: Lesson) -> Path:
     packed = copy.deepcopy(network)
     packed.trunk = cast(Any, trunk)
     small = reserved_auroc(corpus, packed) if judged else {}
-    path = run.path / "weights.safetensors"
     write_bytes(path, data)
     write_text(run.path / "card.md", card(run, corpus, asdict(lesson.parts), whole, small, len(data)))
     run.say(f"weights: {path}, {len(data) / 1e6:.1f} MB")
-    return path
 
 
 def _plain(lesson: Lesson) -> list[Tensor]:

@@ -33,6 +33,7 @@ if sys.platform == "win32":
     import msvcrt
 else:
     import fcntl
+    import resource
 
 from .cases import Case, Manifest
 from .errors import DataError, RecipeError, RunError
@@ -296,6 +297,16 @@ class Run:
         ]
         return sum(whole), sum(lines[-1]["core"] - lines[0]["core"] for lines in sessions)
 
+    @contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        """Log what a stage takes, with the sessions in which it was stopped before; one that fails goes on the next time."""
+        seconds, core = self.spent(stage)
+        seconds, core = seconds - time.perf_counter(), core - time.process_time()
+        self.log("begin", stage=stage)
+        yield
+        seconds, core = seconds + time.perf_counter(), core + time.process_time()
+        self.log("stage", stage=stage, seconds=round(seconds, 1), core_seconds=round(core, 1), peak_gb=_peak_gb())
+
     def events(self, event: str) -> list[dict[str, Any]]:
         """Lines of log.jsonl about `event`, oldest first; those of before training began afresh are passed over."""
         lines = read_log(self.path / "log.jsonl")
@@ -332,3 +343,11 @@ def resolve_data(data: str | Path) -> Path:
     if not path.exists():
         raise DataError(f"{data} is not there; give a folder of images, a CSV table or a DICOM folder")
     return path
+
+
+def _peak_gb() -> float | None:
+    """The most memory this process has held, in GB; None where the system does not tell."""
+    if sys.platform == "win32":
+        return None
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes there, kilobytes elsewhere
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9, 2)

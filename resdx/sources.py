@@ -21,7 +21,7 @@ from .errors import DataError, RecipeError
 from .listing import LAYOUTS, PARTS, age, check_pattern, close, home, list_images, open_up, search_all, sex, some, with_groups
 from .records import record
 from .steps.read import DICOM_SUFFIXES, file_kind, split_index
-from .steps.scan import path_of
+from .steps.scan import in_order, path_of
 from .tables import Table, find_column, find_table, joined, read_rows
 
 __all__ = [
@@ -253,12 +253,18 @@ class Scans:
         for case in slices.cases:
             place = case.path.rpartition("#")[0] or case.path.rpartition("/")[0]
             scans.setdefault((place, case.group or case.id, case.labels), []).append(case)
-        cases = [replace(members[0], path=path_of([case.path for case in members]), boxes=()) for members in scans.values()]
+        cases = [replace(members[0], path=self._path(slices.root, members), boxes=()) for members in scans.values()]
         became = {case.id: members[0].id for members in scans.values() for case in members}
         findings = tuple(
             replace(one, cases=tuple(dict.fromkeys(became.get(case, case) for case in one.cases))) for one in slices.findings
         )
         return replace(slices, cases=tuple(cases), findings=findings)
+
+    @staticmethod
+    def _path(root: Path, members: Sequence[Case]) -> str:
+        """Below the root, slices in order."""
+        place = {f"{root}/{case.path}": case.path for case in members}
+        return path_of([place[one] for one in in_order(list(place))])
 
 
 def _class_and_part(files: Sequence[str]) -> dict[str, tuple[str, str]]:

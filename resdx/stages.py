@@ -9,7 +9,6 @@ side, the report alone.
 from __future__ import annotations
 
 import shutil
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -19,9 +18,6 @@ from typing import Any, cast
 
 import numpy as np
 from safetensors.numpy import save
-
-if sys.platform != "win32":
-    import resource
 
 from . import audit as audits
 from . import ranks
@@ -438,31 +434,19 @@ def _shown(figure: dict[str, Any]) -> str:
 
 
 def _timed(run: Run, stage: Stage) -> None:
-    """Run a stage and log what it took, with the sessions in which it was stopped before."""
-    seconds, core = run.spent(stage.name)
-    seconds, core = seconds - time.perf_counter(), core - time.process_time()
-    run.log("begin", stage=stage.name)
-    if stage.evidence:
-        run.say(f"{stage.name} ...")  # it may take minutes without a word
+    """Run a stage and log what it took."""
     stop = None
-    try:
-        stage.work(run)
-    except AuditStop as error:
-        if not is_done(run, stage):
-            raise
-        stop = error  # the audit is finished, although a person has to decide before the run goes on
-    seconds, core = seconds + time.perf_counter(), core + time.process_time()
-    run.log("stage", stage=stage.name, seconds=round(seconds, 1), core_seconds=round(core, 1), peak_gb=_peak_gb())
+    with run.timed(stage.name):
+        if stage.evidence:
+            run.say(f"{stage.name} ...")  # it may take minutes without a word
+        try:
+            stage.work(run)
+        except AuditStop as error:
+            if not is_done(run, stage):
+                raise
+            stop = error  # the audit is finished, although a person has to decide before the run goes on
     if stop:
         raise stop
-
-
-def _peak_gb() -> float | None:
-    """The most memory this process has held, in GB; None where the system does not tell."""
-    if sys.platform == "win32":
-        return None
-    unit = 1 if sys.platform == "darwin" else 1024  # bytes there, kilobytes elsewhere
-    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9, 2)
 
 
 def _tested_again(run: Run, divided: splits.Split, learnt: Collection[str]) -> list[Finding]:

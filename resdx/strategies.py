@@ -6,7 +6,6 @@ supervised fine-tuning; transfer learning, in which the last stages of a network
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
@@ -22,11 +21,11 @@ from .models.specs import ResNet
 from .pages import render
 from .pretrain import Parts, pretrain, pretraining_recipe
 from .recipe import Recipe, Training, fine_tuned, on_features
-from .records import read_json, write_bytes, write_json, write_text
+from .records import write_bytes, write_json, write_text
 from .runs import Run
 from .sources import ManifestCsv
 from .stages import EVIDENCE, adopt, repeat, resume
-from .study import changed_recipe, start
+from .study import changed_recipe, refuse_another, start
 from .trained import load_network
 
 Json = dict[str, Any]
@@ -68,26 +67,27 @@ def strategies(
     if not isinstance(base.learn, Training):
         raise RunError(f"{base.name} trains no network, so there is nothing to compare; name a recipe without a variant")
     make_folder(out)
-    asked: Json = {"seed": seed, "accept": accept, "skip": EVIDENCE, "quiet": quiet}
-    first = _run(out / "scratch", data, base, asked, None)
-    weights = _pretrained(out, first, base, passes, seed, quiet)
-    runs = {"scratch": first, "pretrained": _run(out / "pretrained", data, base, {**asked, "weights": weights}, first)}
+    asked: Json = {"recipe": base, "seed": seed, "accept": accept, "quiet": quiet}
+    first = _run(out / "scratch", data, asked, None)
+    before = _pretrained(out, first, base, passes, seed, quiet)
+    weights = before.path / "weights.safetensors"
+    runs = {"scratch": first, "pretrained": _run(out / "pretrained", data, {**asked, "weights": weights}, first)}
     failed = {}
     for name, of in (("features", on_features), ("transfer", fine_tuned)):
         try:
-            runs[name] = _run(out / name, data, of(base), asked, first)
+            runs[name] = _run(out / name, data, {**asked, "recipe": of(base)}, first)
         except (RecipeError, WeightsError) as error:  # no extra for it, or no weights: the others can be compared all the same
             failed[NAMES[name]] = str(error)
-    found = told({name: runs[name] for name in NAMES if name in runs}, read_json(out / "pretraining.json")) | {"failed": failed}
+    found = told({name: runs[name] for name in NAMES if name in runs}, before) | {"failed": failed}
     write_json(out / "strategies.json", found)
     write_text(out / "strategies.html", render("strategies.html", found))
     return found
 
 
-def told(runs: dict[str, Run], before: Json) -> Json:
-    """What strategies.json holds: a row a strategy, and every pair compared on the same test images."""
+def told(runs: dict[str, Run], before: Run) -> Json:
+    """What strategies.json holds: a row a strategy, and every pair compared on the same test images. `before` is the pre-training."""
     compared = compare(list(runs.values()))
-    rows = [_row(name, run, compared, before if name == "pretrained" else {}) for name, run in runs.items()]
+    rows = [_row(name, run, compared, before if name == "pretrained" else None) for name, run in runs.items()]
     return {
         "data": Path(runs["scratch"].settings.data).name,
         "recipe": runs["scratch"].recipe.name,
@@ -95,13 +95,13 @@ def told(runs: dict[str, Run], before: Json) -> Json:
         "main": compared["main"],
         "rows": rows,
         "pairs": [{"verdict": pair["verdict"], "first": pair["first"], "second": pair["second"]} for pair in compared["pairs"]],
-        "passes": before["passes"],
+        "passes": cast(Training, before.recipe.learn).epochs,
     }
 
 
-def _row(name: str, run: Run, compared: Json, before: Json) -> Json:
+def _row(name: str, run: Run, compared: Json, before: Run | None) -> Json:
     model = next(one for one in compared["models"] if one["name"] == run.path.name)
-    stages = [one for one in run.events("stage") if one["stage"] == "train"]
+    spent = [_last(run, "train"), *([_last(before, "pretrain")] if before else [])]
     network = load_network(run)
     head = sum(p.numel() for p in network.head.parameters())
     free = sum(p.numel() for _, group in parameter_groups(network.trunk) for p in group)
@@ -110,17 +110,23 @@ def _row(name: str, run: Run, compared: Json, before: Json) -> Json:
         "title": NAMES[name],
         "size": run.recipe.size,
         "figures": {key: model["figures"][key] for key in (compared["main"], "balanced_accuracy") if key in model["figures"]},
-        "seconds": stages[-1]["seconds"] + before.get("seconds", 0),
-        "core_seconds": stages[-1]["core_seconds"] + before.get("core_seconds", 0),
+        "seconds": sum(one["seconds"] for one in spent),
+        "core_seconds": sum(one["core_seconds"] for one in spent),
         "trained": head + (free if isinstance(run.recipe.learn, Training) else 0),
         "parameters": sum(p.numel() for p in network.parameters()),
     }
 
 
-def _run(path: Path, data: str | Path, recipe: Recipe, asked: Json, first: Run | None) -> Run:
-    """A finished run, on the split of the first."""
-    if not (path / "run.json").exists():
-        start(data, recipe=recipe, out=path, **asked)
+def _last(run: Run, stage: str) -> Json:
+    return [one for one in run.events("stage") if one["stage"] == stage][-1]
+
+
+def _run(path: Path, data: str | Path, asked: Json, first: Run | None) -> Run:
+    """A finished run, on the split of the first. Raises RunError where another is there."""
+    if (path / "run.json").exists():
+        refuse_another(Run.open(path, quiet=True), data, asked)
+    else:
+        start(data, out=path, skip=EVIDENCE, **asked)
     if first and not (path / "split.json").exists():
         adopt(Run.open(path, quiet=asked["quiet"]), first)
         for name in ("split.csv", "split.json"):
@@ -129,11 +135,8 @@ def _run(path: Path, data: str | Path, recipe: Recipe, asked: Json, first: Run |
     return Run.open(path, quiet=asked["quiet"])
 
 
-def _pretrained(out: Path, first: Run, base: Recipe, passes: int, seed: int, quiet: bool) -> Path:
-    """Weights that have learnt from the training images alone, without labels; what that took is in pretraining.json."""
-    weights = out / "pretraining" / "weights.safetensors"
-    if (out / "pretraining.json").exists():
-        return weights
+def _pretrained(out: Path, first: Run, base: Recipe, passes: int, seed: int, quiet: bool) -> Run:
+    """A finished pre-training on the training images alone, without labels. Raises RunError where another is there."""
     trunk = base.model.trunk
     if not isinstance(trunk, ResNet):
         raise RunError(f"a pre-training trains a ResNet, not {trunk}; name a recipe of a ResNet")
@@ -151,9 +154,6 @@ def _pretrained(out: Path, first: Run, base: Recipe, passes: int, seed: int, qui
     recipe = pretraining_recipe(trunk.depth, base.size)
     learn = replace(cast(Training, recipe.learn), epochs=passes, start_size=0)
     recipe = replace(recipe, model=replace(base.model, trunk=replace(trunk, weights="")), learn=learn)
-    started, core = time.perf_counter(), time.process_time()
     member = Member(Run.open(path, quiet=quiet), "training")
     pretrain([member], out / "pretraining", recipe=recipe, parts=Parts(0, 1, 0), targets=[first], seed=seed, quiet=quiet)
-    spent = {"seconds": time.perf_counter() - started, "core_seconds": time.process_time() - core, "passes": passes}
-    write_json(out / "pretraining.json", spent)
-    return weights
+    return Run.open(out / "pretraining", quiet=quiet)

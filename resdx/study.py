@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +58,19 @@ def asked_recipe(recipe: str | Recipe, changes: Iterable[tuple[str, str]], weigh
         if isinstance(trunk := one.model.trunk, ResNet) and trunk.weights == "resdx" and not weights:
             starting_file(trunk.weights, trunk.depth)
     return found, str(Path(weights).resolve()) if weights else ""
+
+
+def refuse_another(run: Run, data: str | Path, asked: Mapping[str, Any]) -> None:
+    """Raise RunError where a run that is there was asked something else than `asked`, the arguments of `start`."""
+    wanted, file = asked_recipe(asked.get("recipe", "plain"), asked.get("changes", ()), asked.get("weights", ""))
+    wanted = replace(wanted, classes=wanted.classes or run.recipe.classes)
+    if "start" in run.settings.choices:  # ImageNet's weights could not be had
+        wanted = wanted.set("model.trunk.weights", "resdx")
+    had = (run.recipe, run.settings.weights, run.settings.seed, run.settings.asked or run.settings.data)
+    if had != (wanted, file, asked.get("seed", 0), str(resolve_data(data))):
+        raise RunError(
+            f"{run.path} was made with other data, another recipe, other weights or another seed; ask the same again or choose another --out"
+        )
 
 
 def default_folder(data: str | Path, recipe: str | Recipe) -> Path:

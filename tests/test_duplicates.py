@@ -109,6 +109,16 @@ def test_the_large_index_finds_the_same_copies(pictures, thumbnails, monkeypatch
     assert find_duplicates(together) == exact == tuple((i, COUNT + i) for i in range(6))
 
 
+def test_pictures_are_asked_about_in_pieces_without_a_difference(pictures, thumbnails, monkeypatch):
+    copies = [shrink(change(pictures[k])) for k, change in enumerate(CHANGES.values())]
+    flat = np.full((1, 64, 64), 7, np.uint8)
+    together, shapes = np.concatenate([flat, thumbnails, copies]), [1.0] * (1 + COUNT + len(copies))
+    whole = find_duplicates(together, aspects=shapes)
+    assert len(whole) == len(CHANGES)
+    monkeypatch.setattr(duplicates, "AT_ONCE", 7)
+    assert find_duplicates(together, aspects=shapes) == whole
+
+
 def test_thumbnail_is_the_area_mean_of_its_blocks():
     image = np.random.default_rng(0).random((128, 256, 1)).astype(np.float32)
     mean = image.reshape(64, 2, 64, 4).mean((1, 3))

@@ -96,11 +96,17 @@ def test_what_is_absent_is_said_and_the_rest_goes_on(tmp_path):
         review(["malaria"], data=tmp_path / "nowhere", out=tmp_path / "out")
 
 
-def test_cell_that_is_there_is_not_measured_again(tmp_path):
-    keep(tmp_path / "out", *(cell(protocol=protocol) for protocol in ("honest", "published")))
+def test_cell_that_is_there_is_not_measured_again_unless_its_recipe_has_changed(tmp_path):
+    asked = judged("malaria", "malaria-cells", "features").fingerprint()
+    keep(tmp_path / "out", cell(asked=asked), cell(protocol="published", asked="another"))
     (tmp_path / "data").mkdir()
     found = review(["malaria"], data=tmp_path / "data", out=tmp_path / "out", seeds=1, quiet=True)
-    assert not found["failed"] and found["cells"] == cells(tmp_path / "out")
+    assert set(found["failed"]) == {"malaria--features--published--0"} and found["cells"] == cells(tmp_path / "out")
+
+
+def test_cells_of_a_system_that_is_gone_are_left_out(tmp_path):
+    out = keep(tmp_path, cell(), cell(system="gone"), cell(variant="gone"))
+    assert [row["name"] for row in reviewed(out)["rows"]] == ["malaria:features"]
 
 
 def test_mean_over_seeds_has_the_mean_ends_and_none_where_one_is_absent():

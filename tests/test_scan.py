@@ -10,14 +10,16 @@ from write_files import pictures, write_dicom, write_picture
 
 from resdx.errors import DataError, RecipeError
 from resdx.models.specs import Cnn, Net, Tiles
+from resdx.phantoms import draw_layout
 from resdx.predict import predict_files
 from resdx.recipe import Recipe, Training
+from resdx.recipes import get_recipe
 from resdx.runs import Run
 from resdx.sources import FolderPerClass, Scans
 from resdx.stages import EVIDENCE, resume
 from resdx.steps.image import Resize
 from resdx.steps.read import ReadDicom
-from resdx.steps.scan import ReadScan, path_of, slices_of, spread
+from resdx.steps.scan import ReadScan, in_order, path_of, slices_of, spread
 from resdx.study import start
 from resdx.tasks import Classify
 
@@ -30,7 +32,7 @@ def values(sheet, rows, columns):
 
 
 def scan_of(root, grey):
-    return path_of([str(write_picture(root / f"{k + 1}.png", value)) for k, value in enumerate(grey)])
+    return path_of(in_order([str(write_picture(root / f"{k + 1}.png", value)) for k, value in enumerate(grey)][::-1]))
 
 
 def test_slices_stand_row_by_row_in_the_order_of_their_numbers(tmp_path):
@@ -69,6 +71,29 @@ def test_each_slice_goes_through_the_steps(tmp_path):
     assert values(ReadScan(1, 2, 16, each=(Dark(),))(scan_of(tmp_path, [60, 100])), 1, 2) == [30, 50]
 
 
+def test_slices_of_dicom_lie_in_the_order_of_the_body(tmp_path):
+    across = {"ImageOrientationPatient": [1, 0, 0, 0, 0, -1]}  # coronal: the stack runs along the second axis
+    for name, place in (("1.dcm", 30), ("2.dcm", 10), ("3.dcm", 20)):
+        write_dicom(tmp_path / "axial" / name, np.zeros((2, 2), np.uint8), SliceLocation=place)
+        write_dicom(tmp_path / "coronal" / name, np.zeros((2, 2), np.uint8), ImagePositionPatient=[0, place, 50], **across)
+    for folder in ("axial", "coronal"):
+        slices = [f"{tmp_path}/{folder}/{k}.dcm" for k in (1, 2, 3)]
+        assert in_order(slices) == [slices[1], slices[2], slices[0]]
+    write_dicom(tmp_path / "axial" / "2.dcm", np.zeros((2, 2), np.uint8))  # one of them does not say
+    assert in_order([f"{tmp_path}/axial/{k}.dcm" for k in (3, 2, 1)]) == [f"{tmp_path}/axial/{k}.dcm" for k in (1, 2, 3)]
+
+
+def test_scans_of_the_public_layout_are_found(tmp_path):
+    truth = draw_layout("covid-ct-md", tmp_path / "set", persons=6)
+    recipe = get_recipe("covid_ct_scans")
+    manifest = recipe.source.scan(tmp_path / "set")
+    assert {case.group for case in manifest.cases} == {case.group for case in truth.cases} and len(manifest.cases) == 6
+    assert sorted({case.label for case in manifest.cases}) == sorted(recipe.classes)
+    names = [one.rpartition("/")[2] for one in slices_of(manifest.cases[0].path)]
+    assert names == ["IM0003.dcm", "IM0001.dcm", "IM0002.dcm"]  # SliceLocation 0, 5 and 10
+    assert recipe.read(f"{manifest.root}/{manifest.cases[0].path}").shape == (512, 512, 1)
+
+
 def test_slices_of_dicom_keep_their_window(tmp_path):
     paths = [str(write_dicom(tmp_path / f"{k}.dcm", np.full((4, 4), value, np.int16))) for k, value in enumerate((-500, 500))]
     assert values(ReadScan(1, 2, 16, read=ReadDicom(low=-1000, high=1000))(path_of(paths)), 1, 2) == [64, 191]
@@ -86,10 +111,10 @@ def test_slices_of_a_volume_are_named_by_number_and_a_volume_alone_is_all_of_the
     assert slices_of(f"{file}#2") == [f"{file}#2"]
 
 
-@pytest.mark.parametrize("names", [["a.png"], ["b.png", "a.png"], ["s 1.png", "s%2.png", "s 10.png"]])
+@pytest.mark.parametrize("names", [["a.png"], ["b.png", "a.png"], ["s 1.png", "s%2.png", "s 10.png", "a.png"]])
 def test_names_come_back(tmp_path, names):
     paths = [str(one) for one in (pictures(tmp_path, *names) / name for name in names)]
-    assert sorted(slices_of(path_of(paths))) == sorted(paths)
+    assert slices_of(path_of(paths)) == paths
 
 
 def test_a_scan_of_many_slices_may_have_a_path_longer_than_a_file_can(tmp_path):

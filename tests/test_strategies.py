@@ -38,8 +38,23 @@ def test_pretraining_has_seen_train_alone_and_its_time_counts(result):
     assert not any(finding["code"] == "test-seen" for finding in read_json(out / "pretrained" / "split.json")["findings"])
     rows = {row["name"]: row for row in found["rows"]}
     spent = [one["seconds"] for one in Run.open(out / "pretrained", quiet=True).events("stage") if one["stage"] == "train"]
-    assert rows["pretrained"]["seconds"] == pytest.approx(spent[-1] + read_json(out / "pretraining.json")["seconds"])
+    before = [one["seconds"] for one in Run.open(out / "pretraining", quiet=True).events("stage")]
+    assert before[0] > 0 and rows["pretrained"]["seconds"] == pytest.approx(spent[-1] + before[0])
     assert rows["scratch"]["trained"] == rows["scratch"]["parameters"] == 11_177_538  # 11,176,512 of ResNet-18 and 513 a class
+
+
+def test_finished_runs_are_kept_and_what_was_asked_otherwise_is_refused(result, films):
+    out, found = result
+    kept = {path: path.read_bytes() for path in out.glob("*/log.jsonl")}
+    assert strategies(films, out=out, recipe=TINY, passes=2, quiet=True) == found
+    assert {path: path.read_bytes() for path in kept} == kept
+    for other, what in (
+        ({"seed": 1}, "scratch was made with other data, another recipe"),
+        ({"passes": 3}, "holds another pre-training"),
+        ({"recipe": TINY.set("learn.epochs", "9")}, "scratch was made with other data, another recipe"),
+    ):
+        with pytest.raises(RunError, match=what):
+            strategies(films, **{"out": out, "recipe": TINY, "passes": 2, "quiet": True} | other)
 
 
 def test_what_needs_weights_that_are_absent_is_said_to_be(result):

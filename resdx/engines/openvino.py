@@ -1,9 +1,11 @@
-"""OpenVINO on the processor: float32, bfloat16 or int8, several batches in flight at a time."""
+"""OpenVINO on the processor: float32, bfloat16 or int8, several batches in flight at a time, or all cores on a single one."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
+from functools import cached_property
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -17,22 +19,33 @@ PRECISION = {"openvino": "f32", "bf16": "bf16", "int8": "f32"}  # of what is not
 
 
 class Openvino:
-    """An exported model.xml, compiled for throughput."""
+    """An exported model.xml, compiled when it is first asked for many batches, or for one."""
 
     batch = 4
 
     def __init__(self, folder: Path, name: str = "openvino") -> None:
         self.name = name
-        hints = {"PERFORMANCE_HINT": "THROUGHPUT", "INFERENCE_PRECISION_HINT": PRECISION[name]}
-        self.model: Any = openvino.Core().compile_model(str(folder / "model.xml"), "CPU", hints)
-        self.flying = int(self.model.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
-        self.outputs = [output.any_name for output in self.model.outputs]
+        self._core = openvino.Core()
+        self._graph = self._core.read_model(str(folder / "model.xml"))
+
+    @cached_property
+    def many(self) -> Any:
+        """Compiled for throughput: a stream a core."""
+        return self._compiled("THROUGHPUT")
+
+    @cached_property
+    def one(self) -> Any:
+        """Compiled for latency: all cores work on the same batch."""
+        return self._compiled("LATENCY")
 
     def answers(self, batches: Iterable[NDArray[np.uint8]]) -> Iterator[Answers]:
         """Answers of each batch, in order; while one is given back, the next ones are being worked on."""
-        free = [self.model.create_infer_request() for _ in range(self.flying)]
+        rest = iter(batches)
+        begun = list(islice(rest, 2))
+        model = self.one if len(begun) == 1 else self.many
+        free = [model.create_infer_request() for _ in range(int(model.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")))]
         flying: deque[Any] = deque()
-        for batch in batches:
+        for batch in chain(begun, rest):
             if not free:
                 yield self._landed(flying, free)
             request = free.pop()
@@ -42,9 +55,14 @@ class Openvino:
         while flying:
             yield self._landed(flying, free)
 
+    def _compiled(self, hint: str) -> Any:
+        return self._core.compile_model(
+            self._graph, "CPU", {"PERFORMANCE_HINT": hint, "INFERENCE_PRECISION_HINT": PRECISION[self.name]}
+        )
+
     def _landed(self, flying: deque[Any], free: list[Any]) -> Answers:
         request = flying.popleft()
         request.wait()
-        said = {name: request.get_tensor(name).data.copy() for name in self.outputs}
+        said = {output.any_name: request.get_tensor(output.any_name).data.copy() for output in request.model_outputs}
         free.append(request)
         return Answers(said["logits"], said["embedding"], said.get("map"))

@@ -38,7 +38,7 @@ RECIPE = Recipe(
     source=Scans(
         FolderPerClass(
             group=r"([^/]+)/[^/]+$",
-            rename=(("COVID-19 subjects", "covid"), ("Cap Subjects", "pneumonia"), ("Normal Subjects", "normal")),
+            rename=(("Covid-19 Cases", "covid"), ("Cap Cases", "pneumonia"), ("Normal Cases", "normal")),
         )
     ),
     classes=("normal", "pneumonia", "covid"),

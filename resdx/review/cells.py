@@ -2,12 +2,13 @@
 
 What was measured is kept as small JSON files, called cells: one a system, variant, protocol and seed, one a data set (what the audit, the controls
 and the leak experiment found) and one a pair of systems on the same test part. They name no case. A cell that is there is not
-measured again, so the table grows over time and goes on anywhere; the pages are written from the cells alone.
+measured again unless its recipe has changed, so the table grows over time and goes on anywhere; the pages are written from the cells alone.
 """
 
 from __future__ import annotations
 
 import importlib
+import shutil
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from ..records import read_json, write_json
 from ..runs import Protocol, Run
 from ..sets import defect_of, judged
 from ..stages import EVIDENCE, adopt, prepared_of, repeat, resume
-from ..study import start
+from ..study import refuse_another, start
 from ..trained import load_network
 
 Json = dict[str, Any]
@@ -108,10 +109,10 @@ def review(
     make_folder(out / "cells")
     failed: dict[str, str] = {}
     for trial in trials(systems or names, budget=budget, seeds=seeds):
-        if _cell(out, trial.name).exists():
+        if (place := _cell(out, trial.name)).exists() and read_json(place).get("asked") == trial.recipe.fingerprint():
             continue
         try:
-            write_json(_cell(out, trial.name), measure(trial, data, out, quiet=quiet))
+            write_json(place, measure(trial, data, out, quiet=quiet))
         except ResdxError as error:
             failed[trial.name] = str(error)
     for name in sorted({one["data"] for one in cells(out)}):
@@ -129,16 +130,20 @@ def measure(trial: Trial, data: Path, out: Path, *, quiet: bool = False) -> Json
     Raises:
         ResdxError: whatever stops the run; a data set that is absent among it.
     """
-    path = out / "runs" / trial.name
+    path, where = out / "runs" / trial.name, data / trial.data
+    asked: Json = {"recipe": trial.recipe, "seed": trial.seed}
+    if (path / "run.json").exists():
+        try:
+            refuse_another(Run.open(path, quiet=True), where, asked)
+        except RunError:  # the recipe has changed since
+            shutil.rmtree(path)
     if not (path / "run.json").exists():
-        where = data / trial.data
         if not where.exists():
             raise RunError(f"{where} is not there; {trial.system} is judged on it")
         run = start(
             where,
-            recipe=trial.recipe,
             out=path,
-            seed=trial.seed,
+            **asked,
             protocol=trial.protocol,
             accept=ACCEPTABLE,
             skip=EVIDENCE,
@@ -171,6 +176,7 @@ def facts(trial: Trial, run: Run) -> Json:
         "seed": trial.seed,
         "data": trial.data,
         "manifest": run.manifest.sha256,
+        "asked": trial.recipe.fingerprint(),
         "fingerprint": recipe.fingerprint(),
         "version": run.settings.version,
         "test": metrics["test"],
@@ -216,10 +222,14 @@ def _honest(data: str, out: Path) -> dict[str, Path]:
     return found
 
 
+def _fingerprint(path: Path) -> str:
+    return Run.open(path, quiet=True).recipe.fingerprint()
+
+
 def _about_set(data: str, out: Path) -> None:
     """The cell of a data set: what audit, controls and the leak experiment found, by its first honest run."""
     place, runs = _cell(out, f"set-{data}"), _honest(data, out)
-    if place.exists() or not runs:
+    if not runs or (place.exists() and read_json(place)["fingerprint"] in map(_fingerprint, runs.values())):
         return
     path = next(iter(runs.values()))
     for stage in ("controls", "leak-worth"):
@@ -235,6 +245,7 @@ def _about_set(data: str, out: Path) -> None:
             "data": data,
             "defect": defect_of(next(iter(runs)).partition(":")[0], data),
             "by": next(iter(runs)),
+            "fingerprint": _fingerprint(path),
             "findings": [one for one in findings if one["grade"] != "note" or one["code"] in ("no-person-id", "near-duplicates")],
             "controls": run.read("controls.json", "controls"),
             "leak": run.read("leak-worth.json", "leak-worth"),
@@ -246,7 +257,8 @@ def _pairs(data: str, out: Path) -> None:
     """The cell of all pairs of systems on a data set, with Holm's adjustment over them; written anew when a system is added."""
     runs = _honest(data, out)
     place = _cell(out, f"pairs-{data}")
-    if len(runs) < 2 or (place.exists() and sorted(read_json(place)["systems"]) == sorted(runs)):
+    known = {name: _fingerprint(path) for name, path in sorted(runs.items())}
+    if len(runs) < 2 or (place.exists() and read_json(place)["systems"] == known):
         return
     called = {path.name: name for name, path in runs.items()}
     by_test: dict[str, list[str]] = {}
@@ -266,4 +278,4 @@ def _pairs(data: str, out: Path) -> None:
                 }
                 for one in found["pairs"]
             ]
-    write_json(place, {"data": data, "systems": sorted(runs), "pairs": rows})
+    write_json(place, {"data": data, "systems": known, "pairs": rows})

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..errors import count
 from ..pages import render
-from ..recipes import get_recipe
+from ..recipes import get_recipe, recipe_names, variants_of
 from ..records import read_json, write_text
 from ..report.words import figure, interval, named
 from .cells import cells
@@ -35,6 +35,8 @@ def reviewed(out: Path) -> Json:
     """What the pages show: a row a system and variant, a row a data set, and the pairs that were compared."""
     groups: dict[tuple[str, str, str], list[Json]] = {}
     for cell in cells(out):
+        if cell["system"] not in recipe_names() or cell["variant"] not in ("", *variants_of(cell["system"])):
+            continue  # a recipe that was removed since
         groups.setdefault((cell["data"], cell["system"], cell["variant"]), []).append(cell)
     sets = {one["data"]: one for one in _all(out, "set-")}
     pairs = [pair | {"data": one["data"]} for one in _all(out, "pairs-") for pair in one["pairs"]]

@@ -81,12 +81,11 @@ def slices_of(path: str) -> list[str]:
 
 
 def path_of(slices: Sequence[str]) -> str:
-    """The path of the scan that these slices make up, in the order of the numbers in their names.
+    """The path of the scan that these slices, in order, make up; the inverse of `slices_of`.
 
     Raises:
         DataError: they lie in several folders or files, or have names that cannot be joined.
     """
-    slices = sorted(slices, key=_in_numbers)
     heads = {one.rpartition("#")[0] if "#" in one else str(Path(one).parent) for one in slices}
     names = [one.rpartition("#")[2] if "#" in one else Path(one).name for one in slices]
     if len(heads) > 1 or any("|" in name for name in names):
@@ -95,6 +94,22 @@ def path_of(slices: Sequence[str]) -> str:
     return f"{head if '#' in slices[0] else slices[0]}#{'|'.join(names)}"
 
 
-def _in_numbers(path: str) -> list[tuple[int, str]]:
-    """A key by which slice 9 comes before slice 10."""
-    return [(int(piece), "") if piece.isdigit() else (0, piece) for piece in re.split(r"(\d+)", path)]
+def in_order(slices: Sequence[str]) -> list[str]:
+    """Slices as they lie in the body, where all are DICOM files that say so; else by the numbers in their names, 9 before 10."""
+    places = [_place(one) for one in slices]
+    if None not in places:
+        return [one for _, one in sorted(zip(places, slices, strict=True))]
+    return sorted(
+        slices, key=lambda path: [(int(piece), "") if piece.isdigit() else (0, piece) for piece in re.split(r"(\d+)", path)]
+    )
+
+
+def _place(path: str) -> float | None:
+    """Where a slice lies along the axis that its stack has, in mm; None where the file does not say."""
+    if read.file_kind(path) != "dicom":
+        return None
+    header = read.read_header(path, ["ImagePositionPatient", "ImageOrientationPatient", "SliceLocation"])
+    position, turn = header.get("ImagePositionPatient"), header.get("ImageOrientationPatient")
+    if position and turn:
+        return float(np.dot(position, np.cross(turn[:3], turn[3:])))
+    return None if header.get("SliceLocation") is None else float(header.SliceLocation)
