@@ -149,7 +149,7 @@ def page(curves: dict[str, list[Curve]]) -> str:
     lines = [
         "# Time to the same AUROC on the tune part\n",
         f"{(__doc__ or '').split(chr(10), 1)[1].strip()}\n",
-        f"Median of {len(curves[peer])} turns, seconds; in brackets how many times faster than the loop. The last column is the loop's best in {EPOCHS} epochs.\n",
+        f"Median of {len(curves[peer])} turns, seconds; in brackets how many times faster than the loop, or "never there" where it does not get as far. The last column is the loop's best in {EPOCHS} epochs.\n",
         "| | best AUROC | " + " | ".join(f"to {target:.3f}" for target in targets) + " |",
         "|---" * (len(targets) + 2) + "|",
     ]
@@ -159,7 +159,8 @@ def page(curves: dict[str, list[Curve]]) -> str:
         cells = []
         for target, other in zip(targets, base, strict=True):
             seconds = float(np.median([reached(curve, target) for curve in found]))
-            cells.append("not reached" if seconds == float("inf") else f"{seconds:.0f} ({other / seconds:.1f})")
+            ahead = f"{other / seconds:.1f}" if other < float("inf") else "never there"
+            cells.append("not reached" if seconds == float("inf") else f"{seconds:.0f} ({ahead})")
         lines.append(f"| {way} | {top:.4f} | {' | '.join(cells)} |")
     return "\n".join(lines)
 

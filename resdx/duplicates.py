@@ -103,7 +103,7 @@ def find_duplicates(
     if len(thumbnails) > 1:
         shapes = np.array(aspects or np.ones(len(thumbnails)), np.float32)
         for way in ways or WAYS.values():
-            _join(parent, thumbnails, _candidates(thumbnails, way(shapes)), same)
+            _join(parent, thumbnails, candidates(thumbnails, way(shapes)), same)
     clusters: dict[int, list[int]] = {}
     for one in range(len(thumbnails)):
         clusters.setdefault(_root(parent, one), []).append(one)
@@ -243,8 +243,8 @@ WAYS: Mapping[str, Way] = {
 }
 
 
-def _candidates(thumbnails: Bytes, search: Search) -> Candidates:
-    """Pairs that a search finds, some pictures at a time, so that the memory does not grow with their number."""
+def candidates(thumbnails: Bytes, search: Search) -> Candidates:
+    """Pairs of `thumbnails` (N, 64, 64) that a search finds by their hashes, to be aligned next; some pictures at a time, which bounds the memory."""
     stretches = [slice(start, start + AT_ONCE) for start in range(0, len(thumbnails), AT_ONCE)]
     some = thumbnails[:: max(1, len(thumbnails) // TYPICAL)]
     median = np.median(_middle(some.astype(np.float32), search.side), 0)
