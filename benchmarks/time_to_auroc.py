@@ -149,7 +149,7 @@ def page(curves: dict[str, list[Curve]]) -> str:
     lines = [
         "# Time to the same AUROC on the tune part\n",
         f"{(__doc__ or '').split(chr(10), 1)[1].strip()}\n",
-        f"Median of {len(curves[peer])} turns, seconds; in brackets how many times faster than the loop, or "never there" where it does not get as far. The last column is the loop's best in {EPOCHS} epochs.\n",
+        f"Median of {len(curves[peer])} turns, seconds; in brackets how many times faster than the loop, or 'never there' where it does not get as far. The last column is the loop's best in {EPOCHS} epochs.\n",
         "| | best AUROC | " + " | ".join(f"to {target:.3f}" for target in targets) + " |",
         "|---" * (len(targets) + 2) + "|",
     ]
