@@ -151,7 +151,7 @@ def test_what_a_set_is_found_to_have_speaks_against_its_systems(tmp_path):
     }
     write_json(out / "cells" / "set-malaria-cells.json", about)
     (row,) = reviewed(out)["rows"]
-    assert [text.split(" ")[0] for text in row["demerits"]] == ["source-determines-class:", "the", "images"]
+    assert [text.split(" ")[0] for text in row["demerits"]] == ["its", "source-determines-class:", "the", "images"]
     write_json(out / "cells" / "set-malaria-cells.json", about | {"leak": {"worth": estimate(0.01)}, "findings": []})
     assert len(reviewed(out)["rows"][0]["demerits"]) == 1
 

@@ -13,6 +13,7 @@ from ..pages import render
 from ..recipes import get_recipe, recipe_names, variants_of
 from ..records import read_json, write_text
 from ..report.words import figure, interval, named
+from ..sets import defect_of
 from .cells import cells
 
 Json = dict[str, Any]
@@ -55,6 +56,7 @@ def row(members: Sequence[Json], about_set: Json | None, pairs: Sequence[Json]) 
         "name": name,
         "title": recipe.title,
         "data": first["data"],
+        "defect": defect_of(first["system"], first["data"]),
         "stand_in": recipe.about.state != "real data",
         "published": [{"metric": one.metric, "value": one.value, "seen": one.seen} for one in recipe.published],
         "metric": next((one.metric for one in recipe.published if _metric(first, one.metric)), "accuracy"),
@@ -99,7 +101,8 @@ def merits(row: Json, honest: Sequence[Json], pairs: Sequence[Json]) -> list[str
     out = []
     area = row["honest"]
     if area and area["low"] is not None and area["low"] >= GOOD:
-        out.append(f"tells {row['class']} with AUROC {_shown(area)} in persons it has never seen")
+        what = "its classes apart" if row["class"] == "macro" else row["class"]
+        out.append(f"tells {what} with AUROC {_shown(area)} on test images that share no person or near-duplicate with training")
     if better := _against(row["name"], pairs, sign=1):
         out.append(f"better than {', '.join(better)} on the same test images, Holm's adjustment")
     error = over_seeds([cell["metrics"]["ece"] for cell in honest if "ece" in cell["metrics"]])
@@ -127,6 +130,7 @@ def demerits(row: Json, honest: Sequence[Json], about_set: Json | None, pairs: S
         )
     if row["stand_in"]:
         out.append(f"judged on a stand-in, {row['data']}: its published figure says nothing of that set")
+    out.append(f"its data: {row['defect']}")
     if honest:
         least, rate = (
             honest[0]["metrics"].get(key, NONE) for key in ("accuracy", "majority_rate")
@@ -137,7 +141,8 @@ def demerits(row: Json, honest: Sequence[Json], about_set: Json | None, pairs: S
         if values and max(values) - min(values) > SPREAD:
             out.append(f"its seeds differ by {max(values) - min(values):.3f} of AUROC")
     if row["persons"] < FEW:
-        out.append(f"judged on {count(row['persons'], 'test person')} only")
+        of = "test image" if row["persons"] == row["cases"] else "test person"
+        out.append(f"judged on {count(row['persons'], of)} only")
     if worse := _against(row["name"], pairs, sign=-1):
         out.append(f"worse than {', '.join(worse)} on the same test images, Holm's adjustment")
     if about_set:
