@@ -120,9 +120,9 @@ def test_published_figure_above_the_interval_speaks_against_and_inside_it_for(tm
     out = keep(tmp_path, *(cell(seed=seed) for seed in range(3)), cell(protocol="published", accuracy=0.97))
     (row,) = reviewed(out)["rows"]
     assert (row["seeds"], row["own_metric"]["value"]) == (3, 0.97)
-    assert any("published accuracy 0.976 lies above our interval 0.900" in text for text in row["demerits"])
+    assert any("published accuracy 0.976 (of another network) lies above our interval 0.900" in text for text in row["demerits"])
     (row,) = reviewed(keep(tmp_path / "other", cell(accuracy=0.97)))["rows"]
-    assert any("0.976 lies within" in text for text in row["merits"])
+    assert any("0.976 (of another network) lies within" in text for text in row["merits"])
 
 
 def test_figure_of_a_paper_is_not_held_against_a_stand_in(tmp_path):
@@ -153,7 +153,7 @@ def test_what_a_set_is_found_to_have_speaks_against_its_systems(tmp_path):
     (row,) = reviewed(out)["rows"]
     assert [text.split(" ")[0] for text in row["demerits"]] == ["its", "source-determines-class:", "the", "images"]
     write_json(out / "cells" / "set-malaria-cells.json", about | {"leak": {"worth": estimate(0.01)}, "findings": []})
-    assert len(reviewed(out)["rows"][0]["demerits"]) == 1
+    assert len(reviewed(out)["rows"][0]["demerits"]) == 2
 
 
 def test_only_a_difference_that_holds_after_holm_is_for_one_and_against_the_other(tmp_path):

@@ -54,9 +54,11 @@ def row(members: Sequence[Json], about_set: Json | None, pairs: Sequence[Json]) 
     name = f"{first['system']}:{first['variant']}" if first["variant"] else first["system"]
     out: Json = {
         "name": name,
+        "number": recipe.about.system,
         "title": recipe.title,
         "data": first["data"],
         "defect": defect_of(first["system"], first["data"]),
+        "other": "" if recipe.model == get_recipe(first["system"]).model else " (of another network)",
         "stand_in": recipe.about.state != "real data",
         "published": [{"metric": one.metric, "value": one.value, "seen": one.seen} for one in recipe.published],
         "metric": next((one.metric for one in recipe.published if _metric(first, one.metric)), "accuracy"),
@@ -114,7 +116,7 @@ def merits(row: Json, honest: Sequence[Json], pairs: Sequence[Json]) -> list[str
     ours = row["honest_metric"]
     if published and ours and ours["low"] is not None and ours["low"] <= published["value"] <= ours["high"]:
         out.append(
-            f"the published {named(row['metric']).lower()} {published['value']:.3f} lies within our interval {_shown(ours)}"
+            f"the published {named(row['metric']).lower()} {published['value']:.3f}{row['other']} lies within our interval {_shown(ours)}"
         )
     return out
 
@@ -126,7 +128,7 @@ def demerits(row: Json, honest: Sequence[Json], about_set: Json | None, pairs: S
     ours = row["honest_metric"]
     if published and ours and ours["high"] is not None and published["value"] > ours["high"]:
         out.append(
-            f"the published {named(row['metric']).lower()} {published['value']:.3f} lies above our interval {_shown(ours)}"
+            f"the published {named(row['metric']).lower()} {published['value']:.3f}{row['other']} lies above our interval {_shown(ours)}"
         )
     if row["stand_in"]:
         out.append(f"judged on a stand-in, {row['data']}: its published figure says nothing of that set")
@@ -183,7 +185,7 @@ def markdown(found: Json) -> str:
         )
         own = f"{one['protocol']}: {_shown(one['own_metric'])}" if one["own_metric"] else "-"
         cells_ = (
-            f"`{one['name']}`", one["data"], published or "-", own, _shown(one["honest"]), f"{named(one['metric']).lower()} {_shown(one['honest_metric'])}",
+            f"{one['number']} `{one['name']}`".strip(), one["data"], published or "-", own, _shown(one["honest"]), f"{named(one['metric']).lower()} {_shown(one['honest_metric'])}",
             str(one["persons"]), f"{one['parameters'] / 1e6:.1f} M", f"{one['minutes']:.1f}", f"{one['rate']:.0f}",
         )  # fmt: skip
         lines.append("| " + " | ".join(cells_) + " |")
