@@ -4,7 +4,8 @@
 
 FOLDER holds cxr-pneumonia. All start from ImageNet's MobileNet-V2 at 224 px on the same prepared pictures of the same train part; each way runs in
 a process of its own, in turns. Seconds are those of learning: preparing the pictures is left out for all, scoring the tune part for the loop alone.
-No test part is read. Nothing else may run on the machine meanwhile.
+No test part is read. Nothing else may run on the machine meanwhile. The loop's top rate is 0.001; with 0.0003 it was no sooner there (0.988 after the same
+240 steps).
 """
 
 from __future__ import annotations
