@@ -6,10 +6,12 @@ import importlib
 import json
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from resdx.errors import RunError
+from resdx.pages import render
 from resdx.recipes import get_recipe, recipe_names
 from resdx.records import read_json, write_json
 from resdx.review import review, reviewed, write_pages
@@ -107,6 +109,12 @@ def test_cell_that_is_there_is_not_measured_again_unless_its_recipe_has_changed(
 def test_cells_of_a_system_that_is_gone_are_left_out(tmp_path):
     out = keep(tmp_path, cell(), cell(system="gone"), cell(variant="gone"))
     assert [row["name"] for row in reviewed(out)["rows"]] == ["malaria:features"]
+
+
+def test_committed_page_says_what_its_cells_say_and_nothing_else():
+    kept = Path(__file__).parents[1] / "docs" / "review"
+    assert cells(kept) and (kept / "review.md").read_text() == markdown(reviewed(kept))
+    assert (kept / "review.html").read_text() == render("review.html", reviewed(kept))
 
 
 def test_mean_over_seeds_has_the_mean_ends_and_none_where_one_is_absent():
