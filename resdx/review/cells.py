@@ -229,7 +229,7 @@ def _fingerprint(path: Path) -> str:
 def _about_set(data: str, out: Path) -> None:
     """The cell of a data set: what audit, controls and the leak experiment found, by its first honest run."""
     place, runs = _cell(out, f"set-{data}"), _honest(data, out)
-    if not runs or (place.exists() and read_json(place)["fingerprint"] in map(_fingerprint, runs.values())):
+    if not runs or (place.exists() and read_json(place).get("fingerprint") in map(_fingerprint, runs.values())):
         return
     path = next(iter(runs.values()))
     for stage in ("controls", "leak-worth"):
