@@ -15,7 +15,7 @@ from resdx.pages import render
 from resdx.recipes import get_recipe, recipe_names
 from resdx.records import read_json, write_json
 from resdx.review import review, reviewed, write_pages
-from resdx.review.cells import Trial, cells, facts, trials
+from resdx.review.cells import Trial, cells, facts, nameless, trials
 from resdx.review.page import markdown, over_seeds
 from resdx.sets import defect_of, judged
 
@@ -85,6 +85,12 @@ def test_cell_of_a_run_holds_its_figures_and_names_no_case(study):
     assert found["test"] == study.run.metrics["test"] and found["images_per_second"] > 0
     text = json.dumps(found)
     assert not [case.id for case in study.run.manifest.cases if case.id in text]
+
+
+def test_examples_that_a_finding_names_are_no_part_of_a_cell(study):
+    case = study.run.manifest.cases[0].id
+    assert nameless(f"2 pictures under different labels: {case} = x.", study.run) == "2 pictures under different labels."
+    assert nameless("Mean brightness tells class 'ill': AUROC 0.7.", study.run) == "Mean brightness tells class 'ill': AUROC 0.7."
 
 
 def test_what_is_absent_is_said_and_the_rest_goes_on(tmp_path):

@@ -222,6 +222,12 @@ def _honest(data: str, out: Path) -> dict[str, Path]:
     return found
 
 
+def nameless(text: str, run: Run) -> str:
+    """What a finding says, without the cases that it names as examples."""
+    names = any(case.id in text or case.path in text for case in run.manifest.cases)
+    return text.partition(":")[0] + "." if names else text
+
+
 def _fingerprint(path: Path) -> str:
     return Run.open(path, quiet=True).recipe.fingerprint()
 
@@ -237,7 +243,8 @@ def _about_set(data: str, out: Path) -> None:
             repeat(Run.open(path, quiet=True), stage)
     run = Run.open(path, quiet=True)
     findings = [
-        {"code": one["code"], "grade": one["grade"], "text": one["text"]} for one in run.read("audit.json", "audit")["findings"]
+        {"code": one["code"], "grade": one["grade"], "text": nameless(one["text"], run)}
+        for one in run.read("audit.json", "audit")["findings"]
     ]
     write_json(
         place,
