@@ -170,6 +170,8 @@ def main() -> None:
     parser.add_argument("--write", type=Path)
     options = parser.parse_args()
     if options.many:
+        if not options.folders:
+            parser.error("--many needs a folder of films")
         print(SCALE)
         for count in options.many:
             print("\n".join(speed(options.folders[0], count)))

@@ -21,7 +21,7 @@ from resdx.data import content_hashes
 from resdx.engines.torch import infer
 from resdx.evaluate import read_once_more
 from resdx.intervals import estimate, person_codes
-from resdx.metrics import accuracy, macro_auroc
+from resdx.metrics import accuracy
 from resdx.parts import part_of, tune_score
 from resdx.records import read_json, write_json
 from resdx.runs import Run
@@ -55,22 +55,18 @@ def curve(work: Path, data: Path, protocol: str, seed: int) -> dict[str, list[fl
     learn, progress = run.recipe.learn, Progress()
     bench = bench_of(run, learn, prepared, train)  # type: ignore[arg-type]
     truth = test.truth.argmax(1)
-    scores, named, areas = [], [], []
+    scores, named = [], []
     for epoch in range(learn.epochs):  # type: ignore[union-attr]
         run_epoch(bench, train, progress, lambda: None)
         said = {name: infer(bench.network, prepared.images, part.rows)[0] for name, part in (("tune", tune), ("test", test))}
         scores.append(tune_score(run, tune, said["tune"]))
         named.append(said["test"].argmax(1))
-        areas.append(float(macro_auroc(test.truth, run.recipe.task.probabilities(said["test"]))))
-        progress.waited = 0 if scores[-1] > progress.best else progress.waited + 1
-        progress.best = max(progress.best, scores[-1])
-        if progress.waited and progress.waited % learn.plateau_patience == 0:  # type: ignore[union-attr]
-            progress.factor = max(progress.factor * learn.plateau_factor, learn.least_lr / learn.lr)  # type: ignore[union-attr]
+        progress.judge(learn, scores[-1])  # type: ignore[arg-type]
         progress.epoch += 1
         said_right = float(accuracy(truth, named[-1]))
         print(f"{protocol} {seed} epoch {epoch + 1}: tune {scores[-1]:.3f}, test accuracy {said_right:.3f}", file=sys.stderr)
     persons = person_codes([group or case for group, case in zip(test.groups, test.ids, strict=True)], len(test.ids))
-    kept = {"tune": scores, "accuracy": [float(accuracy(truth, one)) for one in named], "auroc": areas}
+    kept = {"tune": scores, "accuracy": [float(accuracy(truth, one)) for one in named]}
     for name, at in (("last", len(scores) - 1), ("chosen", int(np.argmax(scores)))):
         found = estimate(accuracy, truth, named[at], persons)
         kept[name] = [at + 1, found.value, found.low, found.high]

@@ -89,12 +89,11 @@ def find_duplicates(
     aspects: Sequence[float] = (),
     known: Sequence[Sequence[int]] = (),
     same: float = SAME,
-    ways: Sequence[Way] = (),
 ) -> tuple[tuple[int, ...], ...]:
     """Clusters (positions, at least two) of `thumbnails` (N, 64, 64) that show the same picture, transitively.
 
     `aspects` are width over height of the pictures (1 where not given), and `known` clusters that are already certain,
-    such as byte-identical files. `ways` to look are all of WAYS where none is named. A flat picture matches nothing.
+    such as byte-identical files. A flat picture matches nothing.
     """
     parent = list(range(len(thumbnails)))
     for cluster in known:
@@ -102,7 +101,7 @@ def find_duplicates(
             parent[_root(parent, one)] = _root(parent, cluster[0])
     if len(thumbnails) > 1:
         shapes = np.array(aspects or np.ones(len(thumbnails)), np.float32)
-        for way in ways or WAYS.values():
+        for way in WAYS.values():
             _join(parent, thumbnails, candidates(thumbnails, way(shapes)), same)
     clusters: dict[int, list[int]] = {}
     for one in range(len(thumbnails)):

@@ -54,6 +54,14 @@ class Progress:
     waited: int = 0
     factor: float = 1.0
 
+    def judge(self, learn: Training, score: float) -> bool:
+        """Take in the tune score of an epoch; True where it is the best so far. Without a better one a plateau lowers the rate."""
+        better = score > self.best
+        self.best, self.waited = (score, 0) if better else (self.best, self.waited + 1)
+        if learn.schedule == "plateau" and self.waited and self.waited % learn.plateau_patience == 0:
+            self.factor = max(self.factor * learn.plateau_factor, learn.least_lr / learn.lr)
+        return better
+
 
 @dataclass(frozen=True)
 class Bench:
@@ -102,10 +110,7 @@ def fit(run: Run, prepared: Prepared, train: Part, tune: Part) -> Network:
                 else infer(scored, prepared.images, tune.rows, dtype=bench.dtype)[0]
             )
             score = tune_score(run, tune, logits)
-            better = score > progress.best
-            progress.best, progress.waited = (score, 0) if better else (progress.best, progress.waited + 1)
-            if learn.schedule == "plateau" and progress.waited and progress.waited % learn.plateau_patience == 0:
-                progress.factor = max(progress.factor * learn.plateau_factor, learn.least_lr / learn.lr)
+            better = progress.judge(learn, score)
             progress.epoch += 1
             if better:
                 save_state(scored, run.path / "best.safetensors")

@@ -43,7 +43,7 @@ RECIPE = Recipe(
     ),
     classes=("normal", "pneumonia", "covid"),
     read=SHEET,
-    prepare=(Resize(512),),
+    prepare=(Resize(SHEET.rows * SHEET.side),),
     **levels(ResNet(50, joined=True, weights="imagenet", frozen="all")),  # type: ignore[arg-type]
     task=Classify(),
     published=(Published("accuracy", 0.9490),),

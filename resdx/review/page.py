@@ -35,8 +35,9 @@ def write_pages(out: Path) -> Path:
 def reviewed(out: Path) -> Json:
     """What the pages show: a row a system and variant, a row a data set, and the pairs that were compared."""
     groups: dict[tuple[str, str, str], list[Json]] = {}
+    known = recipe_names()
     for cell in cells(out):
-        if cell["system"] not in recipe_names() or cell["variant"] not in ("", *variants_of(cell["system"])):
+        if cell["system"] not in known or cell["variant"] not in ("", *variants_of(cell["system"])):
             continue  # a recipe that was removed since
         groups.setdefault((cell["data"], cell["system"], cell["variant"]), []).append(cell)
     sets = {one["data"]: one for one in _all(out, "set-")}
