@@ -80,6 +80,7 @@ def audit(manifest: Manifest, read: Read, *, processes: int | None = None, progr
     """Read every file of `manifest` once with `read` (a read step) and report what is wrong with the set.
 
     Args:
+        read: a step; where its pictures of different persons look alike by nature (`look_alike`), only identical ones are duplicates
         processes: workers that read files; all cores by default
         progress: called with the number of files done and of all files
     """
@@ -89,7 +90,7 @@ def audit(manifest: Manifest, read: Read, *, processes: int | None = None, progr
     facts = seen.facts
     exact = [members for members in _gather((fact.sha256, i) for i, fact in enumerate(facts)).values() if len(members) > 1]
     aspects = [fact.width / fact.height for fact in facts]
-    found = find_duplicates(seen.thumbnails, aspects=aspects, known=exact)
+    found = exact if getattr(read, "look_alike", False) else find_duplicates(seen.thumbnails, aspects=aspects, known=exact)
     clusters = tuple(tuple(facts[i].case for i in cluster) for cluster in found)
     evidence = _Evidence(manifest, seen, clusters, tuple(tuple(facts[i].case for i in copies) for copies in exact))
     findings = [finding for question in QUESTIONS for finding in question(evidence)]

@@ -286,17 +286,30 @@ def resume_command(run: str, recipe: str, accept: tuple[str, ...], as_json: bool
     metavar="FOLDER",
     help="Write each picture with its class activation map.",
 )
+@click.option(
+    "--strips",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="FOLDER",
+    help="Draw each electrocardiogram with its heartbeats marked.",
+)
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def predict_command(
-    run: str, recipe: str, files: tuple[str, ...], engine: str, maps: Path | None, as_csv: bool, as_json: bool
+    run: str,
+    recipe: str,
+    files: tuple[str, ...],
+    engine: str,
+    maps: Path | None,
+    strips: Path | None,
+    as_csv: bool,
+    as_json: bool,
 ) -> None:
-    """Answer for FILES (images, or folders of images) with the finished RUN, with all folds of one, or with an exported folder; status 1 when a file could not be read."""
+    """Answer for FILES (images, recordings, or folders of them) with the finished RUN, with all folds of one, or with an exported folder; status 1 when a file could not be read."""
     from .predict import predict_files, to_csv, to_json, to_table
 
     if as_csv and as_json:
         raise click.UsageError("Choose one of --csv and --json.")
-    answers, failures = predict_files(run, files, engine=engine, maps=maps, recipe=recipe, quiet=as_csv or as_json)
+    answers, failures = predict_files(run, files, engine=engine, maps=maps, strips=strips, recipe=recipe, quiet=as_csv or as_json)
     click.echo((to_csv if as_csv else to_json if as_json else to_table)(answers), nl=False)
     for _, reason in failures:
         click.echo(f"resdx: {reason}", err=True)

@@ -33,8 +33,11 @@ from .overlays import captioned, overlay
 from .progress import progress
 from .records import digest, read_json
 from .steps.chain import prepare_image
-from .steps.read import file_kind
+from .steps.ecg import ReadBeat
+from .steps.read import file_kind, split_index
+from .steps.recording import RECORDINGS
 from .steps.scan import ReadScan, in_order, path_of
+from .strips import draw_strip
 
 if TYPE_CHECKING:
     from .runs import Scores
@@ -256,23 +259,54 @@ def predict_files(
     *,
     engine: str = "auto",
     maps: Path | None = None,
+    strips: Path | None = None,
     recipe: str | Path = "",
     quiet: bool = False,
 ) -> tuple[list[Prediction], list[tuple[str, str]]]:
     """Answers for image files and for all images of folders, with a progress bar; failures as (file, reason).
 
-    Where the run was made of scans (ReadScan), each folder of slices is one.
+    Where the run was made of scans (ReadScan), each folder of slices is one. Where it was made of heartbeats (ReadBeat), files are recordings, and there is an answer for each
+    beat that is found in them; `strips` is a folder for a picture of each recording with its beats marked.
 
     `run`, `engine`, `recipe` and `quiet` are those of `Predictor.open`, `maps` that of `Predictor.stream`.
 
     Raises:
-        DataError: a folder holds no images.
+        DataError: a folder holds no images, or no recordings.
+        RunError: strips are asked for, and the run is not one of heartbeats.
     """
     predictor = Predictor.open(run, engine=engine, recipe=recipe, quiet=quiet)
-    whole = isinstance(predictor.read, ReadScan)
-    paths = [path for file in files for path in _below(Path(file), whole)]
+    read = predictor.read
+    if strips and not isinstance(read, ReadBeat):
+        raise RunError(f"{predictor.name} was not made of electrocardiograms, of which strips are drawn; leave out --strips")
+    if isinstance(read, ReadBeat):
+        paths = [beat for file in files for one in _recordings(Path(file)) for beat in _beats(one, read)]
+    else:
+        paths = [path for file in files for path in _below(Path(file), isinstance(read, ReadScan))]
     with progress("predict", len(paths), quiet=quiet) as bar:
-        return predictor.predict(paths, maps=maps, progress=lambda done: bar.update(bar.task_ids[0], completed=done))
+        answers, failures = predictor.predict(
+            paths, maps=maps, progress=lambda done: bar.update(bar.task_ids[0], completed=done)
+        )
+    if strips and isinstance(read, ReadBeat):
+        for number, (file, some) in enumerate(groupby(answers, key=lambda one: split_index(one.case)[0]), 1):
+            draw_strip(file, read.leads, list(some), strips / f"{number:05d}-{_short(Path(file).stem)}.png")
+    return answers, failures
+
+
+def _recordings(file: Path) -> list[str]:
+    """`file` itself, or all recordings below it."""
+    if not os.path.isdir(file):
+        return [str(file)]
+    if not (found := sorted(str(path) for path in file.rglob("*") if path.name.lower().endswith(RECORDINGS))):
+        raise DataError(f"{file} holds no recordings; name files ({', '.join(RECORDINGS)}), or folders that hold some")
+    return found
+
+
+def _beats(file: str, read: ReadBeat) -> list[str]:
+    """The heartbeats of a recording; the recording itself where it cannot be read, so that it is told among the failures."""
+    try:
+        return [file] if split_index(file)[1] else read.beats(file)
+    except DataError:
+        return [file]
 
 
 def _below(file: Path, whole: bool) -> list[str]:

@@ -18,7 +18,7 @@ intervals priors steps models
 paired drift forensics
 listing
 tables tasks
-sources
+sources heartbeats
 losses ranks calibration familiarity recipe scoring datasets
 recipes calibrate classifiers
 sets
@@ -27,6 +27,7 @@ facts shortcuts
 audit
 data
 parts engines maps sharing seen
+strips
 predict sanity votes
 exported trained features
 frozen differences

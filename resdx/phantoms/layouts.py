@@ -24,8 +24,11 @@ from scipy.io import savemat
 
 from ..cases import Box, Case, Manifest
 from ..errors import DataError
+from ..heartbeats import DS1, DS2
 from ..records import write_text
+from ..steps.read import optional
 from .film import NORMAL, OPACITY, Pixels, draw_film, draw_person
+from .heart import Heart, draw_ecg
 
 SIZE = 64  # pixels
 TINTS = {"stain": (1.0, 0.7, 0.9), "fundus": (1.0, 0.55, 0.3)}
@@ -361,6 +364,24 @@ def medmnist(sheet: _Sheet) -> list[Case]:
     return [Case(place, place, "", (str(ill),), part=part) for place, part, ill in places]
 
 
+def mitbih(sheet: _Sheet) -> list[Case]:
+    """MIT-BIH Arrhythmia Database: WFDB records of both divisions in turn, 24 beats each, some of them paced, which are in no AAMI class."""
+    cases = []
+    for i, name in zip(range(sheet.persons), [record for pair in zip(DS1, DS2, strict=True) for record in pair], strict=False):
+        draws = np.random.default_rng([sheet.seed, i])
+        symbols = [*draws.permutation(["N"] * 14 + ["A"] * 3 + ["V"] * 4 + ["F"] * 2).tolist(), "N"]
+        signal, peaks = draw_ecg(Heart.draw(hash_of(sheet.seed, i)), symbols, seed=hash_of(sheet.seed, i))
+        symbols[-1] = "/"
+        optional("ecg").write(sheet.folder, name, signal, 360, ("MLII", "V1"), beats=peaks, symbols=symbols, comments=(f"{50 + i} M",))
+        places = [f"{name}.hea#{peak / 360:.4f}" for peak in peaks]
+        part = "train" if name in DS1 else "test"
+        cases += [
+            Case(place, place, name, (symbol,), age=50.0 + i, sex="M", part=part, extra={"kind": symbol})
+            for place, symbol in zip(places[:-1], symbols, strict=False)
+        ]
+    return cases
+
+
 LAYOUTS: dict[str, Callable[[_Sheet], list[Case]]] = {
     "breakhis": breakhis,
     "cheng": cheng,
@@ -369,6 +390,7 @@ LAYOUTS: dict[str, Callable[[_Sheet], list[Case]]] = {
     "eyepacs": eyepacs,
     "medmnist": medmnist,
     "messidor": messidor,
+    "mitbih": mitbih,
     "montgomery": montgomery,
     "parkinson-speech": parkinson_speech,
     "pcam": pcam,

@@ -168,7 +168,7 @@ def facts(trial: Trial, run: Run) -> Json:
         infer(network, prepared.images, rows)
         seconds += time.perf_counter() - started
     rate = len(rows) / seconds
-    keys = ("accuracy", "majority_rate", "balanced_accuracy", "macro_auroc", "quadratic_kappa", "ece")
+    keys = ("accuracy", "majority_rate", "balanced_accuracy", "macro_f1", "macro_auroc", "quadratic_kappa", "ece")
     return {
         "system": trial.system,
         "variant": trial.variant,

@@ -3,6 +3,6 @@
 `random` works on tensors and so imports torch, which the workers that read files can do without: it is imported by `recipe`.
 """
 
-from . import image, lung, offline, read
+from . import ecg, image, lung, offline, read, scan
 
-__all__ = ["image", "lung", "offline", "read"]
+__all__ = ["ecg", "image", "lung", "offline", "read", "scan"]

@@ -34,7 +34,7 @@ PICTURE_SUFFIXES = (
     *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".tif", ".tiff", ".bmp", ".dib", ".gif", ".webp"),
     *(".pgm", ".ppm", ".pnm", ".pbm", ".jp2", ".j2k", ".tga"),
 )
-READERS = {"nifti": "resdx.steps.nifti"}  # extra -> the module that imports what the extra installs
+READERS = {"nifti": "resdx.steps.nifti", "ecg": "resdx.steps.waveform"}  # extra -> the module that imports what the extra installs
 
 
 @record
@@ -94,7 +94,7 @@ class ReadDicom:
 
     def __call__(self, path: str) -> Pixels:
         file, index = split_index(path)
-        with _reading(file, "a DICOM image"):
+        with reading(file, "a DICOM image"):
             dataset = pydicom.dcmread(file, force=True)  # old files lack the 128 + 4 bytes at the start
             _check_pixels(file, dataset)
             frames = int(dataset.get("NumberOfFrames") or 1)
@@ -103,7 +103,7 @@ class ReadDicom:
             frame = _frame(path, index, 0)
             if frame >= frames:
                 raise DataError(f"{file} has {frames} frames, counted from 0, so there is no frame {frame}")
-        with _reading(file, "a DICOM image", _decoder_advice(dataset)):
+        with reading(file, "a DICOM image", _decoder_advice(dataset)):
             return _display(dataset, pixel_array(dataset, index=frame), frame, _window(self))
 
 
@@ -130,8 +130,8 @@ class ReadNifti:
         if not index:
             raise DataError(f"{file} is a volume; name a slice, such as {Path(file).name}#0")
         number = _frame(path, index, 0)
-        with _reading(file, "a NIfTI volume"):
-            volume, low, high = _optional("nifti").volume(file)  # (X, Y, Z): to the right, the front, the head
+        with reading(file, "a NIfTI volume"):
+            volume, low, high = optional("nifti").volume(file)  # (X, Y, Z): to the right, the front, the head
         if number >= volume.shape[2]:
             raise DataError(f"{file} has {volume.shape[2]} slices, counted from 0, so there is no slice {number}")
         return _stretch(volume[::-1, ::-1, number].T[..., None], *(_window(self) or (low, high)))
@@ -175,18 +175,18 @@ def file_kind(file: str) -> str:
 
 def count_slices(file: str) -> int:
     """Axial slices of a NIfTI volume, from its header."""
-    with _reading(file, "a NIfTI volume"):
-        return int(_optional("nifti").depth(file))
+    with reading(file, "a NIfTI volume"):
+        return int(optional("nifti").depth(file))
 
 
 def read_header(file: str, keywords: Sequence[str]) -> pydicom.Dataset:
     """The named fields of a DICOM file, its pixels left unread."""
-    with _reading(file, "a DICOM file"):
+    with reading(file, "a DICOM file"):
         return pydicom.dcmread(file, stop_before_pixels=True, specific_tags=list(keywords), force=True)
 
 
 def _read_picture(file: str, frame: int, white16: float) -> Pixels:
-    with _reading(file, "an image"):
+    with reading(file, "an image"):
         if Path(file).stat().st_size == 0:
             raise DataError(f"{file} is empty (0 bytes); copy it again or remove it")
         with Image.open(file) as image:
@@ -295,7 +295,7 @@ def _read_npz(file: str, index: str) -> Pixels:
     part, _, number = index.rpartition("/")
     if not part or not number.isdecimal():
         raise DataError(f"{file} holds many images; name one, such as {Path(file).name}#train/0")
-    with _reading(file, "an .npz set"):
+    with reading(file, "an .npz set"):
         images = _npz_array(file, f"{part}_images", Path(file).stat().st_mtime_ns)
         if images.dtype != np.uint8 or images.ndim not in (3, 4):
             raise DataError(f"{file}: {part}_images is {images.dtype} {images.shape}; it must be uint8 (N, H, W) or (N, H, W, 3)")
@@ -327,7 +327,7 @@ def _one_channel_when_grey(pixels: NDArray[Any]) -> NDArray[Any]:
     return pixels
 
 
-def _optional(extra: str) -> ModuleType:
+def optional(extra: str) -> ModuleType:
     """The module of an optional reader. Raises DataError with the pip command where its extra is not installed."""
     try:
         return importlib.import_module(READERS[extra])
@@ -336,7 +336,7 @@ def _optional(extra: str) -> ModuleType:
 
 
 @contextmanager
-def _reading(file: str, what: str, advice: str = "copy it again or remove it") -> Iterator[None]:
+def reading(file: str, what: str, advice: str = "copy it again or remove it") -> Iterator[None]:
     """Turn whatever a decoder raises (they raise anything) into a DataError that names the file."""
     try:
         yield

@@ -1,0 +1,76 @@
+"""S08: kinds of heartbeats in electrocardiograms: the Wigner-Ville distribution of a beat's analytic signal as a picture, ResNet-101.
+
+Paper: Zhang et al. 2021, of which the abstract was read. Data: MIT-BIH Arrhythmia Database (licence: ODC-By 1.0, from memory), 48 half-hour recordings of 47 persons at 360 Hz. Published, as
+seen in the abstract, for five classes: F1 of N .9899, S .9376, V .9845, F .8889, Q .9968 (their mean is .9595, as stated); for 14 kinds of beats: accuracy .9975, which is a mean over one-against-rest answers, sensitivity .9136, F1 .9016.
+To doubt: S at .94 is far above what is found in persons not learnt from; Q is mostly paced beats of four persons; whether a person's beats stand on both sides is not said.
+
+Here Q is left out, as AAMI does, and so are the four paced recordings. The honest protocol is the division of de Chazal et al. 2004 by persons, DS1 and DS2, without record 201, which
+is of the same man as 202; the variant "de_chazal" keeps it, as that paper did. A beat is cut from 250 ms before to 400 ms after the peak that
+was annotated, filtered to 0.5-40 Hz and brought to 128 Hz, so that its picture goes from 0 to 64 Hz. The variant "kinds" has the 14 kinds as classes.
+"""
+
+from dataclasses import replace
+
+from ..heartbeats import Heartbeats
+from ..models.specs import Net, ResNet
+from ..recipe import About, Published, Recipe, ShippedParts, Training, on_features
+from ..steps.ecg import ReadBeat, WignerVille
+from ..steps.image import Resize
+from ..steps.random import Affine
+
+KINDS = (
+    ("N", "normal"),
+    ("L", "left bundle branch block"),
+    ("R", "right bundle branch block"),
+    ("e", "atrial escape"),
+    ("j", "nodal escape"),
+    ("A", "atrial premature"),
+    ("a", "aberrated atrial premature"),
+    ("J", "nodal premature"),
+    ("S", "supraventricular premature"),
+    ("V", "ventricular premature"),
+    ("E", "ventricular escape"),
+    ("F", "fusion of ventricular and normal"),
+    ("/", "paced"),
+    ("f", "fusion of paced and normal"),
+)
+
+RECIPE = Recipe(
+    name="ecg_heartbeats",
+    title="Kinds of heartbeats in electrocardiograms",
+    about=About("S08", "arrhythmia", "electrocardiogram", "MIT-BIH", "real data"),
+    source=Heartbeats(),
+    classes=("N", "S", "V", "F"),
+    read=ReadBeat(picture=WignerVille("plain")),
+    prepare=(Resize(112),),
+    augment=(Affine(degrees=0, scale=0.05, shift=0.04),),
+    model=Net(ResNet(101, weights="imagenet")),
+    learn=Training(epochs=12, batch=64, sampling="balanced"),
+    published=(Published("macro_f1", 0.9595, seen=True),),
+    differs=(
+        "whether the paper divides by person was not seen: beats at random are the assumed protocol",
+        "window, filters, sampling rate and scale of the picture are ours",
+        "four classes: Q is left out, with the paced recordings; the published mean is over five",
+        "the paper balances its data by a combination that was not seen; here each class is drawn as often",
+        "112 px instead of 224",
+    ),
+)
+FEATURES = on_features(RECIPE).set("size", "112")
+VARIANTS = {
+    "features": replace(FEATURES, learn=replace(FEATURES.learn, class_weights="balanced")),  # type: ignore[arg-type]
+    "de_chazal": replace(
+        RECIPE,
+        title=f"{RECIPE.title}, 201 and 202 as two persons",
+        source=Heartbeats(same=()),
+        published_split=ShippedParts(),
+    ),
+    "resnet50": replace(RECIPE, title=f"{RECIPE.title}, ResNet-50", model=Net(ResNet(50, weights="imagenet"))),
+    "kinds": replace(
+        RECIPE,
+        title=f"{RECIPE.title}, 14 kinds",
+        source=Heartbeats(kinds=KINDS, without=()),
+        classes=tuple(name for _, name in KINDS),
+        published=(),
+    ),
+}
+JUDGED_ON = "ecg-mitbih"

@@ -1,0 +1,145 @@
+"""Electrocardiograms: WFDB records (.hea with its .dat), tables of samples (.csv) and DICOM waveforms, as signals in mV."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import pydicom
+from numpy.typing import NDArray
+from scipy.signal import butter, iirnotch, resample_poly, sosfiltfilt, tf2sos
+
+from ..errors import DataError
+from .read import DICOM_SUFFIXES, file_kind, optional, reading
+
+Signal = NDArray[np.float64]
+
+RECORDINGS = (".hea", ".csv", *DICOM_SUFFIXES)
+TIMES = {"time": 1.0, "t": 1.0, "s": 1.0, "sec": 1.0, "seconds": 1.0, "time_s": 1.0, "time_ms": 1e-3, "ms": 1e-3}  # column -> s
+EVEN = 0.01  # by what share of their mean the steps of a time column may differ
+RATES = (50.0, 10_000.0)  # Hz; what lies outside is a unit taken for another
+MAINS = (50.0, 60.0)  # Hz, of the two kinds of power grid
+
+
+@dataclass(frozen=True)
+class Recording:
+    """What electrodes saw: `signal` (samples, leads), NaN where nothing was recorded; `rate` in Hz."""
+
+    signal: Signal
+    rate: float
+    leads: tuple[str, ...]
+
+    @property
+    def seconds(self) -> float:
+        """How long it is."""
+        return len(self.signal) / self.rate
+
+    def lead(self, wanted: Sequence[str]) -> Signal:
+        """The samples of the first lead of `wanted` that is there; of the only lead, whatever its name.
+
+        Raises:
+            DataError: none of them is there, or nothing was recorded of it.
+        """
+        known = {name.upper(): k for k, name in enumerate(self.leads)}
+        found = next((known[name.upper()] for name in wanted if name.upper() in known), 0 if len(self.leads) == 1 else None)
+        if found is None:
+            raise DataError(f"no lead is called {' or '.join(wanted)} (there are {', '.join(self.leads)}); name yours in read.leads")
+        if np.isnan(self.signal[:, found]).all():
+            raise DataError(f"lead {self.leads[found]} holds no samples; export the recording again")
+        return self.signal[:, found]
+
+
+def read_recording(file: str) -> Recording:
+    """All leads of a recording.
+
+    Raises:
+        DataError: it cannot be read, its samples are not those that its header was made for, or it does not say how many there are a second.
+    """
+    return _recording(file, Path(file).stat().st_mtime_ns if Path(file).exists() else 0)
+
+
+@lru_cache(maxsize=4)
+def _recording(file: str, changed: int) -> Recording:
+    """Kept, since a recording is read beat after beat; `changed` (ns) forgets it when the file does."""
+    kind = Path(file).suffix.lower()
+    with reading(file, "an electrocardiogram"):
+        if kind == ".hea":
+            found = Recording(*optional("ecg").samples(file))
+        elif kind == ".csv":
+            found = _read_csv(file)
+        elif file_kind(file) == "dicom":
+            found = _read_dicom(file)
+        else:
+            raise DataError(f"{file} is no recording: resdx reads WFDB headers (.hea), tables of samples (.csv) and DICOM waveforms")
+    if not RATES[0] <= found.rate <= RATES[1]:
+        raise DataError(f"{file} has {found.rate:g} samples a second; is the unit of its time right?")
+    return found
+
+
+def _read_csv(file: str) -> Recording:
+    with open(file, newline="", encoding="utf-8-sig") as stream:
+        rows = list(csv.reader(stream))
+    header = [name.strip() for name in rows[0]] if rows else []
+    place = next((k for k, name in enumerate(header) if name.lower() in TIMES), None)
+    if place is None or len(header) < 2:
+        raise DataError(f"{file} does not say when its samples were taken: it needs a column time (in seconds) and one for each lead")
+    table = np.array([[float(cell) if cell.strip() else np.nan for cell in row] for row in rows[1:] if row], np.float64)
+    times = table[:, place] * TIMES[header[place].lower()]
+    steps = np.diff(times)
+    if not len(steps) or not np.isfinite(steps).all() or steps.min() <= 0 or np.abs(steps / steps.mean() - 1).max() > EVEN:
+        raise DataError(f"{file}: the times in column {header[place]!r} do not go up in equal steps, so there is no sampling rate")
+    leads = [k for k in range(len(header)) if k != place]
+    return Recording(table[:, leads], float(1 / steps.mean()), tuple(header[k] for k in leads))
+
+
+def _read_dicom(file: str) -> Recording:
+    dataset = pydicom.dcmread(file)
+    if "WaveformSequence" not in dataset:
+        raise DataError(f"{file} holds no waveform (modality {dataset.get('Modality') or 'unknown'})")
+    first = dataset.WaveformSequence[0]
+    if not first.get("SamplingFrequency"):
+        raise DataError(f"{file} does not say how many samples it has a second")
+    names = [
+        str(channel.ChannelSourceSequence[0].get("CodeMeaning", "")) if channel.get("ChannelSourceSequence") else ""
+        for channel in first.ChannelDefinitionSequence
+    ]
+    leads = tuple(name.removeprefix("Lead ").strip() or str(k) for k, name in enumerate(names))
+    return Recording(np.asarray(dataset.waveform_array(0), np.float64), float(first.SamplingFrequency), leads)
+
+
+def filled(signal: Signal) -> Signal:
+    """Gaps bridged by straight lines, so that filters go over them."""
+    gaps = np.isnan(signal)
+    if not gaps.any():
+        return signal
+    at = np.arange(len(signal))
+    return np.interp(at, at[~gaps], signal[~gaps])
+
+
+def without_noise(signal: Signal, rate: float, band: tuple[float, float]) -> Signal:
+    """Baseline wander, muscle and mains taken out without a shift in time: Butterworth of order 4 over `band` in Hz, notches at 50 and 60 Hz."""
+    nyquist = rate / 2
+    for mains in MAINS:
+        if mains < 0.95 * nyquist:
+            signal = sosfiltfilt(tf2sos(*iirnotch(mains, 30, rate)), signal)
+    low, high = band
+    limits, kind = ((low, high), "bandpass") if high < 0.95 * nyquist else (low, "highpass")
+    out: Signal = sosfiltfilt(butter(4, limits, kind, fs=rate, output="sos"), signal)
+    return out
+
+
+def at_rate(signal: Signal, rate: float, wanted: float) -> Signal:
+    """The signal with `wanted` samples a second."""
+    share = Fraction(wanted / rate).limit_denominator(2000)
+    out: Signal = resample_poly(signal, share.numerator, share.denominator) if share != 1 else signal
+    return out
+
+
+def find_beats(signal: Signal, rate: float) -> Signal:
+    """Times of the R peaks in seconds, by the XQRS detector of the wfdb package."""
+    return np.asarray(optional("ecg").peaks(filled(signal), rate), np.float64) / rate

@@ -1,0 +1,60 @@
+"""An electrocardiogram drawn as on paper, with the answer to every heartbeat above it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from .cases import Prediction
+from .errors import RunError, count
+from .steps.read import split_index
+from .steps.recording import filled, read_recording
+
+ROW = 20.0  # seconds
+MOST = 120  # rows in one picture: 40 minutes
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # of Okabe and Ito, told apart by all readers
+
+
+def draw_strip(file: str, leads: Sequence[str], beats: Sequence[Prediction], out: Path) -> None:
+    """Write a picture of the first lead of `leads`, a row for 20 s: the most frequent class as dots, others by name, "?" where a person should look.
+
+    Raises:
+        DataError: the recording cannot be read.
+        RunError: `out` cannot be written.
+    """
+    recording = read_recording(file)
+    signal, rate = filled(recording.lead(leads)), recording.rate
+    said = [(float(split_index(one.case)[1]), one.label if isinstance(one.label, str) else "?") for one in beats]
+    often = Counter(label for _, label in said).most_common()
+    colours = dict(zip(sorted({label for _, label in said} - {"?"}), COLOURS * len(said), strict=False))
+    rows = min(MOST, max(1, int(np.ceil(recording.seconds / ROW))))
+    low, high = np.percentile(signal, (0.05, 99.95))
+    room = 0.2 * (high - low or 1.0)
+    figure = Figure(figsize=(14, 0.8 + 0.75 * rows), dpi=100, layout="constrained")
+    figure.suptitle(
+        f"{Path(file).name}: {count(len(said), 'heartbeat')}, "
+        + ", ".join(f"{label if label != '?' else 'to be looked at'} {number:,}" for label, number in often)
+        + ("" if rows * ROW >= recording.seconds else f"; the first {rows * ROW / 60:.0f} minutes")
+        + ". For research, not for diagnosis",
+        fontsize=10,
+    )
+    for row, axes in enumerate(figure.subplots(rows, 1, squeeze=False)[:, 0]):
+        start = row * ROW
+        piece = signal[int(start * rate) : int((start + ROW) * rate)]
+        axes.plot(start + np.arange(len(piece)) / rate, piece, color="#333333", linewidth=0.5)
+        axes.set(xlim=(start, start + ROW), ylim=(low - room, high + 3 * room), yticks=[])
+        axes.tick_params(labelsize=7, length=2)
+        axes.spines[["top", "left", "right"]].set_visible(False)
+        for second, label in said:
+            if start <= second < start + ROW:
+                shown = "·" if label == often[0][0] else label
+                axes.text(second, high + room, shown, color=colours.get(label, "#000000"), fontsize=8, ha="center", clip_on=True)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(out)
+    except OSError as error:
+        raise RunError(f"{out} cannot be written ({error.strerror or error}); choose another folder for --strips") from error
