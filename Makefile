@@ -31,7 +31,7 @@ $(VENV)/.core: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.core
-	$(INSTALL) --editable '.[dev,zoo,dicom,nifti,export]'
+	$(INSTALL) --editable '.[dev,zoo,dicom,nifti,ecg,export]'
 	@touch $@
 
 demo: $(VENV)/.core

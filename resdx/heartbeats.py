@@ -21,8 +21,12 @@ AAMI: Pairs = (  # ANSI/AAMI EC57; paced and unclassifiable beats (Q) are left o
     *((symbol, "V") for symbol in "VE"),
     ("F", "F"),
 )
-DS1 = tuple("101 106 108 109 112 114 115 116 118 119 122 124 201 203 205 207 208 209 215 220 223 230".split())
-DS2 = tuple("100 103 105 111 113 117 121 123 200 202 210 212 213 214 219 221 222 228 231 232 233 234".split())
+DS1 = tuple(
+    map(str, (101, 106, 108, 109, 112, 114, 115, 116, 118, 119, 122, 124, 201, 203, 205, 207, 208, 209, 215, 220, 223, 230))
+)
+DS2 = tuple(
+    map(str, (100, 103, 105, 111, 113, 117, 121, 123, 200, 202, 210, 212, 213, 214, 219, 221, 222, 228, 231, 232, 233, 234))
+)
 PACED = ("102", "104", "107", "217")
 
 
@@ -50,7 +54,11 @@ class Heartbeats:
         headers = sorted(path for path in root.rglob("*.hea") if path.stem not in self.without)
         if not headers:
             lone = next(root.rglob("*.dat"), None)
-            what = f"{lone.name} without its header {lone.stem}.hea" if lone else "no WFDB records (100.hea with 100.dat and 100.atr)"
+            what = (
+                f"{lone.name} without its header {lone.stem}.hea"
+                if lone
+                else "no WFDB records (100.hea with 100.dat and 100.atr)"
+            )
             raise DataError(f"{root} holds {what}")
         there = [path for path in headers if path.with_suffix(f".{self.annotator}").is_file()]
         if not there:

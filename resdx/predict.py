@@ -283,9 +283,7 @@ def predict_files(
     else:
         paths = [path for file in files for path in _below(Path(file), isinstance(read, ReadScan))]
     with progress("predict", len(paths), quiet=quiet) as bar:
-        answers, failures = predictor.predict(
-            paths, maps=maps, progress=lambda done: bar.update(bar.task_ids[0], completed=done)
-        )
+        answers, failures = predictor.predict(paths, maps=maps, progress=lambda done: bar.update(bar.task_ids[0], completed=done))
     if strips and isinstance(read, ReadBeat):
         for number, (file, some) in enumerate(groupby(answers, key=lambda one: split_index(one.case)[0]), 1):
             draw_strip(file, read.leads, list(some), strips / f"{number:05d}-{_short(Path(file).stem)}.png")

@@ -60,7 +60,9 @@ SETS: Mapping[str, Set] = {
         "journal figures; file format, size and colour tell something of the class",
         FolderPerClass(rename=(("CT_COVID", "covid"), ("CT_NonCOVID", "other")), tables=CT_TABLES),
     ),
-    "ecg-mitbih": Set("ecg_heartbeats", "13 of 48 recordings; fusion beats of two persons, and most premature ones of one, on either side"),
+    "ecg-mitbih": Set(
+        "ecg_heartbeats", "13 of 48 recordings; fusion beats of two persons, and most premature ones of one, on either side"
+    ),
     "ct-lung": Set("plain", "no person ids: neighbouring slices of 110 patients, every split leaks", FolderPerClass()),
 }
 

@@ -13,7 +13,7 @@ Signal = NDArray[np.float64]
 # Waves of a beat: seconds from the R peak, mV, width in seconds.
 NORMAL = ((-0.17, 0.13, 0.025), (-0.028, -0.12, 0.010), (0.0, 1.0, 0.011), (0.03, -0.2, 0.012), (0.26, 0.3, 0.05))
 EARLY = ((-0.11, -0.1, 0.020), *NORMAL[1:])  # from elsewhere in the atria: another P wave
-VENTRICULAR = ((0.0, 1.25, 0.042), (0.11, -0.5, 0.045), (0.3, -0.35, 0.07))  # broad, without a P wave
+VENTRICULAR = ((0.0, 1.25, 0.030), (0.09, -0.5, 0.035), (0.3, -0.35, 0.07))  # broad, without a P wave
 WAVES = {"N": NORMAL, "A": EARLY, "V": VENTRICULAR, "F": tuple((at, mv / 2, width) for at, mv, width in (*NORMAL, *VENTRICULAR))}
 PREMATURE = {"A": 0.65, "V": 0.6}  # share of the usual distance to the beat before
 

@@ -372,7 +372,9 @@ def mitbih(sheet: _Sheet) -> list[Case]:
         symbols = [*draws.permutation(["N"] * 14 + ["A"] * 3 + ["V"] * 4 + ["F"] * 2).tolist(), "N"]
         signal, peaks = draw_ecg(Heart.draw(hash_of(sheet.seed, i)), symbols, seed=hash_of(sheet.seed, i))
         symbols[-1] = "/"
-        optional("ecg").write(sheet.folder, name, signal, 360, ("MLII", "V1"), beats=peaks, symbols=symbols, comments=(f"{50 + i} M",))
+        optional("ecg").write(
+            sheet.folder, name, signal, 360, ("MLII", "V1"), beats=peaks, symbols=symbols, comments=(f"{50 + i} M",)
+        )
         places = [f"{name}.hea#{peak / 360:.4f}" for peak in peaks]
         part = "train" if name in DS1 else "test"
         cases += [

@@ -103,7 +103,9 @@ class ReadBeat:
                 f"ReadBeat needs 0 to 5 s before and after the peak and a rate of 50 to 1000 Hz, not {self.before}, {self.after} and {self.rate}"
             )
         if not 0 < self.band[0] < self.band[1] <= self.rate / 2:
-            raise RecipeError(f"ReadBeat band goes from above 0 to half the rate, {self.rate / 2:g} Hz, not from {self.band[0]} to {self.band[1]}")
+            raise RecipeError(
+                f"ReadBeat band goes from above 0 to half the rate, {self.rate / 2:g} Hz, not from {self.band[0]} to {self.band[1]}"
+            )
 
     def __call__(self, path: str) -> NDArray[np.float32]:
         file, index = split_index(path)
@@ -128,7 +130,8 @@ class ReadBeat:
         if not len(here) or np.isnan(here).any() or here.min() == here.max():
             why = "lies outside it" if not len(here) else "the lead was off" if np.isnan(here).any() else "the lead is flat"
             raise DataError(f"{file} has no heartbeat at {second:g} s: {why}")
-        first, last = (round((second + shift) * self.rate) for shift in (-self.before, self.after))
+        peak = round(second * self.rate)
+        first, last = peak - round(self.before * self.rate), peak + round(self.after * self.rate)  # of one length for all beats
         return np.pad(clean[max(0, first) : last], (max(0, -first), max(0, last - len(clean))))
 
     def beats(self, file: str) -> list[str]:
@@ -147,7 +150,9 @@ class ReadBeat:
 
 
 @lru_cache(maxsize=4)
-def _cleaned(file: str, leads: tuple[str, ...], rate: float, band: tuple[float, float], changed: int) -> tuple[Signal, float, Signal]:
+def _cleaned(
+    file: str, leads: tuple[str, ...], rate: float, band: tuple[float, float], changed: int
+) -> tuple[Signal, float, Signal]:
     """The lead as it was recorded, its rate, and the lead filtered at `rate`; kept, since beats are read one after the other."""
     recording = read_recording(file)
     raw = recording.lead(leads)

@@ -34,7 +34,10 @@ PICTURE_SUFFIXES = (
     *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".tif", ".tiff", ".bmp", ".dib", ".gif", ".webp"),
     *(".pgm", ".ppm", ".pnm", ".pbm", ".jp2", ".j2k", ".tga"),
 )
-READERS = {"nifti": "resdx.steps.nifti", "ecg": "resdx.steps.waveform"}  # extra -> the module that imports what the extra installs
+READERS = {
+    "nifti": "resdx.steps.nifti",
+    "ecg": "resdx.steps.waveform",
+}  # extra -> the module that imports what the extra installs
 
 
 @record

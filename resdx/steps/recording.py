@@ -48,7 +48,9 @@ class Recording:
         known = {name.upper(): k for k, name in enumerate(self.leads)}
         found = next((known[name.upper()] for name in wanted if name.upper() in known), 0 if len(self.leads) == 1 else None)
         if found is None:
-            raise DataError(f"no lead is called {' or '.join(wanted)} (there are {', '.join(self.leads)}); name yours in read.leads")
+            raise DataError(
+                f"no lead is called {' or '.join(wanted)} (there are {', '.join(self.leads)}); name yours in read.leads"
+            )
         if np.isnan(self.signal[:, found]).all():
             raise DataError(f"lead {self.leads[found]} holds no samples; export the recording again")
         return self.signal[:, found]
@@ -75,7 +77,9 @@ def _recording(file: str, changed: int) -> Recording:
         elif file_kind(file) == "dicom":
             found = _read_dicom(file)
         else:
-            raise DataError(f"{file} is no recording: resdx reads WFDB headers (.hea), tables of samples (.csv) and DICOM waveforms")
+            raise DataError(
+                f"{file} is no recording: resdx reads WFDB headers (.hea), tables of samples (.csv) and DICOM waveforms"
+            )
     if not RATES[0] <= found.rate <= RATES[1]:
         raise DataError(f"{file} has {found.rate:g} samples a second; is the unit of its time right?")
     return found
@@ -87,12 +91,16 @@ def _read_csv(file: str) -> Recording:
     header = [name.strip() for name in rows[0]] if rows else []
     place = next((k for k, name in enumerate(header) if name.lower() in TIMES), None)
     if place is None or len(header) < 2:
-        raise DataError(f"{file} does not say when its samples were taken: it needs a column time (in seconds) and one for each lead")
+        raise DataError(
+            f"{file} does not say when its samples were taken: it needs a column time (in seconds) and one for each lead"
+        )
     table = np.array([[float(cell) if cell.strip() else np.nan for cell in row] for row in rows[1:] if row], np.float64)
     times = table[:, place] * TIMES[header[place].lower()]
     steps = np.diff(times)
     if not len(steps) or not np.isfinite(steps).all() or steps.min() <= 0 or np.abs(steps / steps.mean() - 1).max() > EVEN:
-        raise DataError(f"{file}: the times in column {header[place]!r} do not go up in equal steps, so there is no sampling rate")
+        raise DataError(
+            f"{file}: the times in column {header[place]!r} do not go up in equal steps, so there is no sampling rate"
+        )
     leads = [k for k in range(len(header)) if k != place]
     return Recording(table[:, leads], float(1 / steps.mean()), tuple(header[k] for k in leads))
 
@@ -128,8 +136,9 @@ def without_noise(signal: Signal, rate: float, band: tuple[float, float]) -> Sig
         if mains < 0.95 * nyquist:
             signal = sosfiltfilt(tf2sos(*iirnotch(mains, 30, rate)), signal)
     low, high = band
-    limits, kind = ((low, high), "bandpass") if high < 0.95 * nyquist else (low, "highpass")
-    out: Signal = sosfiltfilt(butter(4, limits, kind, fs=rate, output="sos"), signal)
+    if high < 0.95 * nyquist:
+        signal = sosfiltfilt(butter(4, high, "lowpass", fs=rate, output="sos"), signal)
+    out: Signal = sosfiltfilt(butter(4, low, "highpass", fs=rate, output="sos"), signal)
     return out
 
 

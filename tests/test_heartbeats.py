@@ -1,0 +1,88 @@
+"""Annotated records become cases: kinds, persons, parts, and what is left out or missing."""
+
+import pytest
+
+from resdx.errors import DataError, RecipeError
+from resdx.heartbeats import AAMI, DS1, DS2, PACED, Heartbeats
+from resdx.phantoms import draw_layout
+from resdx.phantoms.heart import Heart, draw_ecg
+from resdx.steps.waveform import write
+
+
+def record(folder, name, kinds="NNVA", comments=("69 M 1085 1629 x1", "Aldomet")):
+    folder.mkdir(exist_ok=True, parents=True)
+    signal, peaks = draw_ecg(Heart.draw(0), kinds)
+    write(folder, name, signal, 360, ("MLII", "V1"), beats=peaks, symbols=list(kinds), comments=comments)
+    return folder
+
+
+def test_divisions_are_those_of_de_chazal():
+    assert (len(DS1), len(DS2)) == (22, 22) and not set(DS1) & set(DS2) and not {*DS1, *DS2} & set(PACED)
+    assert dict(AAMI) | {"N": "N"} == dict(AAMI) and sorted(dict(AAMI)) == sorted("NLRejAaJSVEF")
+
+
+def test_classes_persons_parts_age_and_sex(tmp_path):
+    for name in ("100", "101", "102", "201", "202"):
+        record(tmp_path / "deep", name)
+    found = Heartbeats().scan(tmp_path)
+    assert [case.label for case in found.cases if case.group == "100"] == ["N", "N", "V", "S"]
+    assert {case.path.split("#")[0]: (case.group, case.part) for case in found.cases} == {
+        "deep/100.hea": ("100", "test"),
+        "deep/101.hea": ("101", "train"),
+        "deep/201.hea": ("201", "train"),
+        "deep/202.hea": ("201", "test"),  # one man
+    }
+    first = found.cases[0]
+    assert (first.age, first.sex, first.extra, first.id) == (69, "M", {"kind": "N"}, "deep/100.hea#0.6000")
+    apart = Heartbeats(same=(), without=()).scan(tmp_path)
+    assert {case.group for case in apart.cases} == {"100", "101", "102", "201", "202"}
+
+
+def test_paced_and_unclassifiable_beats_are_counted(tmp_path):
+    truth = draw_layout("mitbih", tmp_path / "set", persons=6)
+    found = Heartbeats().scan(tmp_path / "set")
+    assert len(found) == len(truth) and found.classes == ("F", "N", "S", "V")
+    told = next(one for one in found.findings if one.code == "other-heartbeats")
+    assert told.text == "6 heartbeats of kinds that are no class of the recipe, left out: 6 of kind /" and told.figures == {
+        "/": 6
+    }
+
+
+def test_records_of_one_s_own_have_no_parts(tmp_path):
+    for name in ("anna", "bert"):
+        record(tmp_path, name, comments=())
+    found = Heartbeats().scan(tmp_path)
+    assert {(case.group, case.part, case.age, case.sex) for case in found.cases} == {
+        ("anna", "", None, ""),
+        ("bert", "", None, ""),
+    }
+
+
+def test_records_without_annotations_are_told(tmp_path):
+    record(tmp_path, "100")
+    (record(tmp_path, "101") / "101.atr").unlink()
+    found = Heartbeats().scan(tmp_path)
+    assert {case.group for case in found.cases} == {"100"}
+    assert "1 record without annotations (101.hea), left out" in [one.text for one in found.findings]
+    (tmp_path / "100.atr").unlink()
+    with pytest.raises(DataError, match=r"100\.hea has no annotations beside it \(100\.atr\); to learn, beats must be annotated"):
+        Heartbeats().scan(tmp_path)
+
+
+def test_folders_without_headers_are_told(tmp_path):
+    with pytest.raises(DataError, match=r"holds no WFDB records \(100\.hea with 100\.dat and 100\.atr\)"):
+        Heartbeats().scan(tmp_path)
+    (record(tmp_path, "100") / "100.hea").unlink()
+    with pytest.raises(DataError, match=r"holds 100\.dat without its header 100\.hea"):
+        Heartbeats().scan(tmp_path)
+
+
+def test_broken_annotations_name_the_record(tmp_path):
+    (record(tmp_path, "100") / "100.hea").write_text("nonsense\n")
+    with pytest.raises(DataError, match=r"100\.hea cannot be read as an annotated WFDB record"):
+        Heartbeats().scan(tmp_path)
+
+
+def test_kinds_are_symbols():
+    with pytest.raises(RecipeError, match="kinds are symbols of one letter and their classes, not 'normal'"):
+        Heartbeats(kinds=(("normal", "N"),))
