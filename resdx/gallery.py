@@ -24,8 +24,10 @@ from .models.net import Network, build
 from .models.specs import Cnn, MobileNetV1, Net, Pretrained, ResidualAttention, ResNet
 from .pages import render
 from .phantoms.film import OPACITY, draw_film, draw_person
+from .phantoms.heart import Heart, draw_ecg
 from .phantoms.slices import draw_chest_slice, draw_eye, draw_head_slice
 from .records import write_bytes, write_text
+from .steps.ecg import WignerVille
 from .steps.image import (
     CircularCrop,
     Clahe,
@@ -39,10 +41,12 @@ from .steps.image import (
     UnsharpMask,
 )
 from .steps.lung import LungCrop, LungMask
+from .steps.recording import at_rate, without_noise
 
 Array = NDArray[np.float32]
 
 SIDE = 256  # pixels of a picture
+BEAT_RATE = 128.0  # samples a second of a heartbeat
 SHOWN = 224  # pixels that the networks are told for
 NETWORKS: Mapping[str, Net] = {
     "ResNet-50": Net(ResNet(50)),
@@ -140,7 +144,27 @@ def strips(seed: int = 5) -> Sequence[Strip]:
                 ("circular crop", CircularCrop()(flat)),
             ),
         ),
+        Strip(
+            "heartbeat",
+            "Heartbeats as pictures of time and frequency",
+            "S08 (Wigner-Ville distribution)",
+            (
+                ("normal", WignerVille()(_beat(seed, "N"), BEAT_RATE)),
+                ("from elsewhere in the atria", WignerVille()(_beat(seed, "A"), BEAT_RATE)),
+                ("ventricular", WignerVille()(_beat(seed, "V"), BEAT_RATE)),
+                ("fusion of both", WignerVille()(_beat(seed, "F"), BEAT_RATE)),
+                ("ventricular, smoothed", WignerVille("smoothed")(_beat(seed, "V"), BEAT_RATE)),
+            ),
+        ),
     )
+
+
+def _beat(seed: int, kind: str) -> NDArray[np.float64]:
+    """The second of three beats of a phantom, 83 samples around its peak."""
+    signal, peaks = draw_ecg(Heart.draw(seed), ("N", kind, "N"), seed=seed)
+    clean = at_rate(without_noise(signal[:, 0], 360, (0.5, 40)), 360, BEAT_RATE)
+    middle = round(peaks[1] / 360 * BEAT_RATE)
+    return clean[middle - 32 : middle + 51]
 
 
 def told(net: Net) -> dict[str, Any]:

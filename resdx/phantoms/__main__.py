@@ -8,7 +8,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from . import draw_phantoms
+from ..cases import Prediction
+from ..heartbeats import AAMI
+from ..steps.ecg import ReadBeat
+from ..strips import draw_strip
+from . import draw_layout, draw_phantoms
 
 STRIPS: dict[str, tuple[dict[str, Any], ...]] = {  # picture -> one row of films a collection
     "phantoms": ({},),
@@ -25,6 +29,8 @@ def main(folder: Path) -> None:
         with tempfile.TemporaryDirectory() as place:
             strip = np.vstack([row(Path(place) / str(number), options) for number, options in enumerate(rows)])
         Image.fromarray(strip).save(folder / f"{name}.webp", quality=70, method=6)
+    with tempfile.TemporaryDirectory() as place:
+        heartbeats(Path(place) / "set").save(folder / "heartbeats.webp", quality=70, method=6)
 
 
 def row(folder: Path, options: dict[str, Any]) -> np.ndarray[Any, np.dtype[np.uint8]]:
@@ -32,6 +38,22 @@ def row(folder: Path, options: dict[str, Any]) -> np.ndarray[Any, np.dtype[np.ui
     truth = draw_phantoms(folder, persons=FILMS, images=1, size=SIZE, prevalence=0.6, seed=5, **options)
     cases = sorted(truth.manifest.cases, key=lambda case: case.label)
     return np.hstack([np.pad(np.asarray(Image.open(folder / case.path)), 2, constant_values=255) for case in cases])
+
+
+def heartbeats(folder: Path) -> Image.Image:
+    """A recording with its beats marked, and the picture of a beat of each class."""
+    truth = [case for case in draw_layout("mitbih", folder, persons=2).cases if case.group == "101"]
+    named = {case.path: dict(AAMI)[case.label] for case in truth}
+    draw_strip(f"{folder}/101.hea", ("MLII",), [Prediction(f"{folder}/{path}", {}, name) for path, name in named.items()], folder / "a.png")
+    strip = Image.open(folder / "a.png").convert("RGB")
+    side = strip.width // 8
+    page = Image.new("RGB", (strip.width, strip.height + side), "white")
+    page.paste(strip)
+    for k, name in enumerate("NSVF"):
+        path = next(path for path, other in named.items() if other == name)
+        pixels = np.round(255 * ReadBeat()(f"{folder}/{path}")[..., 0]).astype(np.uint8)
+        page.paste(Image.fromarray(pixels).resize((side - 8, side - 8)), ((2 * k + 1) * side - side // 2, strip.height))
+    return page
 
 
 if __name__ == "__main__":
