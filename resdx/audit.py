@@ -43,6 +43,7 @@ ACCEPTABLE = (  # codes of stops that a person may answer for; nothing can be tr
     "one-source-class",
     "source-determines-class",
     "file-determines-class",
+    "recording-determines-class",
     SEEN,
 )
 
@@ -356,6 +357,14 @@ def _files(evidence: _Evidence) -> Iterable[Finding]:
     yield from _telling(evidence, assessed, brightness, "brightness", "mean brightness alone", np.inf)
 
 
+def _recordings(evidence: _Evidence) -> Iterable[Finding]:
+    """Duration and loudness of recordings that tell the class."""
+    heard = [case for case in evidence.cases if case.labels is not None and {"seconds", "loudness"} <= case.extra.keys()]
+    if heard:
+        table = np.array([[float(case.extra["seconds"] or 0), float(case.extra["loudness"] or 0)] for case in heard])
+        yield from _telling(evidence, heard, table, "recording", "duration and loudness alone", DETERMINES)
+
+
 def _telling(
     evidence: _Evidence, cases: Sequence[Case], table: NDArray[np.float64], code: str, what: str, stop: float
 ) -> Iterable[Finding]:
@@ -392,6 +401,7 @@ QUESTIONS = (
     _balance,
     _sources,
     _files,
+    _recordings,
 )
 
 

@@ -29,10 +29,11 @@ from .data import Prepared
 from .engines.torch import device, infer, three_channels, to_tensor
 from .errors import DataError, RecipeError
 from .familiarity import fit_familiarity
+from .models.cells import fit_inputs
 from .models.classical import FittedHead
 from .models.heads import Head
 from .models.net import Network, build
-from .models.specs import Mlp
+from .models.specs import Cells, Mlp
 from .models.weights import save_state
 from .parts import Part, tune_score
 from .recipe import FeatureClassifier
@@ -53,7 +54,7 @@ def fit_features(run: Run, prepared: Prepared, train: Part, tune: Part) -> Netwo
     Raises:
         RecipeError: the head is one that is trained, or nothing gives the trunk its weights.
     """
-    learn, network = cast(FeatureClassifier, run.recipe.learn), _start(run, train)
+    learn, network = cast(FeatureClassifier, run.recipe.learn), _start(run, prepared, train)
     features = training_features(run, network, prepared, train, learn.views)
     targets = np.tile(train.targets, (learn.views, 1))
     _, tuning = answers(run, network, prepared, tune.rows)
@@ -93,7 +94,7 @@ def cross_fit(run: Run, prepared: Prepared, train: Part) -> Scores:
         RecipeError: as for `fit_features`.
         DataError: fewer than three persons.
     """
-    learn, network = cast(FeatureClassifier, run.recipe.learn), _start(run, train)
+    learn, network = cast(FeatureClassifier, run.recipe.learn), _start(run, prepared, train)
     features = training_features(run, network, prepared, train, learn.views)
     _, plain = answers(run, network, prepared, train.rows)
     by_id = {case.id: case for case in run.cases("train")}
@@ -185,15 +186,17 @@ def out_of_fold_distance(embeddings: Floats32, fold: NDArray[np.int64]) -> Float
     return out
 
 
-def _start(run: Run, train: Part) -> Network:
+def _start(run: Run, prepared: Prepared, train: Part) -> Network:
     """The network with the trunk's weights. Raises RecipeError when its features cannot be learnt from."""
     recipe = run.recipe
     if isinstance(recipe.model.head, Mlp):
         raise RecipeError(f"{recipe.name}: FeatureClassifier fits a Linear(), Svm() ... head, not {recipe.model.head}")
-    if not (recipe.model.trunk.weights or run.settings.weights):
+    if not (recipe.model.trunk.weights or run.settings.weights or isinstance(recipe.model.trunk, Cells)):
         raise RecipeError(f"{recipe.name}: features of an untrained trunk say nothing; set model.trunk.weights or use Training()")
     weights = Path(run.settings.weights) if run.settings.weights else None
-    return build(recipe.model, train.targets.shape[1], weights=weights).to(device())
+    network = build(recipe.model, train.targets.shape[1], weights=weights)
+    fit_inputs(network, prepared.images, train.rows)
+    return network.to(device())
 
 
 def patience(setting: Setting) -> float:

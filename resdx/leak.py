@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,12 +19,10 @@ from .cases import Case
 from .classifiers import logits_of, named
 from .data import Prepared
 from .differences import between_persons, t_interval
-from .engines.torch import device
 from .errors import RunError
 from .features import chosen_setting, fitter, frozen_embeddings, training_features
 from .intervals import FEWEST, estimate, persons_behind, resample, too_few
 from .metrics import Array, Estimate, Values, macro_auroc
-from .models.net import build
 from .parts import Part, part_of_cases
 from .probe import STEPS, Asked, ask, by_fold, cases_of, classes_asked, persons_of, settle_dtype, shrink
 from .recipe import FeatureClassifier
@@ -181,8 +178,7 @@ def by_features(run: Run, prepared: Prepared) -> Learner:
     assert isinstance(how, FeatureClassifier)
     if (setting := chosen_setting(run)) is None:
         raise RunError(f"{run.path} has chosen no setting yet; run `resdx train {run.path}` first")
-    weights = Path(run.settings.weights) if run.settings.weights else None
-    network = build(recipe.model, recipe.task.outputs(recipe.classes), weights=weights).to(device())
+    network = load_network(run)  # its trunk is frozen, and its input as the run has fitted it
     embeddings = frozen_embeddings(run, network, prepared)
 
     def learner(learn: Part, rows: NDArray[np.int64], seed: int) -> NDArray[np.float32]:

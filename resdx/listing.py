@@ -44,7 +44,7 @@ def list_images(root: Path) -> tuple[list[str], list[Finding]]:
         raise DataError(f"{root} is a file, not a folder" if root.exists() else f"{root} is not there")
     images: list[str] = []
     others: list[str] = []
-    for file in sorted(_walk(str(root))):
+    for file in sorted(walk(str(root))):
         name = file.rpartition("/")[2]
         is_image = not name.startswith(".") and file_kind(f"{root}/{file}") not in ("", "npz")
         (images if is_image else others).append(file)
@@ -54,7 +54,7 @@ def list_images(root: Path) -> tuple[list[str], list[Finding]]:
     return images, [Finding("ignored-files", "note", text, figures={"files": len(others)})]
 
 
-def _walk(root: str) -> Iterator[str]:
+def walk(root: str) -> Iterator[str]:
     """Paths below `root`; a hidden folder is given itself and not entered, a linked folder is entered once."""
     seen: set[str] = set()
     todo = [""]

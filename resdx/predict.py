@@ -26,17 +26,15 @@ from rich.text import Text
 from .calibration import Calibration
 from .cases import Prediction
 from .engines import Engine
-from .errors import DataError, ResdxError, RunError
+from .errors import ResdxError, RunError
 from .familiarity import Familiarity
-from .listing import list_images
+from .inputs import opened
 from .overlays import captioned, overlay
 from .progress import progress
 from .records import digest, read_json
 from .steps.chain import prepare_image
 from .steps.ecg import ReadBeat
-from .steps.read import file_kind, split_index
-from .steps.recording import RECORDINGS
-from .steps.scan import ReadScan, in_order, path_of
+from .steps.read import split_index
 from .strips import draw_strip
 
 if TYPE_CHECKING:
@@ -263,62 +261,27 @@ def predict_files(
     recipe: str | Path = "",
     quiet: bool = False,
 ) -> tuple[list[Prediction], list[tuple[str, str]]]:
-    """Answers for image files and for all images of folders, with a progress bar; failures as (file, reason).
+    """Answers for files and for all files of folders, as `inputs.opened` finds them, with a progress bar; failures as (file, reason).
 
-    Where the run was made of scans (ReadScan), each folder of slices is one. Where it was made of heartbeats (ReadBeat), files are recordings, and there is an answer for each
-    beat that is found in them; `strips` is a folder for a picture of each recording with its beats marked.
+    Where the run was made of heartbeats (ReadBeat), `strips` is a folder for a picture of each recording with its beats marked.
 
     `run`, `engine`, `recipe` and `quiet` are those of `Predictor.open`, `maps` that of `Predictor.stream`.
 
     Raises:
-        DataError: a folder holds no images, or no recordings.
+        DataError: a folder holds nothing that the run reads.
         RunError: strips are asked for, and the run is not one of heartbeats.
     """
     predictor = Predictor.open(run, engine=engine, recipe=recipe, quiet=quiet)
     read = predictor.read
     if strips and not isinstance(read, ReadBeat):
         raise RunError(f"{predictor.name} was not made of electrocardiograms, of which strips are drawn; leave out --strips")
-    if isinstance(read, ReadBeat):
-        paths = [beat for file in files for one in _recordings(Path(file)) for beat in _beats(one, read)]
-    else:
-        paths = [path for file in files for path in _below(Path(file), isinstance(read, ReadScan))]
+    paths = [path for file in files for path in opened(Path(file), read)]
     with progress("predict", len(paths), quiet=quiet) as bar:
         answers, failures = predictor.predict(paths, maps=maps, progress=lambda done: bar.update(bar.task_ids[0], completed=done))
     if strips and isinstance(read, ReadBeat):
         for number, (file, some) in enumerate(groupby(answers, key=lambda one: split_index(one.case)[0]), 1):
             draw_strip(file, read.leads, list(some), strips / f"{number:05d}-{_short(Path(file).stem)}.png")
     return answers, failures
-
-
-def _recordings(file: Path) -> list[str]:
-    """`file` itself, or all recordings below it."""
-    if not os.path.isdir(file):
-        return [str(file)]
-    if not (found := sorted(str(path) for path in file.rglob("*") if path.name.lower().endswith(RECORDINGS))):
-        raise DataError(f"{file} holds no recordings; name files ({', '.join(RECORDINGS)}), or folders that hold some")
-    return found
-
-
-def _beats(file: str, read: ReadBeat) -> list[str]:
-    """The heartbeats of a recording; the recording itself where it cannot be read, so that it is told among the failures."""
-    try:
-        return [file] if split_index(file)[1] else read.beats(file)
-    except DataError:
-        return [file]
-
-
-def _below(file: Path, whole: bool) -> list[str]:
-    """The paths to read: `file` itself or all images below it; where these are slices, of each folder one, the scan."""
-    if not os.path.isdir(file):  # unlike Path.is_dir, False for whatever cannot be looked at: reading it says why
-        return [str(file)]
-    if not (names := list_images(file)[0]):
-        raise DataError(f"{file} holds no images; name image files, or folders that hold some")
-    paths = [str(file / name) for name in names]
-    if not whole:
-        return paths
-    volumes = [path for path in paths if file_kind(path) == "nifti"]
-    slices = sorted(set(paths) - set(volumes))
-    return volumes + [path_of(in_order(list(some))) for _, some in groupby(slices, key=os.path.dirname)]
 
 
 def to_csv(predictions: Sequence[Prediction]) -> str:

@@ -14,7 +14,7 @@ from .errors import RecipeError
 from .models.specs import Fitted, Neighbours, Net, Pretrained, ResNet
 from .records import not_finite, record, set_field, to_record
 from .sources import Source
-from .steps import ecg, image, offline, random, read, scan
+from .steps import ecg, image, offline, random, read, scan, voice
 from .tasks import Classify, MultiLabel, Task
 
 SEARCHED = ("learn", "model", "augment")  # what a search may change
@@ -235,7 +235,17 @@ class ShippedParts:
 
 
 PublishedSplit = RandomImages | ShippedParts
-Reader = read.ReadImage | read.ReadDicom | read.ReadNifti | offline.ReadCopy | scan.ReadScan | ecg.ReadBeat
+Reader = (
+    read.ReadImage
+    | read.ReadDicom
+    | read.ReadNifti
+    | offline.ReadCopy
+    | scan.ReadScan
+    | ecg.ReadBeat
+    | voice.ReadVoice
+    | voice.ReadSpectrogram
+    | voice.ReadSpeechRow
+)
 STATES = ("", "real data", "stand-in", "no data")
 
 

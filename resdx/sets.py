@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from .datasets import KERMANY, KERMANY_CLASSES, MiniMias
-from .recipe import Recipe
+from .recipe import Reader, Recipe
 from .recipes import get_recipe
 from .sources import Copies, FolderPerClass, Scans, Source, Table
+from .steps.voice import ReadVoice
 from .tasks import Classify, Task
+from .voices import Voices
 
 
 @dataclass(frozen=True)
@@ -21,6 +23,7 @@ class Set:
     source: Source | None = None
     classes: tuple[str, ...] = ()
     task: Task | None = None
+    read: Reader | None = None
 
     def recipe_of(self, variant: str = "") -> Recipe:
         """The recipe, or one of its variants, for this set."""
@@ -28,7 +31,11 @@ class Set:
         if isinstance(found.source, Copies) and isinstance(self.source, FolderPerClass):
             return replace(found, source=replace(found.source, source=self.source))
         return replace(
-            found, source=self.source or found.source, classes=self.classes or found.classes, task=self.task or found.task
+            found,
+            source=self.source or found.source,
+            classes=self.classes or found.classes,
+            task=self.task or found.task,
+            read=self.read or found.read,
         )
 
 
@@ -105,6 +112,13 @@ STAND_INS: Mapping[str, Set] = {
             folder="images",
             rename=tuple((str(k), grade) for k, grade in enumerate(("none", "mild", "moderate", "severe", "proliferative"))),
         ),
+    ),
+    "voice_heat_map": Set(
+        "voice_heat_map",
+        "85 speakers of one laboratory, half a second of a vowel each; sex and age are not known",
+        Voices(r"(AVPEPUDEAC?\d+)"),
+        ("control", "parkinson"),
+        read=ReadVoice(),
     ),
     "brain_tumour_crop": Set(
         "brain_tumour_crop",

@@ -74,7 +74,7 @@ class FolderPerClass:
 
     def scan(self, root: Path) -> Manifest:
         files, findings = list_images(root)
-        places = _class_and_part(files)
+        places = class_and_part(files)
         rename = dict(self.rename)
         cases = [
             Case(id=file, path=file, labels=(rename.get(name, name),), part=part) for file, (name, part) in places.items() if name
@@ -267,7 +267,7 @@ class Scans:
         return path_of([place[one] for one in in_order(list(place))])
 
 
-def _class_and_part(files: Sequence[str]) -> dict[str, tuple[str, str]]:
+def class_and_part(files: Sequence[str]) -> dict[str, tuple[str, str]]:
     """file -> (class folder, part the set ships), either empty where the path has none."""
     folders = {file: file.split("/")[:-1] for file in files}
     shared: Sequence[str] = os.path.commonprefix(list(folders.values()))
@@ -307,7 +307,7 @@ def detect(root: Path) -> Source:
         return Npz()
     if not files:
         raise DataError(f"{root} holds no images; {LAYOUTS}")
-    classes = {name for name, _part in _class_and_part(files).values() if name}
+    classes = {name for name, _part in class_and_part(files).values() if name}
     if 2 <= len(classes) <= MOST_CLASSES:
         return FolderPerClass()
     if any(root.glob("*.csv")):

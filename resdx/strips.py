@@ -16,7 +16,14 @@ from .steps.recording import filled, read_recording
 
 ROW = 20.0  # seconds
 MOST = 120  # rows in one picture: 40 minutes
-COLOURS = ("#0072b2", "#b34700", "#00795a", "#a0447a", "#8a6100", "#5b4fa8")  # readable on white, told apart by colour-blind readers
+COLOURS = (
+    "#0072b2",
+    "#b34700",
+    "#00795a",
+    "#a0447a",
+    "#8a6100",
+    "#5b4fa8",
+)  # readable on white, told apart by colour-blind readers
 
 
 def draw_strip(file: str, leads: Sequence[str], beats: Sequence[Prediction], out: Path) -> None:

@@ -30,6 +30,7 @@ from .errors import RunError
 from .frozen import Kept, forget, keep
 from .losses import Loss, class_weights, loss_function
 from .models.batchnorm import rebatchnorm
+from .models.cells import fit_inputs
 from .models.freeze import freeze
 from .models.net import Network, build
 from .models.weights import save_state
@@ -332,6 +333,7 @@ def bench_of(run: Run, learn: Training, prepared: Prepared, train: Part) -> Benc
         bias = np.log(np.nanmean(train.targets, axis=0) + 1e-3).tolist()
     weights = Path(run.settings.weights) if run.settings.weights else None
     network = build(recipe.model, train.targets.shape[1], weights=weights, bias=bias)
+    fit_inputs(network, prepared.images, train.rows)
     network = network.to(where).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if getattr(network.trunk, "folded", False) and network.trunk.frozen != "all":
         some = np.random.default_rng(run.settings.seed).permutation(train.rows)[:FOLDED_CASES]

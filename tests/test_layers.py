@@ -19,6 +19,7 @@ paired drift forensics
 listing
 tables tasks
 sources heartbeats
+voices
 losses ranks calibration familiarity recipe scoring datasets
 recipes calibrate classifiers
 sets
@@ -27,7 +28,7 @@ facts shortcuts
 audit
 data
 parts engines maps sharing seen
-strips
+strips inputs
 predict sanity votes
 exported trained features
 frozen differences

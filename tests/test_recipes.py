@@ -94,7 +94,10 @@ def test_recipe_offers_features_for_machines_without_gpu(name):
     recipe, features = get_recipe(name), get_recipe(f"{name}:features")
     for one in features.members:
         assert isinstance(one.learn, FeatureClassifier)
-        assert one.size >= (112 if about_signals(name) else 224) and (one.model.trunk.frozen, one.model.trunk.weights) == ("all", "imagenet")
+        assert one.size >= (112 if about_signals(name) else 224) and (one.model.trunk.frozen, one.model.trunk.weights) == (
+            "all",
+            "imagenet",
+        )
     assert (features.source, features.classes, features.task) == (recipe.source, recipe.classes, recipe.task)
 
 

@@ -55,7 +55,9 @@ def test_statistics_are_those_of_their_names():
     share = band**2 / 15.25
     assert found["entropy_shannon"] == pytest.approx(-sum(p * np.log(p) for p in share if p > 0))
     assert found["energy"] == pytest.approx(15.25 / 6)
-    assert found["TKEO_mean"] == pytest.approx(np.mean([1, 10, 0.25, 0.5])) and found["TKEO_std"] == pytest.approx(np.std([1, 10, 0.25, 0.5]))
+    assert found["TKEO_mean"] == pytest.approx(np.mean([1, 10, 0.25, 0.5])) and found["TKEO_std"] == pytest.approx(
+        np.std([1, 10, 0.25, 0.5])
+    )
     assert (found["medianValue"], found["minValue"], found["maxValue"]) == (0.25, -2, 3)
     assert (found["meanValue"], found["stdValue"]) == (pytest.approx(0.25), pytest.approx(band.std()))
     assert (found["skewnessValue"], found["kurtosisValue"]) == (pytest.approx(skew(band)), pytest.approx(kurtosis(band) + 3))

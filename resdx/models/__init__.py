@@ -3,6 +3,7 @@
 from .specs import (
     AlexNet,
     Boosting,
+    Cells,
     Cnn,
     Forest,
     KerasResNet,
@@ -17,6 +18,7 @@ from .specs import (
     ResidualAttention,
     ResNet,
     RowsRnn,
+    Standardised,
     StridedNet,
     Svm,
     Tiles,
@@ -25,6 +27,7 @@ from .specs import (
 __all__ = [
     "AlexNet",
     "Boosting",
+    "Cells",
     "Cnn",
     "Forest",
     "KerasResNet",
@@ -39,6 +42,7 @@ __all__ = [
     "ResNet",
     "ResidualAttention",
     "RowsRnn",
+    "Standardised",
     "StridedNet",
     "Svm",
     "Tiles",

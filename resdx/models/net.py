@@ -17,6 +17,7 @@ from .freeze import Trunk, parameter_groups
 from .heads import Head, build_head
 from .specs import (
     AlexNet,
+    Cells,
     Cnn,
     KerasResNet,
     LeNet,
@@ -26,6 +27,7 @@ from .specs import (
     ResidualAttention,
     ResNet,
     RowsRnn,
+    Standardised,
     StridedNet,
     Tiles,
     TrunkSpec,
@@ -43,6 +45,8 @@ _ROOMS = {  # spec -> module with its build_trunk; zoo is imported only when ask
     MobileNetV1: "mobilenet",
     ResidualAttention: "attention",
     Tiles: "tiles",
+    Cells: "cells",
+    Standardised: "cells",
 }
 
 

@@ -322,7 +322,66 @@ class Tiles:
         return self.trunk.weights
 
 
-TrunkSpec = Plane | Tiles
+@record
+@dataclass(frozen=True)
+class Cells:
+    """No network: the features of a picture are the greys of its `rows` x `columns` cells, for a classifier of measured values.
+
+    With StandardScaler before it, as all of FeatureClassifier have; there is nothing to train or to start from.
+    """
+
+    rows: int = 12
+    columns: int = 36
+
+    def __post_init__(self) -> None:
+        _check_cells(self.rows, self.columns)
+
+    @property
+    def frozen(self) -> str:
+        """There is nothing to train."""
+        return "all"
+
+    @property
+    def weights(self) -> str:
+        """There is nothing to start from."""
+        return ""
+
+
+@record
+@dataclass(frozen=True)
+class Standardised:
+    """`trunk` on a heat map of `rows` x `columns` measured values, each less its mean, over its deviation, in the training cases.
+
+    What lies `limit` deviations from the mean is black or white. The stages, their freezing and the starting weights are those of `trunk`.
+    """
+
+    trunk: Plane = field(default_factory=ResNet)
+    rows: int = 12
+    columns: int = 36
+    limit: float = 3.0
+
+    def __post_init__(self) -> None:
+        _check_cells(self.rows, self.columns)
+        if not 0 < self.limit <= 100:
+            raise RecipeError(f"Standardised limit must lie above 0 and up to 100 deviations, not {self.limit}")
+
+    @property
+    def frozen(self) -> str:
+        """How far the trunk below is frozen."""
+        return self.trunk.frozen
+
+    @property
+    def weights(self) -> str:
+        """What the trunk below starts from."""
+        return self.trunk.weights
+
+
+def _check_cells(rows: int, columns: int) -> None:
+    if not (1 <= rows <= 512 and 1 <= columns <= 512):
+        raise RecipeError(f"a heat map has 1 to 512 rows and columns of cells, not {rows} and {columns}")
+
+
+TrunkSpec = Plane | Tiles | Cells | Standardised
 
 
 @record

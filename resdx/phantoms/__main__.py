@@ -44,7 +44,12 @@ def heartbeats(folder: Path) -> Image.Image:
     """A recording with its beats marked, and the picture of a beat of each class."""
     truth = [case for case in draw_layout("mitbih", folder, persons=2).cases if case.group == "101"]
     named = {case.path: dict(AAMI)[case.label] for case in truth}
-    draw_strip(f"{folder}/101.hea", ("MLII",), [Prediction(f"{folder}/{path}", {}, name) for path, name in named.items()], folder / "a.png")
+    draw_strip(
+        f"{folder}/101.hea",
+        ("MLII",),
+        [Prediction(f"{folder}/{path}", {}, name) for path, name in named.items()],
+        folder / "a.png",
+    )
     strip = Image.open(folder / "a.png").convert("RGB")
     side = strip.width // 8
     page = Image.new("RGB", (strip.width, strip.height + side), "white")

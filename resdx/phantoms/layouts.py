@@ -20,7 +20,7 @@ import pydicom
 from numpy.typing import NDArray
 from PIL import Image
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
-from scipy.io import savemat
+from scipy.io import savemat, wavfile
 
 from ..cases import Box, Case, Manifest
 from ..errors import DataError
@@ -29,6 +29,7 @@ from ..records import write_text
 from ..steps.read import optional
 from .film import NORMAL, OPACITY, Pixels, draw_film, draw_person
 from .heart import Heart, draw_ecg
+from .voice import draw_voice
 
 SIZE = 64  # pixels
 TINTS = {"stain": (1.0, 0.7, 0.9), "fundus": (1.0, 0.55, 0.3)}
@@ -384,6 +385,20 @@ def mitbih(sheet: _Sheet) -> list[Case]:
     return cases
 
 
+def vowels(sheet: _Sheet) -> list[Case]:
+    """Sustained vowels in two folders, three takes a speaker, whose number and group the file's name begins with."""
+    cases = []
+    for i, ill in sheet.turn(2):
+        name, folder = f"AVPEPUDEA{'' if ill else 'C'}{i + 1:04d}", ("control", "parkinson")[ill]
+        for take in range(1, 4):
+            path = f"{folder}/{name}a{take}_shortened.wav"
+            (sheet.folder / folder).mkdir(exist_ok=True)
+            voice = draw_voice(i, take, ill=bool(ill), seconds=0.48, seed=sheet.seed)
+            wavfile.write(sheet.folder / path, 24000, np.round(32767 * voice).astype(np.int16))
+            cases.append(Case(path, path, name, (folder,)))
+    return cases
+
+
 LAYOUTS: dict[str, Callable[[_Sheet], list[Case]]] = {
     "breakhis": breakhis,
     "cheng": cheng,
@@ -398,4 +413,5 @@ LAYOUTS: dict[str, Callable[[_Sheet], list[Case]]] = {
     "pcam": pcam,
     "sars-cov-2-ct": sars_cov_2_ct,
     "shenzhen": shenzhen,
+    "vowels": vowels,
 }

@@ -3,6 +3,6 @@
 `random` works on tensors and so imports torch, which the workers that read files can do without: it is imported by `recipe`.
 """
 
-from . import ecg, image, lung, offline, read, scan
+from . import ecg, image, lung, offline, read, scan, voice
 
-__all__ = ["ecg", "image", "lung", "offline", "read", "scan"]
+__all__ = ["ecg", "image", "lung", "offline", "read", "scan", "voice"]
