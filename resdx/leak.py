@@ -29,6 +29,7 @@ from .recipe import FeatureClassifier
 from .records import write_json
 from .runs import Run
 from .split import grouped_folds
+from .trained import load_network
 
 FOLDS = 3  # of the persons with several images: those tested, those they are exchanged for, and the rest
 DRAWS = 2000

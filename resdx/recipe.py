@@ -205,6 +205,40 @@ Learn = Alone | Search | Ensemble
 
 @record
 @dataclass(frozen=True)
+class Dcgan:
+    """Pictures made for training by one generator a class (DCGAN, Radford et al. 2016), each fitted to the train part alone.
+
+    `share` pictures are kept for each real one, out of `1 / keep` times as many that are made: those most like a real one by SSIM and PSNR, without copies. The generators learn for `steps`
+    batches at `size` pixels (a power of two); `spectral` normalises the judge's weights, and `matching` weighs its mean features on real and made pictures (0 = the plain DCGAN).
+    """
+
+    share: float = 1.0
+    keep: float = 0.5
+    steps: int = 2000
+    batch: int = 32
+    size: int = 128
+    latent: int = 100
+    width: int = 32
+    lr: float = 2e-4
+    spectral: bool = True
+    matching: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not (0 < self.share <= 100 and 0 < self.keep <= 1 and 0 <= self.matching < math.inf and 0 < self.lr < math.inf):
+            raise RecipeError(
+                "Dcgan needs a share from above 0 to 100, keep from above 0 to 1, matching of 0 or more and lr above 0, "
+                f"not {self.share}, {self.keep}, {self.matching} and {self.lr}"
+            )
+        if min(self.steps, self.latent, self.width) < 1 or self.batch < 2:
+            raise RecipeError(
+                f"Dcgan needs at least 1 step, latent and width and a batch of 2, not {self.steps}, {self.latent}, {self.width} and {self.batch}"
+            )
+        if self.size not in (16, 32, 64, 128, 256, 512):
+            raise RecipeError(f"Dcgan makes pictures of 16, 32, 64, 128, 256 or 512 pixels, not {self.size}")
+
+
+@record
+@dataclass(frozen=True)
 class Published:
     """A figure of the paper: `seen` when it was read in the paper or its abstract, False when only reported or remembered."""
 
@@ -291,6 +325,7 @@ class Recipe:
     classes: tuple[str, ...] = ()
     pool: Literal["mean", "max"] = "mean"
     views: int = 1
+    generator: Dcgan | None = None
     published_split: PublishedSplit | None = None
     published: tuple[Published, ...] = ()
     differs: tuple[str, ...] = ()
@@ -334,6 +369,8 @@ class Recipe:
                     self.tried({name: value})
         if isinstance(self.learn, Ensemble) and self.model not in [one.model for one in self.members]:
             raise RecipeError(f"{self.name}: no member learns on the recipe's own model; leave out the model of the first member")
+        if self.generator and (isinstance(self.learn, Ensemble) or isinstance(self.task, MultiLabel)):
+            raise RecipeError(f"{self.name}: a generator makes pictures of one class each, for one network; leave generator out")
         if odd := not_finite(to_record(self)):
             raise RecipeError(f"{self.name}: {odd} is no finite number; give one")
         if len(self.classes) == 1 and not isinstance(self.task, MultiLabel):

@@ -75,6 +75,8 @@ SETS: Mapping[str, Set] = {
 
 TISSUE = ("lung_n", "lung_aca", "lung_scc")
 TISSUE_DEFECT = "lung, not breast; every picture is one of 25 variations of 250 a class, so every split leaks"
+SPEAKERS_DEFECT = "85 speakers of one laboratory, half a second of a vowel each; sex and age are not known"
+SPEAKER = r"(AVPEPUDEAC?\d+)"
 NIH_OR_NAME = r"^(\d{8})_\d{3}\.|^(.+)\.\w+$"
 
 # Recipe -> how it reads the set that it is judged on, where that is not the one it was written for, or has another form.
@@ -113,10 +115,11 @@ STAND_INS: Mapping[str, Set] = {
             rename=tuple((str(k), grade) for k, grade in enumerate(("none", "mild", "moderate", "severe", "proliferative"))),
         ),
     ),
+    "voice_spectrogram": Set("voice_spectrogram", SPEAKERS_DEFECT, Voices(SPEAKER), ("control", "parkinson")),
     "voice_heat_map": Set(
         "voice_heat_map",
-        "85 speakers of one laboratory, half a second of a vowel each; sex and age are not known",
-        Voices(r"(AVPEPUDEAC?\d+)"),
+        SPEAKERS_DEFECT,
+        Voices(SPEAKER),
         ("control", "parkinson"),
         read=ReadVoice(),
     ),

@@ -34,6 +34,7 @@ from .evaluate import evaluate
 from .explain import explain
 from .familiarity import fit_familiarity
 from .features import cross_fit, fit_features, is_cross_fitted, out_of_fold_distance, train_folds
+from .generate import enlarge
 from .leak import leak_worth
 from .learning_curve import learning_curve
 from .metrics import Estimate
@@ -136,7 +137,7 @@ def split(run: Run) -> None:
         seed=settings.seed,
         fold=settings.fold,
         folds=settings.folds,
-        cross_fit=isinstance(run.recipe.learn, FeatureClassifier),
+        cross_fit=isinstance(run.recipe.learn, FeatureClassifier) and not run.recipe.generator,
         learnt=learnt,
     )
     findings = [finding.to_json() for finding in (*divided.findings, *_tested_again(run, divided, learnt))]
@@ -204,6 +205,9 @@ def _train_alone(run: Run, prepared: Prepared, parts: Mapping[str, Part]) -> Run
     if (run.path / "scores-calib.npz").exists():
         ranks.end()
         return run
+    if run.recipe.generator and "tune" in parts:
+        prepared, more = enlarge(run, prepared, parts["train"], parts["tune"])
+        parts = {**parts, "train": more}
     if isinstance(run.recipe.learn, Search):
         run = search(run, prepared, parts["train"], parts["tune"])
     if "tune" in parts:
@@ -281,6 +285,7 @@ STAGES = (
         "train",
         train,
         (
+            *("generators", "generated", "generated.npz", "generated.json"),
             *("search", "state.safetensors", "best.safetensors", MEMBERS, "ensemble.json"),
             *("scores-tune.npz", "scores-calib.npz", "familiarity.safetensors"),
         ),
@@ -311,7 +316,7 @@ def repeat(run: Run, name: str) -> None:
         RunError: an earlier stage is missing.
     """
     _refuse_pretraining(run)
-    if ranks.world() > 1 and (name != "train" or isinstance(run.recipe.learn, Search)):
+    if ranks.world() > 1 and (name != "train" or isinstance(run.recipe.learn, Search) or run.recipe.generator):
         raise RunError(TOGETHER)
     if ranks.rank():
         return _assist(run)

@@ -14,7 +14,7 @@ ROWS = """
 errors progress
 records
 cases metrics overlays
-intervals priors steps models
+intervals priors steps models distances
 paired drift forensics
 listing
 tables tasks
@@ -32,7 +32,7 @@ strips inputs
 predict sanity votes
 exported trained features
 frozen differences
-train ensembles
+train ensembles generate
 charts evaluate explain search
 probe
 controls leak embedding suspects learning_curve

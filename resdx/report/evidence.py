@@ -151,7 +151,20 @@ def samples(run: Run, picture: Picture) -> Json:
                 pictures[name].append(_data_url(Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image), SIDE))
             except (ResdxError, KeyError):
                 failed += 1
-    return {"classes": pictures, "failed": failed}
+    return {"classes": pictures, "failed": failed, "made": _made(run)}
+
+
+def _made(run: Run) -> dict[str, list[str]]:
+    """A few pictures a class that a generator made, as data URLs; none where the run has no generator."""
+    if not (run.path / "generated.npz").exists():
+        return {}
+    with np.load(run.path / "generated.npz", allow_pickle=False) as kept:
+        images, labels = kept["pictures"], kept["labels"]
+    shown = {name: images[labels == name][:SAMPLES] for name in run.recipe.classes[:SAMPLED_CLASSES]}
+    return {
+        name: [_data_url(Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image), SIDE) for image in some]
+        for name, some in shown.items()
+    }
 
 
 def from_file(run: Run) -> Picture:

@@ -104,6 +104,7 @@ def training(run: Run) -> Json:
         raise RunError(f"No step of learning is logged yet; run `resdx train {run.path}` first.")
     seconds = [entry["seconds"] for entry in run.events("stage") if entry["stage"] == "train"]
     found: Json = {"epochs": [], "penalties": [], "trials": trials, "members": [], "seconds": seconds[-1] if seconds else 0.0}
+    found["generated"] = run.read("generated.json", "train") if run.recipe.generator else None
     found["chosen"] = max(trials, key=lambda one: float(one["tune_score"]))["setting"] if trials else ""
     if not epochs:
         penalties = [tried[penalty] for penalty in sorted(tried)]
