@@ -51,8 +51,8 @@ def nearest(
 
 def likeness(picture: NDArray[np.uint8], other: NDArray[np.uint8]) -> tuple[float, float]:
     """SSIM (Wang et al. 2004) and PSNR in dB of two pictures (S, S, C)."""
-    similar = structural_similarity(picture, other, channel_axis=2)
-    peak = peak_signal_noise_ratio(other, picture) if (picture != other).any() else np.inf
+    similar = structural_similarity(picture, other, channel_axis=2)  # type: ignore[no-untyped-call]
+    peak = peak_signal_noise_ratio(other, picture) if (picture != other).any() else np.inf  # type: ignore[no-untyped-call]
     return float(similar), float(peak)
 
 

@@ -26,6 +26,7 @@ from .pages import render
 from .phantoms.film import OPACITY, draw_film, draw_person
 from .phantoms.heart import Heart, draw_ecg
 from .phantoms.slices import draw_chest_slice, draw_eye, draw_head_slice
+from .phantoms.voice import draw_voice
 from .records import write_bytes, write_text
 from .steps.ecg import WignerVille
 from .steps.image import (
@@ -42,6 +43,7 @@ from .steps.image import (
 )
 from .steps.lung import LungCrop, LungMask
 from .steps.recording import at_rate, without_noise
+from .steps.voice import ReadSpectrogram, ReadVoice
 
 Array = NDArray[np.float32]
 
@@ -156,7 +158,24 @@ def strips(seed: int = 5) -> Sequence[Strip]:
                 ("ventricular, smoothed", WignerVille("smoothed")(_beat(seed, "V"), BEAT_RATE)),
             ),
         ),
+        Strip(
+            "voice",
+            "Voices as pictures",
+            "S10 (spectrogram), S16 (wavelet statistics as a heat map)",
+            tuple(
+                (f"{who}, {what}", read.of(_voice(seed, read.rate, ill=ill)))
+                for what, read in (("spectrogram", ReadSpectrogram()), ("heat map", ReadVoice()))
+                for who, ill in (("even voice", False), ("uneven, breathy voice", True))
+            ),
+        ),
     )
+
+
+def _voice(seed: int, rate: float, *, ill: bool) -> NDArray[np.float64]:
+    """0.48 s of a phantom's vowel, with a root mean square of 1."""
+    piece = draw_voice(seed, 1, ill=ill, rate=round(rate), seconds=0.48)
+    level = float(np.sqrt(np.mean(piece**2)))
+    return piece / level
 
 
 def _beat(seed: int, kind: str) -> NDArray[np.float64]:

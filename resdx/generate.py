@@ -135,14 +135,14 @@ def _learnt(run: Run, how: Dcgan, originals: Pictures, k: int) -> Generator:
             made = generator(torch.randn(len(real), how.latent, device=where))
             says = judge_loss(judge(real)[0], judge(made.detach())[0])
             judges.zero_grad()
-            says.backward()
+            says.backward()  # type: ignore[no-untyped-call]
             judges.step()
             with torch.no_grad():
                 wanted = judge(real)[1]
             logit, features = judge(made)
             loss = generator_loss(logit) + how.matching * matching(wanted, features)
             makes.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             makes.step()
             bar.advance(TaskID(0))
             if step % TOLD == 0 or step == how.steps:
@@ -163,7 +163,7 @@ def _drawn(generator: Generator, how: Dcgan, number: int, side: int, *, seed: in
     where = next(generator.parameters()).device
     noise = torch.from_numpy(np.random.default_rng([seed, 8]).normal(size=(number, how.latent)).astype(np.float32))
     with torch.inference_mode():
-        for some in noise.split(64):
+        for some in torch.split(noise, 64):
             x = generator(some.to(where))
             x = x if x.shape[-1] == side else interpolate(x, size=(side, side), mode="bilinear", antialias=True)
             yield ((x + 1) * 127.5).round().clamp(0, 255).byte().permute(0, 2, 3, 1).cpu().numpy()

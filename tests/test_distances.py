@@ -12,7 +12,7 @@ def test_frechet_distance_of_normal_distributions():
     base = draws.normal(size=(4000, 3))
     base = (base - base.mean(0)) @ np.linalg.inv(np.linalg.cholesky(np.cov(base, rowvar=False))).T  # moments exactly 0 and 1
     assert frechet(base, base) == pytest.approx(0, abs=1e-9)
-    assert frechet(base, base + [1, 2, 0]) == pytest.approx(5, abs=1e-9)
+    assert frechet(base, base + np.array([1, 2, 0])) == pytest.approx(5, abs=1e-9)
     scales = np.array([2.0, 1.0, 0.5])
     assert frechet(base, base * scales) == pytest.approx(((scales - 1) ** 2).sum(), abs=1e-9)
     assert frechet(base[:, :1], 3 * base[:, :1] + 1) == pytest.approx(1 + 4, abs=1e-9)

@@ -68,9 +68,9 @@ def _depths(size: int, width: int) -> list[int]:
 def _begin(module: nn.Module) -> None:
     """The start of Radford et al.: deviations of 0.02."""
     if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
-        nn.init.normal_(
-            module.parametrizations.weight.original if hasattr(module, "parametrizations") else module.weight, 0, 0.02
-        )  # type: ignore[union-attr, arg-type]
+        for weight in module.parameters():  # that of spectral normalisation lies deeper
+            if weight.ndim > 1:
+                nn.init.normal_(weight, 0, 0.02)
     elif isinstance(module, nn.BatchNorm2d):
         nn.init.normal_(module.weight, 1, 0.02)
 

@@ -11,6 +11,7 @@ from PIL import Image
 from ..cases import Prediction
 from ..heartbeats import AAMI
 from ..steps.ecg import ReadBeat
+from ..steps.voice import ReadSpectrogram, ReadVoice
 from ..strips import draw_strip
 from . import draw_layout, draw_phantoms
 
@@ -31,6 +32,8 @@ def main(folder: Path) -> None:
         Image.fromarray(strip).save(folder / f"{name}.webp", quality=70, method=6)
     with tempfile.TemporaryDirectory() as place:
         heartbeats(Path(place) / "set").save(folder / "heartbeats.webp", quality=70, method=6)
+    with tempfile.TemporaryDirectory() as place:
+        voices(Path(place) / "set").save(folder / "voices.webp", quality=70, method=6)
 
 
 def row(folder: Path, options: dict[str, Any]) -> np.ndarray[Any, np.dtype[np.uint8]]:
@@ -58,6 +61,16 @@ def heartbeats(folder: Path) -> Image.Image:
         path = next(path for path, other in named.items() if other == name)
         pixels = np.round(255 * ReadBeat()(f"{folder}/{path}")[..., 0]).astype(np.uint8)
         page.paste(Image.fromarray(pixels).resize((side - 8, side - 8)), ((2 * k + 1) * side - side // 2, strip.height))
+    return page
+
+
+def voices(folder: Path) -> Image.Image:
+    """The spectrogram and the heat map of an even and of an uneven, breathy voice."""
+    truth = draw_layout("vowels", folder, persons=2).cases
+    page = Image.new("RGB", (4 * 2 * SIZE, 2 * SIZE), "white")
+    for k, (case, read) in enumerate((case, read) for case in (truth[0], truth[3]) for read in (ReadSpectrogram(), ReadVoice())):
+        pixels = np.round(255 * read(f"{folder}/{case.path}")[..., 0]).astype(np.uint8)
+        page.paste(Image.fromarray(pixels).resize((2 * SIZE - 8, 2 * SIZE - 8), Image.Resampling.NEAREST), (k * 2 * SIZE + 4, 4))
     return page
 
 

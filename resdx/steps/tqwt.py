@@ -46,7 +46,8 @@ def inverse(bands: Sequence[Signal], q: float, redundancy: float, length: int) -
     whole = spectra[-1]
     for level in range(len(bands) - 1, 0, -1):
         whole = _join(whole, spectra[level - 1], _even(low ** (level - 1) * length) if level > 1 else length)
-    return np.fft.irfft(whole, length) * np.sqrt(length)
+    out: Signal = np.fft.irfft(whole, length) * np.sqrt(length)
+    return out
 
 
 def most_levels(length: int, q: float, redundancy: float) -> int:

@@ -145,8 +145,11 @@ class ReadVoice:
             )
 
     def __call__(self, path: str) -> NDArray[np.float32]:
-        bands = tqwt(spoken(path, self.rate, self.seconds), self.q, self.redundancy, self.levels)
-        return heat_map(statistics(bands), self.cell)
+        return self.of(spoken(path, self.rate, self.seconds))
+
+    def of(self, piece: Signal) -> NDArray[np.float32]:
+        """The heat map of samples with a root mean square of 1."""
+        return heat_map(statistics(tqwt(piece, self.q, self.redundancy, self.levels)), self.cell)
 
 
 def heat_map(values: Signal, cell: int) -> NDArray[np.float32]:
@@ -248,7 +251,10 @@ class ReadSpectrogram:
             )
 
     def __call__(self, path: str) -> NDArray[np.float32]:
-        piece = spoken(path, self.rate, self.seconds)
+        return self.of(spoken(path, self.rate, self.seconds))
+
+    def of(self, piece: Signal) -> NDArray[np.float32]:
+        """The spectrogram of samples."""
         width, hop = round(self.window * self.rate), round(self.hop * self.rate)
         _, _, found = stft(
             piece,
