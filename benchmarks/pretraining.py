@@ -231,21 +231,23 @@ def ablation(work: Path, data: Path, *, only: Sequence[str] = (), size: int = 64
         )
 
 
-def rates(work: Path, data: Path, weights: Path, depth: int, size: int = 112) -> None:
+def rates(work: Path, data: Path, weights: Path, depth: int, *, only: Sequence[str] = (), size: int = 112) -> None:
     """The learning rate of each start: the one with the best mean AUROC over the targets, at 10 % of the persons, on tune and calib."""
     kept = FIGURES / f"pretraining-rates-{depth}.json"
-    found: dict[str, Any] = read_json(kept) if kept.exists() else {}
-    for one in TARGETS:
+    for one in only or TARGETS:
         target = Target.open(work, data, one, size, "tune")
         some = np.random.default_rng(0).permutation(len(target.judged.ids))[:JUDGED]
         target = replace(target, judged=target.judged.at(np.sort(some)))
         for begun, file in (("scratch", None), ("resdx", weights)):
             for rate in RATES:
-                if one not in found.setdefault(begun, {}).setdefault(f"{rate:g}", {}):
-                    said = by_training(target, Net(ResNet(depth)), file, target.share(0.1, 0), 0, rate)
-                    found[begun][f"{rate:g}"][one] = target.area(said)
-                    write_json(kept, found)
-                    print(one, begun, rate, found[begun][f"{rate:g}"][one], flush=True)
+                found: dict[str, Any] = read_json(kept) if kept.exists() else {}
+                if one in found.get(begun, {}).get(f"{rate:g}", {}):
+                    continue
+                area = target.area(by_training(target, Net(ResNet(depth)), file, target.share(0.1, 0), 0, rate))
+                found = read_json(kept) if kept.exists() else {}  # another process may measure other targets
+                found.setdefault(begun, {}).setdefault(f"{rate:g}", {})[one] = area
+                write_json(kept, found)
+                print(one, begun, rate, area, flush=True)
 
 
 def rate_of(depth: int, start: str) -> float:
@@ -429,7 +431,7 @@ def main() -> None:
     elif asked.what == "make":
         make(asked.work, asked.data, asked.depth, asked.epochs, asked.size, Parts(*asked.parts), asked.weights)
     elif asked.what == "rates":
-        rates(asked.work, asked.data, asked.weights, asked.depth)
+        rates(asked.work, asked.data, asked.weights, asked.depth, only=asked.only)
     elif asked.what == "page":
         (FIGURES.parents[1] / "docs" / "pretraining.md").write_text(page(asked.depth))
     else:
