@@ -393,7 +393,7 @@ WAYS = ("from scratch", "resdx, fine-tuned", "resdx, frozen", "ImageNet MobileNe
 PAGE = """# What pre-training is worth
 
 ResNet-{depth}, pre-trained on openly licensed sets (its [card](models/resnet{depth}.md)), judged on sets that were not in the corpus. Macro AUROC on the test part by person, mean of 3 seeds (another share
-of the training persons and another start each), 95 % percentiles of 1,000 draws of test persons and of seeds. From scratch and fine-tuned have the same budget, 100 steps of 32 pictures at 112 px, and each the learning rate that was best for it on the targets' tune
+of the training persons and another start each), 95 % percentiles of 1,000 draws of test persons and of seeds. From scratch and fine-tuned have the same budget, 100 steps of 32 pictures at 112 px, and each the learning rate that was best for it on tune
 parts ({rates}). Frozen: a logistic
 regression on pooled features, of MobileNet-V2 at 224 px. The sets' defects are those of [the results](results.md). Made by `python -m benchmarks.pretraining transfer WORK --data FOLDER --weights FILE`.
 

@@ -12,7 +12,7 @@ was annotated, filtered to 0.5-40 Hz and brought to 128 Hz, so that its picture 
 from dataclasses import replace
 
 from ..heartbeats import Heartbeats
-from ..models.specs import Net, ResNet
+from ..models.specs import Cnn, Net, ResNet
 from ..recipe import About, Published, Recipe, ShippedParts, Training, on_features
 from ..steps.ecg import ReadBeat, WignerVille
 from ..steps.image import Resize
@@ -64,6 +64,13 @@ VARIANTS = {
         source=Heartbeats(same=()),
         published_split=ShippedParts(),
     ),
+    "cnn": replace(
+        RECIPE.set("size", "84"),
+        title=f"{RECIPE.title}, a small network",
+        model=Net(Cnn((16, 32, 64))),
+        learn=Training(epochs=8, batch=64, lr=2e-3, sampling="balanced", ema=0.99),
+        differs=(*RECIPE.differs, "a small network from scratch, at 84 px, instead of ResNet-101"),
+    ),
     "resnet50": replace(RECIPE, title=f"{RECIPE.title}, ResNet-50", model=Net(ResNet(50, weights="imagenet"))),
     "kinds": replace(
         RECIPE,
@@ -74,3 +81,4 @@ VARIANTS = {
     ),
 }
 JUDGED_ON = "ecg-mitbih"
+SMALL = ("cnn",)
