@@ -14,11 +14,11 @@ ROWS = """
 errors progress
 records
 cases metrics overlays
-intervals priors steps models distances
+intervals priors steps models distances boxes
 paired drift forensics
 listing
 tables tasks
-sources heartbeats
+sources heartbeats voc
 voices
 losses ranks calibration familiarity recipe scoring datasets
 recipes calibrate classifiers

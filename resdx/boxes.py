@@ -1,0 +1,201 @@
+"""Boxes: overlap, shapes to begin with (anchors), what is said twice, and how well they are found (average precision, miss rate).
+
+A box is x1, y1, x2, y2 with x2 and y2 just outside. Figures take the weight of each picture, so that they can be resampled over persons.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import DataError
+
+Floats = NDArray[np.float64]
+
+THRESHOLDS = tuple(float(value) for value in np.round(np.arange(0.5, 1.0, 0.05), 2))  # of the overlap, as COCO averages over
+MISSED_AT = np.logspace(-2, 0, 9)  # false positives a picture (Dollár et al. 2012)
+RECALLS = np.linspace(0, 1, 101)  # where COCO reads precision
+ROUNDS, RESTARTS = 100, 8
+
+
+def overlap(first: Floats, second: Floats) -> Floats:
+    """Intersection over union of boxes (N, 4) and (M, 4), (N, M); 0 where both are empty."""
+    low = np.maximum(first[:, None, :2], second[None, :, :2])
+    high = np.minimum(first[:, None, 2:], second[None, :, 2:])
+    inside = np.prod(np.clip(high - low, 0, None), axis=2)
+    whole = _area(first)[:, None] + _area(second)[None] - inside
+    out: Floats = np.divide(inside, whole, out=np.zeros_like(inside), where=whole > 0)
+    return out
+
+
+def _area(boxes: Floats) -> Floats:
+    return np.asarray((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]))
+
+
+def kept(boxes: Floats, scores: Floats, *, most: float = 0.45) -> NDArray[np.int64]:
+    """Which boxes (N, 4) of one class stand, best first: none overlaps a better one by more than `most` (greedy suppression)."""
+    order = np.argsort(-scores, kind="stable")
+    over, out = overlap(boxes, boxes) > most, list[int]()
+    gone = np.zeros(len(boxes), bool)
+    for i in order:
+        if not gone[i]:
+            out.append(int(i))
+            gone |= over[i]
+    return np.array(out, np.int64)
+
+
+# --- anchors
+
+
+def shape_overlap(shapes: Floats, anchors: Floats) -> Floats:
+    """Intersection over union of widths and heights (N, 2) and (K, 2) around one centre, (N, K)."""
+    inside = np.prod(np.minimum(shapes[:, None], anchors[None]), axis=2)
+    return np.asarray(inside / (shapes.prod(1)[:, None] + anchors.prod(1)[None] - inside))
+
+
+def find_anchors(shapes: Floats, count: int, *, seed: int = 0) -> tuple[Floats, float]:
+    """`count` widths and heights, smallest area first, that lie near the shapes (N, 2), and the mean overlap of a shape with its best one.
+
+    k-means on 1 - overlap (Redmon and Farhadi 2017), whose centres are medians of their members; the best of several starts.
+
+    Raises:
+        DataError: fewer different shapes than anchors.
+    """
+    different = np.unique(shapes, axis=0)
+    if len(different) < count:
+        raise DataError(f"{len(different)} different boxes cannot make {count} anchors; ask for fewer")
+    best, found = -1.0, different[:count]
+    for start in range(RESTARTS):
+        draws = np.random.default_rng([seed, start])
+        anchors, last = _spread(different, count, draws), None
+        for _ in range(ROUNDS):
+            nearest = shape_overlap(shapes, anchors).argmax(1)
+            if last is not None and (nearest == last).all():
+                break
+            last = nearest
+            anchors = np.array(
+                [np.median(shapes[nearest == k], axis=0) if (nearest == k).any() else anchors[k] for k in range(count)]
+            )
+        mean = float(shape_overlap(shapes, anchors).max(1).mean())
+        if mean > best:
+            best, found = mean, anchors
+    return found[np.argsort(found.prod(1), kind="stable")], best
+
+
+def _spread(shapes: Floats, count: int, draws: np.random.Generator) -> Floats:
+    """Starting anchors far from each other (k-means++, Arthur and Vassilvitskii 2007)."""
+    chosen = [int(draws.integers(len(shapes)))]
+    while len(chosen) < count:
+        far = (1 - shape_overlap(shapes, shapes[chosen]).max(1)) ** 2
+        far[chosen] = 0
+        chosen.append(int(draws.choice(len(shapes), p=far / far.sum())))
+    return shapes[chosen]
+
+
+# --- figures
+
+
+@dataclass(frozen=True)
+class Found:
+    """What was said of one class in N pictures: the picture and score of every box that was said, and at each overlap of THRESHOLDS whether it is one that is there.
+
+    `there` (N,) counts the boxes that are there in each picture; `voc` are the hits at 0.5 by the rule of PASCAL VOC.
+    """
+
+    picture: NDArray[np.int64]  # (D,)
+    score: Floats  # (D,)
+    hit: NDArray[np.bool_]  # (D, thresholds)
+    voc: NDArray[np.bool_]  # (D,)
+    there: NDArray[np.int64]  # (N,)
+
+
+def compare_boxes(said: Sequence[tuple[Floats, Floats]], truth: Sequence[Floats]) -> Found:
+    """Match boxes and scores of each picture with the boxes that are there.
+
+    Best score first, each takes the box that is there, is not yet taken and overlaps it most (COCO); by the rule of VOC a box whose best one is taken is wrong.
+    """
+    pictures, scores, hits, voc = [], [], [], []
+    for number, ((boxes, score), there) in enumerate(zip(said, truth, strict=True)):
+        order = np.argsort(-score, kind="stable")
+        over = overlap(boxes[order], there)
+        hits.append(np.stack([_matched(over, threshold) for threshold in THRESHOLDS], 1))
+        voc.append(_matched_once(over, 0.5))
+        pictures.append(np.full(len(order), number))
+        scores.append(score[order])
+    return Found(
+        np.concatenate(pictures).astype(np.int64),
+        np.concatenate(scores),
+        np.concatenate(hits),
+        np.concatenate(voc),
+        np.array([len(there) for there in truth], np.int64),
+    )
+
+
+def _matched(over: Floats, threshold: float) -> NDArray[np.bool_]:
+    free, out = np.ones(over.shape[1], bool), np.zeros(len(over), bool)
+    for i, row in enumerate(over):
+        if free.any():
+            best = int(np.where(free, row, -1).argmax())
+            if row[best] >= threshold:
+                out[i], free[best] = True, False
+    return out
+
+
+def _matched_once(over: Floats, threshold: float) -> NDArray[np.bool_]:
+    free, out = np.ones(over.shape[1], bool), np.zeros(len(over), bool)
+    for i, row in enumerate(over):
+        if len(row) and row[best := int(row.argmax())] >= threshold and free[best]:
+            out[i], free[best] = True, False
+    return out
+
+
+def precision_and_recall(found: Found, hit: NDArray[np.bool_], weights: Floats | None = None) -> tuple[Floats, Floats]:
+    """Precision and recall after each box, best score first; `weights` (N,) of pictures."""
+    weight = np.ones(len(found.there)) if weights is None else weights
+    order = np.argsort(-found.score, kind="stable")
+    each = weight[found.picture[order]]
+    right, all_said = np.cumsum(each * hit[order]), np.cumsum(each)
+    total = float((weight * found.there).sum())
+    precision = np.divide(right, all_said, out=np.zeros_like(right), where=all_said > 0)
+    return precision, right / total if total else np.full_like(right, np.nan)
+
+
+def average_precision(found: Found, hit: NDArray[np.bool_], weights: Floats | None = None, *, every: bool = False) -> float:
+    """The mean precision over recall: at 101 recalls (COCO), or under `every` step of the curve (VOC since 2010). NaN where nothing is there."""
+    precision, recall = precision_and_recall(found, hit, weights)
+    if not (np.ones(len(found.there)) if weights is None else weights) @ found.there:
+        return float("nan")
+    falling = np.maximum.accumulate(precision[::-1])[::-1]  # the best that is reached with that recall or more
+    if every:
+        return float((np.diff(recall, prepend=0) * falling).sum())
+    at = np.searchsorted(recall, RECALLS, side="left")
+    return float(np.append(falling, 0.0)[at].mean())
+
+
+def ap50(found: Found, weights: Floats | None = None) -> float:
+    """Average precision at an overlap of 0.5, as COCO counts."""
+    return average_precision(found, found.hit[:, 0], weights)
+
+
+def ap50_95(found: Found, weights: Floats | None = None) -> float:
+    """The mean of the average precisions at overlaps of 0.50, 0.55 ... 0.95."""
+    return float(np.mean([average_precision(found, hit, weights) for hit in found.hit.T]))
+
+
+def voc_ap50(found: Found, weights: Floats | None = None) -> float:
+    """Average precision at an overlap of 0.5 as PASCAL VOC counts since 2010."""
+    return average_precision(found, found.voc, weights, every=True)
+
+
+def log_average_miss_rate(found: Found, weights: Floats | None = None) -> float:
+    """The geometric mean of the share that is missed at 0.01 to 1 false boxes a picture (Dollár et al. 2012); at least 1e-10."""
+    weight = np.ones(len(found.there)) if weights is None else weights
+    order = np.argsort(-found.score, kind="stable")
+    each, hit = weight[found.picture[order]], found.hit[order, 0]
+    wrong = np.concatenate([[0.0], np.cumsum(each * ~hit)]) / weight.sum()
+    missed = 1 - np.concatenate([[0.0], np.cumsum(each * hit)]) / (weight * found.there).sum()
+    at = np.searchsorted(wrong, MISSED_AT, side="right") - 1
+    return float(np.exp(np.log(np.maximum(missed[at], 1e-10)).mean()))

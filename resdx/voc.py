@@ -1,0 +1,106 @@
+"""Pictures with boxes in the layout of PASCAL VOC: an XML a picture."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from xml.etree import ElementTree
+
+from .cases import Box, Case, Finding, Manifest
+from .errors import DataError, count
+from .listing import close, list_images, some
+from .records import record
+
+Pairs = tuple[tuple[str, str], ...]
+
+
+@record
+@dataclass(frozen=True)
+class Voc:
+    """The XML files below a folder, each with the picture it names; the classes of a case are those of its boxes.
+
+    Corners count from 1 and lie inside the box, so 1 is taken from the first. Boxes without an area or outside the picture are left out and named, as are those that are cut to it. `difficult` keeps
+    objects that are marked so. A picture without any box is one of a case without any class.
+    """
+
+    rename: Pairs = ()
+    difficult: bool = True
+
+    def scan(self, root: Path) -> Manifest:
+        if not root.is_dir():
+            raise DataError(f"{root} is {'a file, not a folder' if root.exists() else 'not there'}")
+        notes = sorted(path for path in root.rglob("*.xml") if not path.name.startswith("."))
+        if not notes:
+            raise DataError(
+                f"{root} holds no XML files; resdx reads boxes in the layout of PASCAL VOC (Annotations/1.xml, JPEGImages/1.jpg)"
+            )
+        pictures = {path.rpartition("/")[2]: path for path in list_images(root)[0]}
+        stems = {name.rpartition(".")[0]: path for name, path in pictures.items()}
+        cases, gone, odd, shortened = [], list[str](), list[tuple[str, str]](), list[str]()
+        for note in notes:
+            name, boxes, wrong, cut = self._boxes(note)
+            path = pictures.get(name) or stems.get(note.stem)
+            if not path:
+                gone.append(note.name)
+                continue
+            odd += [(path, what) for what in wrong]
+            shortened += [path] * cut
+            labels = tuple(sorted({box.label for box in boxes}))
+            cases.append(Case(id=path, path=path, labels=labels, boxes=tuple(boxes)))
+        if twice := [case for case, often in Counter(case.id for case in cases).items() if often > 1]:
+            raise DataError(f"{root}: {twice[0]} has several XML files; leave one")
+        return close(root, cases, _findings(gone, odd, shortened, sum(len(case.boxes) for case in cases) + len(odd)))
+
+    def _boxes(self, note: Path) -> tuple[str, list[Box], list[str], int]:
+        """The picture's file name, the boxes that can be used, what is wrong with the others, and how many were cut to the picture."""
+        try:
+            root = ElementTree.parse(note).getroot()
+            width, height = (float(root.findtext(f"size/{name}") or 0) for name in ("width", "height"))
+            found, wrong, rename, cut = [], [], dict(self.rename), 0
+            for thing in root.iter("object"):
+                name = (thing.findtext("name") or "").strip()
+                corners = [float(thing.findtext(f"bndbox/{key}") or "nan") for key in ("xmin", "ymin", "xmax", "ymax")]
+                if not self.difficult and (thing.findtext("difficult") or "0").strip() == "1":
+                    continue
+                box = _box(rename.get(name, name), corners, width, height)
+                if isinstance(box, str):
+                    wrong.append(box)
+                elif min(corners[:2]) < 0 or (width and height and (corners[2] > width or corners[3] > height)):
+                    cut += 1
+                    found.append(box)
+                else:
+                    found.append(box)
+        except (ElementTree.ParseError, ValueError, OSError) as error:
+            raise DataError(f"{note} cannot be read as an annotation of PASCAL VOC ({error}); mend it or take it away") from error
+        return (root.findtext("filename") or "").strip(), found, wrong, cut
+
+
+def _box(name: str, corners: list[float], width: float, height: float) -> Box | str:
+    """The box in pixels from 0, or what is wrong with it."""
+    x1, y1, x2, y2 = corners[0] - 1, corners[1] - 1, corners[2], corners[3]
+    if not name:
+        return "a box without a name"
+    if width and height:
+        x1, y1, x2, y2 = max(x1, 0), max(y1, 0), min(x2, width), min(y2, height)
+    else:
+        x1, y1 = max(x1, 0), max(y1, 0)
+    if not (x2 - x1 > 1 and y2 - y1 > 1):  # of one pixel or none, or NaN
+        return f"a box of {name} without an area in the picture"
+    return Box(name, x1, y1, x2, y2)
+
+
+def _findings(gone: list[str], odd: list[tuple[str, str]], shortened: list[str], boxes: int) -> list[Finding]:
+    out = []
+    if gone:
+        text = f"{count(len(gone), 'XML file')} without the picture that they name, left out: {some(gone)}"
+        out.append(Finding("boxes-without-picture", "look", text, figures={"files": len(gone)}))
+    if odd:
+        said = "; ".join(f"{path}: {what}" for path, what in odd[:3])
+        text = f"{len(odd)} of {boxes} boxes cannot be used and are left out: {said}"
+        out.append(Finding("bad-boxes", "look", text, tuple(dict.fromkeys(path for path, _ in odd)), {"boxes": len(odd)}))
+    if shortened:
+        paths = tuple(dict.fromkeys(shortened))
+        text = f"{count(len(shortened), 'box', 'boxes')} reach out of their picture and are cut to it: {some(paths)}"
+        out.append(Finding("boxes-cut", "note", text, paths, {"boxes": len(shortened)}))
+    return out

@@ -1,0 +1,71 @@
+"""PASCAL VOC: corners from 1, odd boxes as findings, pictures that are not there."""
+
+import pytest
+from PIL import Image
+from write_files import write_picture
+
+from resdx.cases import Box
+from resdx.errors import DataError
+from resdx.voc import Voc
+
+
+def thing(name, x1, y1, x2, y2, difficult=0):
+    corners = f"<xmin>{x1}</xmin><ymin>{y1}</ymin><xmax>{x2}</xmax><ymax>{y2}</ymax>"
+    return f"<object><name>{name}</name><difficult>{difficult}</difficult><bndbox>{corners}</bndbox></object>"
+
+
+def note(root, stem, *things, name="", picture=True, size="<size><width>40</width><height>30</height></size>"):
+    (root / "Annotations").mkdir(exist_ok=True)
+    text = f"<annotation><filename>{name or stem + '.png'}</filename>{size}{''.join(things)}</annotation>"
+    (root / "Annotations" / f"{stem}.xml").write_text(text)
+    if picture:
+        Image.new("L", (40, 30)).save(write_picture(root / "JPEGImages" / f"{stem}.png"))
+
+
+def test_corners_count_from_one_and_classes_are_those_of_the_boxes(tmp_path):
+    note(tmp_path, "1", thing("mask", 1, 2, 10, 20), thing("none", 11, 5, 40, 30))
+    note(tmp_path, "2", thing("mask", 3, 3, 9, 9), name="other.jpg")  # found by the name of the XML
+    note(tmp_path, "3")
+    found = Voc(rename=(("none", "no mask"),)).scan(tmp_path)
+    assert [(case.id, case.labels) for case in found.cases] == [
+        ("JPEGImages/1.png", ("mask", "no mask")),
+        ("JPEGImages/2.png", ("mask",)),
+        ("JPEGImages/3.png", ()),
+    ]
+    assert found.cases[0].boxes == (Box("mask", 0, 1, 10, 20), Box("no mask", 10, 4, 40, 30))
+    assert [one.code for one in found.findings if one.grade != "note"] == []
+
+
+def test_boxes_that_cannot_be_used_are_named(tmp_path):
+    note(tmp_path, "1", thing("mask", 5, 5, 5, 9), thing("mask", 60, 5, 70, 9), thing("", 1, 1, 9, 9), thing("mask", 2, 2, 9, 9))
+    note(tmp_path, "2", thing("none", 30, 20, 90, 25), thing("mask", -20, 1, 10, 10))
+    note(tmp_path, "3", thing("mask", 2, 2, 9, 9), picture=False)
+    found = Voc().scan(tmp_path)
+    told = {one.code: one for one in found.findings}
+    assert told["bad-boxes"].text == (
+        "3 of 6 boxes cannot be used and are left out: JPEGImages/1.png: a box of mask without an area in the picture; "
+        "JPEGImages/1.png: a box of mask without an area in the picture; JPEGImages/1.png: a box without a name"
+    )
+    assert told["boxes-cut"].text == "2 boxes reach out of their picture and are cut to it: JPEGImages/2.png"
+    assert told["boxes-without-picture"].text == "1 XML file without the picture that they name, left out: 3.xml"
+    assert found.cases[1].boxes == (Box("none", 29, 19, 40, 25), Box("mask", 0, 0, 10, 10))
+
+
+def test_difficult_objects_can_be_left_out(tmp_path):
+    note(tmp_path, "1", thing("mask", 2, 2, 9, 9), thing("none", 2, 2, 9, 9, difficult=1))
+    note(tmp_path, "2", thing("other", 2, 2, 9, 9))
+    assert Voc().scan(tmp_path).cases[0].labels == ("mask", "none")
+    assert Voc(difficult=False).scan(tmp_path).cases[0].labels == ("mask",)
+
+
+def test_what_cannot_be_read_is_told(tmp_path):
+    with pytest.raises(DataError, match=r"holds no XML files; resdx reads boxes in the layout of PASCAL VOC"):
+        Voc().scan(tmp_path)
+    with pytest.raises(DataError, match="is not there"):
+        Voc().scan(tmp_path / "gone")
+    note(tmp_path, "1", thing("mask", "left", 2, 9, 9))
+    with pytest.raises(DataError, match=r"1\.xml cannot be read as an annotation of PASCAL VOC \(could not convert"):
+        Voc().scan(tmp_path)
+    (tmp_path / "Annotations" / "1.xml").write_text("<annotation>")
+    with pytest.raises(DataError, match=r"1\.xml cannot be read as an annotation of PASCAL VOC \(no element found"):
+        Voc().scan(tmp_path)
