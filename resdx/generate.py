@@ -6,6 +6,7 @@ stand beside the real ones in training and nowhere else: tune, calib and test ar
 
 from __future__ import annotations
 
+import hashlib
 import io
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -35,7 +36,7 @@ from .models.net import build
 from .models.weights import save_state
 from .parts import Part
 from .recipe import Dcgan
-from .records import write_bytes, write_json
+from .records import digest, write_bytes, write_json
 from .runs import Run
 from .steps.random import case_keys
 from .tasks import truth
@@ -76,8 +77,11 @@ def enlarge(run: Run, prepared: Prepared, train: Part, tune: Part) -> tuple[Prep
         write_json(run.path / "generated.json", {"classes": told, **_worth(run, prepared, train, tune, images, labels)})
     with np.load(run.path / "generated.npz", allow_pickle=False) as kept:
         images, labels = kept["pictures"], kept["labels"].tolist()
-    enlarged = replace(prepared, folder=run.path / "generated", images=np.concatenate([prepared.images, images]))
-    enlarged.folder.mkdir(exist_ok=True)
+    name = hashlib.sha256(f"{prepared.folder.name} {digest(run.path / 'generated.npz')}".encode()).hexdigest()[
+        :24
+    ]  # other pictures, another cache
+    enlarged = replace(prepared, folder=run.path / "generated" / name, images=np.concatenate([prepared.images, images]))
+    enlarged.folder.mkdir(parents=True, exist_ok=True)
     return enlarged, train + _part(run, labels, len(prepared.images))
 
 
