@@ -68,7 +68,8 @@ SETS: Mapping[str, Set] = {
         FolderPerClass(rename=(("CT_COVID", "covid"), ("CT_NonCOVID", "other")), tables=CT_TABLES),
     ),
     "ecg-mitbih": Set(
-        "ecg_heartbeats", "13 of 48 recordings; fusion beats of two persons, and most premature ones of one, on either side"
+        "ecg_heartbeats",
+        "13 of 48 recordings, 12 persons; nearly all fusion beats are of one person on either side, and most supraventricular ones of one in the test part",
     ),
     "ct-lung": Set("plain", "no person ids: neighbouring slices of 110 patients, every split leaks", FolderPerClass()),
 }
