@@ -26,8 +26,8 @@ from sklearn.svm import SVC
 from sklearn.utils.class_weight import compute_sample_weight
 from torch import nn
 
+from .models.head_specs import Boosting, Fitted, Forest, HeadSpec, Linear, NaiveBayes, Neighbours, Svm
 from .models.heads import Head, build_head
-from .models.specs import Boosting, Fitted, Forest, HeadSpec, Linear, NaiveBayes, Neighbours, Svm
 from .recipe import FeatureClassifier
 from .tasks import Classify
 

@@ -31,9 +31,10 @@ from .errors import DataError, RecipeError
 from .familiarity import fit_familiarity
 from .models.cells import fit_inputs
 from .models.classical import FittedHead
+from .models.head_specs import Mlp
 from .models.heads import Head
 from .models.net import Network, build
-from .models.specs import Cells, Mlp
+from .models.specs import Cells
 from .models.weights import save_state
 from .parts import Part, tune_score
 from .recipe import FeatureClassifier

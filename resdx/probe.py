@@ -20,8 +20,9 @@ from .errors import RunError
 from .intervals import FEWEST
 from .losses import loss_function
 from .metrics import Array, Metric, Values, macro_auroc
+from .models.head_specs import Linear
 from .models.net import build
-from .models.specs import Linear, Net, ResNet
+from .models.specs import Net, ResNet
 from .parts import Part
 from .recipe import Training
 from .runs import Run

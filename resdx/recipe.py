@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from .errors import RecipeError
-from .models.specs import Fitted, Neighbours, Net, Pretrained, ResNet
+from .models.head_specs import Fitted, Neighbours
+from .models.specs import Net, Pretrained, ResNet
 from .records import not_finite, record, set_field, to_record
 from .sources import Source
 from .steps import ecg, image, offline, random, read, scan, voice

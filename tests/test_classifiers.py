@@ -24,8 +24,9 @@ from resdx.classifiers import fit_head, fit_linear, logits_of, settings_of
 from resdx.errors import RecipeError, WeightsError
 from resdx.maps import class_activation, grad_cam
 from resdx.models.classical import leaves
+from resdx.models.head_specs import Boosting, Forest, Linear, NaiveBayes, Neighbours, Svm
 from resdx.models.net import build
-from resdx.models.specs import Boosting, Forest, Linear, NaiveBayes, Neighbours, Net, ResNet, Svm
+from resdx.models.specs import Net, ResNet
 from resdx.models.weights import load_state, save_state
 from resdx.recipe import FeatureClassifier, Recipe, Training
 from resdx.tasks import Classify, MultiLabel

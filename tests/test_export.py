@@ -19,8 +19,9 @@ from resdx.errors import RunError
 from resdx.export import Parity, export
 from resdx.exported import load_engine, open_exported, sums
 from resdx.maps import class_activation, label_odds
+from resdx.models.head_specs import Mlp
 from resdx.models.net import build
-from resdx.models.specs import Mlp, Net, ResNet
+from resdx.models.specs import Net, ResNet
 from resdx.predict import Predictor
 from resdx.records import read_json
 from resdx.runs import Run

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from resdx.classifiers import fit_head, fit_linear, settings_of
 from resdx.errors import RecipeError
 from resdx.features import PATIENCE, _choice, _fingerprint, chosen_setting, fit_features, out_of_fold, patience
-from resdx.models.specs import Linear, Mlp, NaiveBayes
+from resdx.models.head_specs import Linear, Mlp, NaiveBayes
 from resdx.parts import part_of
 from resdx.recipe import FeatureClassifier
 from resdx.stages import prepared_of

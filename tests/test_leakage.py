@@ -17,8 +17,9 @@ from resdx.classifiers import fit_head, settings_of
 from resdx.data import prepare
 from resdx.features import cross_fit, out_of_fold, out_of_fold_distance, train_folds
 from resdx.losses import class_weights
+from resdx.models.head_specs import Linear
 from resdx.models.net import build
-from resdx.models.specs import Linear, Net, ResNet
+from resdx.models.specs import Net, ResNet
 from resdx.models.weights import save_state
 from resdx.parts import part_of
 from resdx.recipe import FeatureClassifier, Recipe

@@ -18,8 +18,9 @@ from resdx.maps import (
     occlusion,
     window,
 )
+from resdx.models.head_specs import Linear, Mlp
 from resdx.models.net import build, pool
-from resdx.models.specs import Linear, Mlp, Net, ResNet
+from resdx.models.specs import Net, ResNet
 from resdx.tasks import Ordinal
 
 

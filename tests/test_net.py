@@ -11,21 +11,9 @@ from resdx import maps
 from resdx.engines.graph import Graph
 from resdx.export import write_graph
 from resdx.models.freeze import freeze, frozen_stages
+from resdx.models.head_specs import Linear, Mlp
 from resdx.models.net import build, pool
-from resdx.models.specs import (
-    AlexNet,
-    Cnn,
-    KerasResNet,
-    LeNet,
-    Linear,
-    Mlp,
-    MobileNetV1,
-    Net,
-    ResidualAttention,
-    ResNet,
-    RowsRnn,
-    StridedNet,
-)
+from resdx.models.specs import AlexNet, Cnn, KerasResNet, LeNet, MobileNetV1, Net, ResidualAttention, ResNet, RowsRnn, StridedNet
 from resdx.records import from_record, to_record
 from resdx.report.facts import network as in_words
 from resdx.sanity import randomised

@@ -15,7 +15,8 @@ from resdx.calibrate import fit_calibration
 from resdx.cases import Case, Finding, Manifest, Prediction, count_persons
 from resdx.errors import DataError, RunError, count
 from resdx.evaluate import predictions_csv
-from resdx.models.specs import Net, ResNet, Svm
+from resdx.models.head_specs import Svm
+from resdx.models.specs import Net, ResNet
 from resdx.recipe import FeatureClassifier, Published, Recipe
 from resdx.records import read_json, to_record, write_json, write_text
 from resdx.report import checklists, facts, figure, interval, judgement, report, report_folds, to_pdf

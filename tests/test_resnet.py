@@ -6,9 +6,10 @@ from torch import nn
 
 from resdx.errors import RecipeError
 from resdx.models.freeze import freeze, parameter_groups
+from resdx.models.head_specs import Linear, Mlp
 from resdx.models.net import Network, build, pool
 from resdx.models.resnet import MEAN, STD, ResidualNetwork
-from resdx.models.specs import STAGES, Linear, Mlp, Net, ResNet
+from resdx.models.specs import STAGES, Net, ResNet
 from resdx.models.weights import save_state
 
 torch.set_num_threads(1)

@@ -7,10 +7,11 @@ import torch
 from torch import nn
 
 from resdx.errors import RecipeError
+from resdx.models.head_specs import Mlp
 from resdx.models.net import build
 from resdx.models.resnet import ResidualNetwork
 from resdx.models.resnet_keras import build_trunk
-from resdx.models.specs import KerasResNet, Mlp, Net, ResNet
+from resdx.models.specs import KerasResNet, Net, ResNet
 from resdx.recipes import get_recipe
 
 

@@ -8,7 +8,8 @@ from scipy.io import wavfile
 
 from resdx.audit import audit
 from resdx.errors import DataError, RecipeError
-from resdx.models.specs import Cells, Cnn, Net, Standardised, Svm
+from resdx.models.head_specs import Svm
+from resdx.models.specs import Cells, Cnn, Net, Standardised
 from resdx.phantoms import draw_layout
 from resdx.predict import predict_files
 from resdx.recipe import FeatureClassifier, Training

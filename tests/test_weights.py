@@ -15,9 +15,10 @@ import torch
 from torch import nn
 
 from resdx.errors import RunError, WeightsError
+from resdx.models.head_specs import Linear
 from resdx.models.net import build
 from resdx.models.resnet import ResidualNetwork
-from resdx.models.specs import Linear, Net, ResNet
+from resdx.models.specs import Net, ResNet
 from resdx.models.weights import find_published, load_state, load_trunk, read_state, save_state
 
 torch.set_num_threads(1)

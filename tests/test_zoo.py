@@ -13,8 +13,9 @@ from torch import nn
 
 from resdx.errors import RecipeError, WeightsError
 from resdx.models.freeze import freeze
+from resdx.models.head_specs import Mlp
 from resdx.models.net import build
-from resdx.models.specs import Mlp, Net, Pretrained
+from resdx.models.specs import Net, Pretrained
 
 zoo = pytest.importorskip("resdx.models.zoo", reason="needs timm", exc_type=ImportError)
 from resdx.models.batchnorm import rebatchnorm  # noqa: E402

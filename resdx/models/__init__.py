@@ -1,18 +1,13 @@
 """Networks: specs that recipes name, and `net.build`, which makes them."""
 
+from .head_specs import Boosting, Forest, Linear, Mlp, NaiveBayes, Neighbours, Svm
 from .specs import (
     AlexNet,
-    Boosting,
     Cells,
     Cnn,
-    Forest,
     KerasResNet,
     LeNet,
-    Linear,
-    Mlp,
     MobileNetV1,
-    NaiveBayes,
-    Neighbours,
     Net,
     Pretrained,
     ResidualAttention,
@@ -20,7 +15,6 @@ from .specs import (
     RowsRnn,
     Standardised,
     StridedNet,
-    Svm,
     Tiles,
 )
 

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .specs import Boosting, Fitted, Forest, NaiveBayes, Neighbours, Svm
+from .head_specs import Boosting, Fitted, Forest, NaiveBayes, Neighbours, Svm
 
 Shape = tuple[int, ...]
 SMOOTH = (Svm, NaiveBayes)  # have gradients; the others answer in steps

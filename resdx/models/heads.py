@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from .classical import FittedHead
-from .specs import HeadSpec, Linear, Mlp
+from .head_specs import HeadSpec, Linear, Mlp
 
 
 def build_head(spec: HeadSpec, inputs: int, outputs: int) -> Head | FittedHead:

@@ -10,7 +10,8 @@ judged on them, and the second only with four of its five classes.
 
 from dataclasses import replace
 
-from ..models.specs import Cnn, Mlp, Net
+from ..models.head_specs import Mlp
+from ..models.specs import Cnn, Net
 from ..recipe import About, Published, Recipe, Search, Training, fine_tuned, on_features
 from ..sources import FolderPerClass
 from ..steps.image import Grey, Rescale, Resize

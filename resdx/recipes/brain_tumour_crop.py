@@ -8,7 +8,8 @@ of the largest contour are a common way, chosen by us. Measured on the folders o
 
 from dataclasses import replace
 
-from ..models.specs import Linear, Net, ResNet
+from ..models.head_specs import Linear
+from ..models.specs import Net, ResNet
 from ..recipe import About, Recipe, Training, fine_tuned, on_features
 from ..sources import FolderPerClass
 from ..steps.image import ContourCrop, Grey, Rescale, Resize

@@ -8,7 +8,8 @@ no person; its Testing part repeats slices of its Training part, and its gliomas
 vote of a person's slices, which `pool` takes where persons are known, cannot be judged on this set.
 """
 
-from ..models.specs import Linear, Net, ResNet
+from ..models.head_specs import Linear
+from ..models.specs import Net, ResNet
 from ..recipe import About, Published, Recipe, Training, fine_tuned, on_features
 from ..sources import FolderPerClass
 from ..steps.image import Grey, Rescale, Resize

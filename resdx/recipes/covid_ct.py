@@ -14,7 +14,8 @@ BatchNorm and dropout layers around 256 units (24,122,070 numbers, 24,064,342 of
 
 from dataclasses import replace
 
-from ..models.specs import KerasResNet, Mlp, Net
+from ..models.head_specs import Mlp
+from ..models.specs import KerasResNet, Net
 from ..recipe import About, Published, RandomImages, Recipe, Training, fine_tuned, on_features
 from ..sources import FolderPerClass
 from ..steps.image import Resize

@@ -12,7 +12,8 @@ Hounsfield units use `ReadScan(read=ReadDicom(low=-1000, high=400), each=(LungCr
 
 from dataclasses import replace
 
-from ..models.specs import Boosting, Forest, HeadSpec, Linear, Net, Pretrained, ResNet, Svm, Tiles
+from ..models.head_specs import Boosting, Forest, HeadSpec, Linear, Svm
+from ..models.specs import Net, Pretrained, ResNet, Tiles
 from ..recipe import About, Ensemble, FeatureClassifier, Member, Published, Recipe
 from ..sources import FolderPerClass, Scans
 from ..steps.image import Grey, Resize

@@ -11,7 +11,8 @@ about the disease.
 
 from dataclasses import replace
 
-from ..models.specs import Linear, Net, ResNet
+from ..models.head_specs import Linear
+from ..models.specs import Net, ResNet
 from ..recipe import About, Recipe, Training, fine_tuned, on_features
 from ..sources import FolderPerClass
 from ..steps.image import Grey, Resize

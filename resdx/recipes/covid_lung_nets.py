@@ -8,7 +8,8 @@ and a score says nothing about the disease.
 
 from dataclasses import replace
 
-from ..models.specs import Cnn, Linear, Mlp, Net, Pretrained, ResNet
+from ..models.head_specs import Linear, Mlp
+from ..models.specs import Cnn, Net, Pretrained, ResNet
 from ..recipe import About, Published, Recipe, Training, fine_tuned, on_features
 from ..sources import FolderPerClass
 from ..steps.image import Grey, Resize

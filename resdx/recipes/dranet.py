@@ -9,7 +9,8 @@ models/attention.py.
 
 from dataclasses import replace
 
-from ..models.specs import Linear, Net, Pretrained, ResidualAttention, ResNet
+from ..models.head_specs import Linear
+from ..models.specs import Net, Pretrained, ResidualAttention, ResNet
 from ..recipe import About, Published, Recipe, Training, fine_tuned, on_features
 from ..sources import FolderPerClass
 from ..steps.image import Resize

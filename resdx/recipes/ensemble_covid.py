@@ -9,7 +9,8 @@ and who fits the weights of an ensemble on the test part reports what he chose.
 
 from dataclasses import replace
 
-from ..models.specs import Linear, Net, Pretrained, Svm
+from ..models.head_specs import Linear, Svm
+from ..models.specs import Net, Pretrained
 from ..recipe import About, Ensemble, FeatureClassifier, Member, Recipe, Training
 from ..sources import FolderPerClass
 from ..steps.image import Grey, Resize

@@ -6,7 +6,8 @@ eye's keywords in one photograph of eight; so labels are read from the keywords.
 not assessed, a speck on the lens as normal.
 """
 
-from ..models.specs import Linear, Net, ResNet
+from ..models.head_specs import Linear
+from ..models.specs import Net, ResNet
 from ..recipe import About, Recipe, Training, fine_tuned, on_features
 from ..steps.image import Resize
 from ..steps.random import Affine, Flip, Tone

@@ -8,7 +8,8 @@ taken for further slides of one person, as the names suggest. BreakHis was not a
 from dataclasses import replace
 
 from ..datasets import BREAKHIS, BREAKHIS_CLASSES
-from ..models.specs import Linear, Net, Pretrained, ResNet
+from ..models.head_specs import Linear
+from ..models.specs import Net, Pretrained, ResNet
 from ..recipe import About, Recipe, Training, fine_tuned, on_features
 from ..steps.image import Resize
 from ..steps.random import Affine, Flip, Tone

@@ -8,7 +8,8 @@ window; for DICOM or NIfTI slices use `read=ReadDicom(low=-1000, high=400)` and 
 
 from dataclasses import replace
 
-from ..models.specs import Linear, Net, ResNet
+from ..models.head_specs import Linear
+from ..models.specs import Net, ResNet
 from ..recipe import About, Recipe, Training, fine_tuned, on_features
 from ..sources import FolderPerClass
 from ..steps.image import Grey, Resize, Smooth

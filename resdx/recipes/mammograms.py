@@ -8,7 +8,8 @@ one of those sources (licence: research only), 322 films of 161 women; films 2n 
 from dataclasses import replace
 
 from ..datasets import MiniMias
-from ..models.specs import Linear, Net, Pretrained, ResNet
+from ..models.head_specs import Linear
+from ..models.specs import Net, Pretrained, ResNet
 from ..recipe import About, Published, Recipe, Training, fine_tuned, on_features
 from ..steps.image import CropDark, Grey, Resize
 from ..steps.random import Affine, Flip, Tone

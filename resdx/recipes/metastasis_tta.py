@@ -9,7 +9,8 @@ cannot be judged here, and other tissue stands in for the run alone.
 
 from dataclasses import replace
 
-from ..models.specs import Linear, Net, Pretrained, ResNet
+from ..models.head_specs import Linear
+from ..models.specs import Net, Pretrained, ResNet
 from ..recipe import About, Recipe, Training, fine_tuned, on_features
 from ..steps.image import Resize
 from ..steps.random import Affine, Flip, Tone

@@ -9,7 +9,8 @@ one than over pictures. `resdx export --to int8` or bf16 makes a small model and
 from dataclasses import replace
 
 from ..datasets import BREAKHIS, BREAKHIS_CLASSES
-from ..models.specs import Linear, MobileNetV1, Net, Pretrained, ResNet, TrunkSpec
+from ..models.head_specs import Linear
+from ..models.specs import MobileNetV1, Net, Pretrained, ResNet, TrunkSpec
 from ..recipe import About, Recipe, Training, fine_tuned, on_features
 from ..steps.image import Resize
 from ..steps.random import Affine, Flip, Tone

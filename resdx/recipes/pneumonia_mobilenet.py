@@ -8,7 +8,8 @@ its test part has another class balance than the rest; an accuracy over train an
 from dataclasses import replace
 
 from ..datasets import KERMANY, KERMANY_CLASSES
-from ..models.specs import Linear, Net, Pretrained, ResNet, TrunkSpec
+from ..models.head_specs import Linear
+from ..models.specs import Net, Pretrained, ResNet, TrunkSpec
 from ..recipe import About, Recipe, Training, fine_tuned, on_features
 from ..steps.image import Grey, Resize
 from ..steps.random import Affine, Tone

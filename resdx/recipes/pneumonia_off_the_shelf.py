@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..cases import Manifest
-from ..models.specs import Forest, HeadSpec, NaiveBayes, Neighbours, Net, Pretrained, ResNet, Svm
+from ..models.head_specs import Forest, HeadSpec, NaiveBayes, Neighbours, Svm
+from ..models.specs import Net, Pretrained, ResNet
 from ..recipe import About, FeatureClassifier, Published, Recipe, on_features
 from ..records import record
 from ..steps.image import Grey, Resize

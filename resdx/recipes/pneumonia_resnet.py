@@ -9,7 +9,8 @@ rest.
 from dataclasses import replace
 
 from ..datasets import KERMANY, KERMANY_CLASSES
-from ..models.specs import Linear, Net, ResNet
+from ..models.head_specs import Linear
+from ..models.specs import Net, ResNet
 from ..recipe import About, Published, Recipe, Training, fine_tuned, on_features
 from ..steps.image import Grey, Resize
 from ..steps.random import Affine, Tone

@@ -10,7 +10,8 @@ size; here the head is batch normalisation, dropout and a hidden layer, without 
 from dataclasses import replace
 
 from ..datasets import KERMANY, KERMANY_CLASSES
-from ..models.specs import Mlp, Net, ResNet
+from ..models.head_specs import Mlp
+from ..models.specs import Net, ResNet
 from ..recipe import About, Published, Recipe, Training, fine_tuned, on_features
 from ..sources import Copies
 from ..steps.image import Grey, Resize

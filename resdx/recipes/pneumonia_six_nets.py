@@ -10,7 +10,8 @@ is named. The source of the images is unknown. Here: Kermany et al. 2018, childr
 from dataclasses import replace
 
 from ..datasets import KERMANY, KERMANY_CLASSES
-from ..models.specs import AlexNet, LeNet, Linear, Net, Pretrained, ResNet, StridedNet, TrunkSpec
+from ..models.head_specs import Linear
+from ..models.specs import AlexNet, LeNet, Net, Pretrained, ResNet, StridedNet, TrunkSpec
 from ..recipe import About, Published, Recipe, Training, fine_tuned, on_features
 from ..steps.image import Grey, Resize
 from ..steps.random import Affine, Tone

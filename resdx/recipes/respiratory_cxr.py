@@ -7,7 +7,8 @@ another), so the network need only tell archives apart, and a figure says nothin
 that class cannot be judged at all; the stand-in without it has one source a class, too.
 """
 
-from ..models.specs import Linear, Net, ResNet
+from ..models.head_specs import Linear
+from ..models.specs import Net, ResNet
 from ..recipe import About, Published, Recipe, Training, fine_tuned, on_features
 from ..sources import FolderPerClass
 from ..steps.image import Grey, Resize

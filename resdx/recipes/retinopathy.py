@@ -10,7 +10,8 @@ name no person. Validate one set on another with `resdx evaluate RUN --on OTHER`
 from dataclasses import replace
 from typing import Any
 
-from ..models.specs import Linear, Net, ResNet
+from ..models.head_specs import Linear
+from ..models.specs import Net, ResNet
 from ..recipe import About, Published, Recipe, Training, fine_tuned, on_features
 from ..steps.image import CircularCrop, CropDark, EyeRadius, Resize, SubtractBlur
 from ..steps.random import Affine, Flip, Tone

@@ -8,7 +8,8 @@ here it reads rows of the picture (`rnn`), or of a small network's map (`cnn-rnn
 
 from dataclasses import replace
 
-from ..models.specs import Cnn, Linear, Mlp, Net, Pretrained, ResNet, RowsRnn
+from ..models.head_specs import Linear, Mlp
+from ..models.specs import Cnn, Net, Pretrained, ResNet, RowsRnn
 from ..recipe import About, Recipe, Training, fine_tuned, on_features
 from ..steps.image import Resize
 from ..steps.random import Affine, Flip, Tone

@@ -9,7 +9,8 @@ amount 2, shares 0.5 and 0.75 and cut-off 70 come from public code of the same f
 
 from dataclasses import replace
 
-from ..models.specs import Linear, Net, Pretrained, ResNet, TrunkSpec
+from ..models.head_specs import Linear
+from ..models.specs import Net, Pretrained, ResNet, TrunkSpec
 from ..recipe import About, Published, Recipe, Training, fine_tuned, on_features
 from ..sources import FilenamePattern
 from ..steps.image import Clahe, Equalise, Grey, HighEmphasis, Resize, UnsharpMask

@@ -11,7 +11,8 @@ the plain baselines on the same 432 values. The variants "wav" and "wav-..." com
 
 from dataclasses import replace
 
-from ..models.specs import Boosting, Cells, HeadSpec, Linear, Net, Pretrained, ResNet, Standardised, Svm
+from ..models.head_specs import Boosting, HeadSpec, Linear, Svm
+from ..models.specs import Cells, Net, Pretrained, ResNet, Standardised
 from ..recipe import About, FeatureClassifier, Published, Recipe, Training
 from ..steps.image import Resize
 from ..steps.voice import ReadSpeechRow, ReadVoice
