@@ -146,6 +146,13 @@ def strips(seed: int = 5) -> Sequence[Strip]:
                 ("circular crop", CircularCrop()(flat)),
             ),
         ),
+        *_signals(seed),
+    )
+
+
+def _signals(seed: int) -> tuple[Strip, ...]:
+    """Those of what is no picture by itself."""
+    return (
         Strip(
             "heartbeat",
             "Heartbeats as pictures of time and frequency",
