@@ -268,7 +268,7 @@ def _one_a_person(asked: Asked, seed: int) -> list[int]:
 
 
 def _draw(method: Any, dtype: str, network: Network, images: NDArray[np.uint8], targets: NDArray[np.int64]) -> Floats32:
-    where = next(network.parameters()).device
+    where = network.where
     out = []
     for start in range(0, len(images), BATCH):
         some = slice(start, start + BATCH)

@@ -261,7 +261,7 @@ def training_features(run: Run, network: Network, prepared: Prepared, train: Par
         for view in range(1, views):
             for start in range(0, len(train.ids), 64):
                 rows = slice(start, start + 64)
-                images = to_tensor(prepared.images[train.rows[rows]], next(network.parameters()).device)
+                images = to_tensor(prepared.images[train.rows[rows]], network.where)
                 images = apply(run.recipe.augment, images, train.keys[rows], seed=run.settings.seed, epoch=view)
                 with torch.inference_mode():
                     out.append(network.embed(three_channels(images)).cpu().numpy())

@@ -91,7 +91,7 @@ def forget(run: Run) -> None:
 def _prefix(
     run: Run, network: Network, prepared: Prepared, part: Part, dtype: str, last: str, maps: bool, views: int
 ) -> Callable[[int, NDArray[np.int64]], Tensor]:
-    where, first = next(network.parameters()).device, next(iter(network.trunk.stages()))
+    where, first = network.where, next(iter(network.trunk.stages()))
 
     def compute(view: int, at: NDArray[np.int64]) -> Tensor:
         network.eval()

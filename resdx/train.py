@@ -203,7 +203,7 @@ def run_epoch(bench: Bench, train: Part, progress: Progress, tick: Callable[[], 
     trunk = bench.run.recipe.model.trunk
     freeze(network.trunk, "all" if progress.epoch < learn.head_epochs else trunk.frozen)
     network.train()
-    where = next(network.parameters()).device
+    where = network.where
     size = size_at(learn, bench.run.recipe.size, progress.epoch)
     view = progress.epoch % learn.kept_views if learn.kept_views else progress.epoch
     order = order_of(learn, train, seed, progress.epoch)
@@ -248,7 +248,7 @@ def run_epoch(bench: Bench, train: Part, progress: Progress, tick: Callable[[], 
 def ask(network: Network, kept: Kept, dtype: str) -> NDArray[np.float32]:
     """Logits (N, outputs) of a part whose frozen part was kept."""
     network.eval()
-    where, said = next(network.parameters()).device, []
+    where, said = network.where, []
     with torch.inference_mode(), torch.autocast(where.type, DTYPES[dtype], enabled=dtype != "float32"):
         for start in range(0, kept.cases, BATCH):
             at = np.arange(start, min(start + BATCH, kept.cases))
@@ -366,7 +366,7 @@ def _optimiser(learn: Training, network: Network) -> torch.optim.Optimizer:
 def faster_dtype(network: Network, prepared: Prepared, train: Part, loss: Loss) -> str:
     """bfloat16 when two timed steps of a copy are faster with it than with float32; measured once a run and stored."""
     rows = np.resize(train.rows, 16)
-    where = next(network.parameters()).device
+    where = network.where
     images = three_channels(to_tensor(prepared.images[rows], where))
     targets = torch.from_numpy(np.resize(train.targets, (16, train.targets.shape[1]))).to(where)
 

@@ -83,11 +83,12 @@ def test_loudness_that_tells_the_class_is_told(tmp_path, vowels):
     for case in truth.cases:
         rate, samples = wavfile.read(folder / case.path)
         (tmp_path / case.label).mkdir(exist_ok=True)
-        softer = samples // (1 if case.label == "control" else 20)
+        softer = samples // (1 if case.label == "control" else 5)
         wavfile.write(tmp_path / case.path, rate, softer.astype(np.int16))
     codes = {one.code: one for one in audit(Voices(SPEAKER).scan(tmp_path), ReadVoice(), processes=1).findings}
-    assert codes["recording-determines-class"].grade == "stop"
-    assert codes["recording-determines-class"].text.startswith("Duration and loudness alone tells class")
+    assert codes["recording-tells-class"].grade == "look"  # of 36 speakers the interval is wide
+    assert codes["recording-tells-class"].figures["auroc"] == 1
+    assert codes["recording-tells-class"].text.startswith("Duration and loudness alone tells class")
     codes = {one.code for one in audit(Voices(SPEAKER).scan(folder), ReadVoice(), processes=1).findings}
     assert not codes & {"recording-determines-class", "recording-tells-class", "near-duplicates"}
 
@@ -110,7 +111,7 @@ def test_a_run_tells_uneven_voices_and_votes_by_speaker(vowels, tmp_path, model)
     resume(run)
     run = Run.open(tmp_path / "run", quiet=True)
     by_speaker = run.metrics["scores"]["person"]["classes"]["parkinson"]
-    assert by_speaker["support"]["cases"] == len({case.group for case in run.cases("test")})
+    assert sum(side["cases"] for side in by_speaker["support"].values()) == len({case.group for case in run.cases("test")})
     assert by_speaker["auroc"]["value"] > 0.8
     case = run.cases("test")[0]
     found, failures = predict_files(run.path, [folder / case.label, folder / "control" / "gone.wav"], quiet=True)

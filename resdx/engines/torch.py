@@ -53,7 +53,7 @@ def infer(
     `progress` is called with the number of pictures of each batch.
     """
     network.eval()
-    where = next(network.parameters()).device
+    where = network.where
     batch = batch_of(where, images.shape[1])
     logits, embeddings = [], []
     with torch.inference_mode(), torch.autocast(where.type, DTYPES[dtype], enabled=dtype != "float32"):

@@ -65,6 +65,11 @@ class Network(nn.Module):
         """E, the length of an embedding."""
         return self.trunk.channels
 
+    @property
+    def where(self) -> torch.device:
+        """The device it lies on, also where it has no parameters."""
+        return cast(Tensor, self.mean).device
+
     def maps(self, x: Tensor) -> Tensor:
         """(B, 3, H, W) in [0, 1] -> (B, E, h, w)."""
         return self.trunk.features(self.normalise(x))

@@ -44,7 +44,12 @@ FEATURES = {
     "differs": (*RECIPE.differs, "frozen MobileNet-V2 features and a logistic regression, instead of training the network"),
 }
 VARIANTS = {
-    "features": replace(RECIPE, title=f"{RECIPE.title}, frozen MobileNet-V2 features", **FEATURES),  # type: ignore[arg-type]
+    "features": replace(
+        RECIPE,
+        title=f"{RECIPE.title}, frozen MobileNet-V2 features",
+        generator=Dcgan(steps=400, batch=16, width=12),  # minutes on a processor
+        **FEATURES,  # type: ignore[arg-type]
+    ),
     "features-without": replace(WITHOUT, title=f"{WITHOUT.title}, frozen MobileNet-V2 features", **FEATURES),  # type: ignore[arg-type]
     "without": WITHOUT,
     "dcgan": replace(RECIPE, title=f"{RECIPE.title}, plain generator", generator=Dcgan(spectral=False, matching=0.0)),
