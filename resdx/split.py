@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .cases import Case, Finding, Manifest, count_persons
-from .errors import DataError
+from .errors import DataError, count
 from .recipe import PublishedSplit, RandomImages, ShippedParts
 
 PARTS = ("train", "tune", "calib", "test")
@@ -243,7 +243,7 @@ def _enough(cases: Sequence[Case], unit: Sequence[int], least: int) -> None:
     label, who = min(persons.items(), key=lambda item: len(item[1]))
     if len(who) < least:
         raise DataError(
-            f"class {label!r} has {len(who)} persons outside the test part; it takes {least} at least: merge or drop the class"
+            f"class {label!r} has {count(len(who), 'person')} outside the test part; it takes {least} at least: merge or drop the class"
         )
 
 

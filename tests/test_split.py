@@ -147,6 +147,15 @@ def test_too_few_persons_of_a_class_name_the_class():
         split(manifest(*some_persons(40), *rare), ())
 
 
+def test_a_shipped_test_part_leaves_two_persons_of_a_class_enough():
+    tested = [replace(case, id=f"t{case.id}", group=f"T{case.group}") for case in some_persons(12, part="test")]
+    rare = [Case(f"r{k}", "x", group=f"R{k % 2}", labels=("rare",)) for k in range(8)]
+    result = split(manifest(*some_persons(40), *tested, *rare), ())
+    assert {result.parts[case.id] for case in tested} == {"test"} and "train" in {result.parts[case.id] for case in rare}
+    with pytest.raises(DataError, match="class 'rare' has 1 person outside the test part; it takes 2"):
+        split(manifest(*some_persons(40), *tested, *rare[::2]), ())
+
+
 def test_calib_of_one_class_stops_before_training():
     one_sick = [replace(case, labels=("sick" if case.group == "P0" else "well",)) for case in some_persons(40, 1)]
     with pytest.raises(DataError, match=r"calib would hold \d+ cases, all of class 'well'.*frozen features"):
