@@ -117,6 +117,8 @@ def compare_boxes(said: Sequence[tuple[Floats, Floats]], truth: Sequence[Floats]
 
     Best score first, each takes the box that is there, is not yet taken and overlaps it most (COCO); by the rule of VOC a box whose best one is taken is wrong.
     """
+    if not truth:
+        raise DataError("there are no pictures to compare boxes in")
     pictures, scores, hits, voc = [], [], [], []
     for number, ((boxes, score), there) in enumerate(zip(said, truth, strict=True)):
         order = np.argsort(-score, kind="stable")
@@ -153,11 +155,12 @@ def _matched_once(over: Floats, threshold: float) -> NDArray[np.bool_]:
 
 
 def precision_and_recall(found: Found, hit: NDArray[np.bool_], weights: Floats | None = None) -> tuple[Floats, Floats]:
-    """Precision and recall after each box, best score first; `weights` (N,) of pictures."""
+    """Precision and recall at each score, best first; `weights` (N,) of pictures."""
     weight = np.ones(len(found.there)) if weights is None else weights
     order = np.argsort(-found.score, kind="stable")
     each = weight[found.picture[order]]
-    right, all_said = np.cumsum(each * hit[order]), np.cumsum(each)
+    last = np.append(np.diff(found.score[order]) != 0, True)[: len(order)]  # of equal scores none comes before the other
+    right, all_said = np.cumsum(each * hit[order])[last], np.cumsum(each)[last]
     total = float((weight * found.there).sum())
     precision = np.divide(right, all_said, out=np.zeros_like(right), where=all_said > 0)
     return precision, right / total if total else np.full_like(right, np.nan)
@@ -171,7 +174,7 @@ def average_precision(found: Found, hit: NDArray[np.bool_], weights: Floats | No
     falling = np.maximum.accumulate(precision[::-1])[::-1]  # the best that is reached with that recall or more
     if every:
         return float((np.diff(recall, prepend=0) * falling).sum())
-    at = np.searchsorted(recall, RECALLS, side="left")
+    at = np.searchsorted(recall, RECALLS - 1e-9, side="left")  # sums of weights are rounded
     return float(np.append(falling, 0.0)[at].mean())
 
 
@@ -193,6 +196,8 @@ def voc_ap50(found: Found, weights: Floats | None = None) -> float:
 def log_average_miss_rate(found: Found, weights: Floats | None = None) -> float:
     """The geometric mean of the share that is missed at 0.01 to 1 false boxes a picture (Dollár et al. 2012); at least 1e-10."""
     weight = np.ones(len(found.there)) if weights is None else weights
+    if not weight @ found.there:
+        return float("nan")
     order = np.argsort(-found.score, kind="stable")
     each, hit = weight[found.picture[order]], found.hit[order, 0]
     wrong = np.concatenate([[0.0], np.cumsum(each * ~hit)]) / weight.sum()

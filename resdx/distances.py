@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import sqrtm
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 Floats = NDArray[np.float64]
@@ -16,11 +15,10 @@ def frechet(first: Floats, second: Floats) -> float:
 
     With fewer cases than features it is far above 0 for two samples of one distribution too: give that floor beside it.
     """
-    a, b = np.cov(first, rowvar=False), np.cov(second, rowvar=False)
-    mixed = np.trace(np.real(sqrtm(np.atleast_2d(a) @ np.atleast_2d(b))))
-    return float(
-        ((first.mean(0) - second.mean(0)) ** 2).sum() + np.trace(np.atleast_2d(a)) + np.trace(np.atleast_2d(b)) - 2 * mixed
-    )
+    x, y = (one - one.mean(0) for one in (first, second))
+    mixed = np.linalg.svd(x @ y.T, compute_uv=False).sum() / np.sqrt((len(x) - 1) * (len(y) - 1))  # the trace of (A B)^(1/2)
+    traces = (x**2).sum() / (len(x) - 1) + (y**2).sum() / (len(y) - 1)
+    return float(((first.mean(0) - second.mean(0)) ** 2).sum() + traces - 2 * mixed)
 
 
 def kernel_distance(first: Floats, second: Floats) -> float:
@@ -36,17 +34,19 @@ def kernel_distance(first: Floats, second: Floats) -> float:
 
 
 def nearest(
-    pictures: NDArray[np.uint8], others: NDArray[np.uint8], *, apart: NDArray[np.bool_] | None = None
-) -> tuple[NDArray[np.int64], Floats]:
-    """For each picture (N, S, S, C) the nearest of the others (M, S, S, C), and the root mean square of their difference in greys of 0 to 1, at 32 px.
+    pictures: NDArray[np.uint8], others: NDArray[np.uint8], persons: NDArray[np.int64], *, own: NDArray[np.int64] | None = None
+) -> tuple[NDArray[np.int64], Floats, Floats]:
+    """For each picture (N, S, S, C) the nearest of the others (M, S, S, C), how far it is, and how far the nearest of another of the `persons` (M,) than that one's.
 
-    `apart` (N, M) says which pairs count.
+    Far is the root mean square of the difference in greys of 0 to 1, at 32 px; infinite where there is none. `own` (N,) is the person of each picture, who does not count.
     """
     x, y = _small(pictures), _small(others)
-    squared = (x**2).sum(1)[:, None] + (y**2).sum(1)[None] - 2 * x @ y.T
-    squared = np.where(np.ones_like(squared, bool) if apart is None else apart, np.maximum(squared, 0), np.inf)
-    at = squared.argmin(1)
-    return at, np.sqrt(squared[np.arange(len(at)), at] / x.shape[1])
+    squared = np.maximum((x**2).sum(1)[:, None] + (y**2).sum(1)[None] - 2 * x @ y.T, 0)
+    if own is not None:
+        squared = np.where(own[:, None] == persons[None], np.inf, squared)
+    rows, at = np.arange(len(x)), squared.argmin(1)
+    rest = np.where(persons[at][:, None] == persons[None], np.inf, squared).min(1)
+    return at, np.sqrt(squared[rows, at] / x.shape[1]), np.sqrt(rest / x.shape[1])
 
 
 def likeness(picture: NDArray[np.uint8], other: NDArray[np.uint8]) -> tuple[float, float]:

@@ -44,7 +44,7 @@ from .tasks import truth
 Pictures = NDArray[np.uint8]
 
 FEWEST = 8  # real pictures of a class to learn from
-COPY = 1.0  # per cent of real pictures that are as near to one of another person: what is nearer counts as a copy
+COPY = 1.0  # per cent of real pictures that are as much nearer to one of another person than to the next person: beyond is a copy
 TOLD = 100  # steps from one line of the log to the next
 
 
@@ -98,26 +98,32 @@ def _made(run: Run, how: Dcgan, prepared: Prepared, real: Part, k: int) -> tuple
     """What is kept of the pictures of class `k`, and how it was chosen."""
     originals = prepared.images[real.rows]
     generator = _learnt(run, how, originals, k)
-    wanted = round(how.share * len(originals))
+    wanted = max(2, round(how.share * len(originals)))
     made = np.concatenate(list(_drawn(generator, how, round(wanted / how.keep), originals.shape[1], seed=run.settings.seed + k)))
-    persons = np.array(real.groups)
-    strangers = (persons[:, None] != persons[None]) if all(real.groups) else ~np.eye(len(persons), dtype=bool)
-    _, usual = nearest(originals, originals, apart=strangers)
-    usual = usual[np.isfinite(usual)]  # none where all are of one person
-    at, far = nearest(made, originals)
-    copy = far < np.percentile(usual, COPY) if len(usual) else np.zeros(len(far), bool)
+    persons = np.unique([group or case for group, case in zip(real.groups, real.ids, strict=True)], return_inverse=True)[1]
+    at, far, next_far = nearest(made, originals, persons)
+    _, usual, next_usual = nearest(originals, originals, persons, own=persons)
+    known = np.isfinite(next_usual) & (next_usual > 0)  # none with fewer than three persons
+    # A picture between many is near to all of them; a copy is much nearer to one person than to any other.
+    share = np.divide(far, next_far, out=np.ones_like(far), where=next_far > 0)
+    copy = share < np.percentile(usual[known] / next_usual[known], COPY) if known.any() else np.zeros(len(far), bool)
     alike = np.array([likeness(picture, originals[row]) for picture, row in zip(made, at, strict=True)])
     rank = alike.argsort(0).argsort(0).sum(1).astype(float)  # by SSIM and by PSNR
     rank[copy] = -1
     best = np.sort(np.argsort(-rank, kind="stable")[: min(wanted, int((~copy).sum()))])
+    if len(best) < 2:
+        raise DataError(
+            f"of {len(made)} pictures made of class {run.recipe.classes[k]!r} all but {len(best)} are copies of training pictures; "
+            "change generator.steps or leave out recipe.generator"
+        )
     return made[best], {
         "made": len(made),
         "kept": len(best),
         "copies": float(copy.mean()),
-        "ssim": float(alike[best, 0].mean()) if len(best) else None,
-        "psnr": float(alike[best, 1].mean()) if len(best) else None,
+        "ssim": float(alike[best, 0].mean()),
+        "psnr": float(alike[best, 1][np.isfinite(alike[best, 1])].mean()) if np.isfinite(alike[best, 1]).any() else None,
         "nearest_real": float(np.median(far)),
-        "nearest_stranger": float(np.median(usual)) if len(usual) else None,
+        "nearest_stranger": float(np.median(usual)) if np.isfinite(np.median(usual)) else None,
     }
 
 
@@ -188,10 +194,14 @@ def _worth(run: Run, prepared: Prepared, train: Part, tune: Part, made: Pictures
     )
     real.fit(x, own)
     fake.fit(y, other)
+    few = min(int(side.sum()), int((~side).sum()), len(y))  # as many of each: the distance of moments grows as cases become fewer
+    draws = np.random.default_rng(run.settings.seed)
+    first, second, third = (draws.permutation(len(some))[:few] for some in (x[side], x[~side], y))
     return {
         "features": f"{type(spec).__name__} from {file or spec.weights or 'random weights'}",
-        "frechet": frechet(x, y),
-        "frechet_real": frechet(x[side], x[~side]),
+        "compared": few,
+        "frechet": frechet(x[side][first], y[third]),
+        "frechet_real": frechet(x[side][first], x[~side][second]),
         "kernel": kernel_distance(x, y),
         "kernel_real": kernel_distance(x[side], x[~side]),
         "real_on_tune": _area(real, judged, tune),

@@ -36,7 +36,7 @@ class Heartbeats:
     """The annotated beats of the WFDB records below a folder, a case each; the person is the record.
 
     `kinds` maps the symbols of annotations to classes; beats of other kinds are left out and counted. The records in `test` are the part that judges, those in
-    `without` are left out. `same` says which records are of one person as another: 201 and 202 of the MIT-BIH Arrhythmia Database, for one.
+    `without` are left out: both only where all records are of that division. `same` says which records are of one person as another: 201 and 202 of the MIT-BIH Arrhythmia Database, for one.
     The division of de Chazal et al. 2004, train on DS1 and test on DS2, is the default.
     """
 
@@ -51,7 +51,15 @@ class Heartbeats:
             raise RecipeError(f"Heartbeats kinds are symbols of one letter and their classes, not {odd[0]!r}")
 
     def scan(self, root: Path) -> Manifest:
-        headers = sorted(path for path in root.rglob("*.hea") if path.stem not in self.without)
+        headers = sorted(path for path in root.rglob("*.hea") if not path.name.startswith("."))
+        own = {path.stem for path in headers} <= {
+            *DS1,
+            *DS2,
+            *PACED,
+            *self.test,
+            *self.without,
+        }  # or records of other persons, called alike
+        headers = [path for path in headers if not (own and path.stem in self.without)]
         if not headers:
             lone = next(root.rglob("*.dat"), None)
             what = (
@@ -69,27 +77,28 @@ class Heartbeats:
         if gone := [path.name for path in headers if path not in there]:
             text = f"{count(len(gone), 'record')} without annotations ({some(gone)}), left out"
             findings.append(Finding("record-without-annotations", "look", text, figures={"records": len(gone)}))
-        cases, others = [], Counter[str]()
+        cases, others, names = [], Counter[str](), {path.stem for path in there}
+        alike = len(names) < len(there)  # in several folders
         for header in there:
-            found, left = self._record(root, header)
+            found, left = self._record(root, header, own and bool(set(self.test) & names) and not names <= set(self.test))
             cases += found
             others += left
         if others:
             shown = ", ".join(f"{number:,} of kind {symbol}" for symbol, number in others.most_common())
             text = f"{count(others.total(), 'heartbeat')} of kinds that are no class of the recipe, left out: {shown}"
             findings.append(Finding("other-heartbeats", "note", text, figures=dict(others)))
-        if {case.part for case in cases} == {"train"}:  # other records than those that the division is of
-            cases = [replace(case, part="") for case in cases]
+        if alike:
+            cases = [replace(case, group=case.path.partition(".hea#")[0]) for case in cases]
         return close(root, cases, findings)
 
-    def _record(self, root: Path, header: Path) -> tuple[list[Case], Counter[str]]:
-        """The cases of a record, and how many beats of what kinds are none."""
+    def _record(self, root: Path, header: Path, divided: bool) -> tuple[list[Case], Counter[str]]:
+        """The cases of a record, in its part where there is a division, and how many beats of what kinds are none."""
         with reading(str(header), "an annotated WFDB record"):
             seconds, symbols = optional("ecg").beats(str(header), self.annotator)
             said = optional("ecg").comments(str(header))
         person = re.match(r"\s*(\d+)\s+([MF])\b", " ".join(said[:1]))
         name, kinds, below = header.stem, dict(self.kinds), header.relative_to(root).as_posix()
-        part = "test" if name in self.test else "train"
+        part = "" if not divided else "test" if name in self.test else "train"
         cases = [
             Case(
                 id=f"{below}#{second:.4f}",

@@ -42,7 +42,13 @@ def _with(file: Path, suffixes: Sequence[str], what: str) -> list[str]:
     """`file` itself, or all files below it that end so."""
     if not os.path.isdir(file):  # unlike Path.is_dir, False for whatever cannot be looked at: reading it says why
         return [str(file)]
-    if not (found := sorted(f"{file}/{name}" for name in walk(str(file)) if name.lower().endswith(tuple(suffixes)))):
+    if not (
+        found := sorted(
+            f"{file}/{name}"
+            for name in walk(str(file))
+            if name.lower().endswith(tuple(suffixes)) and not Path(name).name.startswith(".")
+        )
+    ):
         raise DataError(f"{file} holds no {what}; name files ({', '.join(suffixes)}), or folders that hold some")
     return found
 

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from .errors import RecipeError
 from .models.head_specs import Fitted, Neighbours
-from .models.specs import Net, Pretrained, ResNet
+from .models.specs import Cells, Net, Pretrained, ResNet, Standardised
 from .records import not_finite, record, set_field, to_record
 from .sources import Source
 from .steps import ecg, image, offline, random, read, scan, voice
@@ -350,6 +350,11 @@ class Recipe:
         if min(start, self.size) < least:
             raise RecipeError(
                 f"{self.name}: {type(self.model.trunk).__name__} needs pictures of at least {least} pixels, not {min(start, self.size)}"
+            )
+        columns, levels = getattr(self.model.trunk, "columns", 0), getattr(self.read, "levels", 0)
+        if levels and isinstance(self.model.trunk, Cells | Standardised) and columns != levels + 1:
+            raise RecipeError(
+                f"{self.name}: {levels} levels make {levels + 1} columns, and the network takes {columns}; set model.trunk.columns"
             )
         if self.views not in (1, 2, 8):
             raise RecipeError(f"{self.name}: views must be 1, 2 (mirrored) or 8 (dihedral), not {self.views}")

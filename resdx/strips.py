@@ -37,6 +37,7 @@ def draw_strip(file: str, leads: Sequence[str], beats: Sequence[Prediction], out
     signal, rate = filled(recording.lead(leads)), recording.rate
     said = [(float(split_index(one.case)[1]), one.label if isinstance(one.label, str) else "?") for one in beats]
     often = Counter(label for _, label in said).most_common()
+    usual = next((label for label, _ in often if label != "?"), "")
     colours = dict(zip(sorted({label for _, label in said} - {"?"}), COLOURS * len(said), strict=False))
     rows = min(MOST, max(1, int(np.ceil(recording.seconds / ROW))))
     low, high = np.percentile(signal, (0.05, 99.95))
@@ -58,7 +59,7 @@ def draw_strip(file: str, leads: Sequence[str], beats: Sequence[Prediction], out
         axes.spines[["top", "left", "right"]].set_visible(False)
         for second, label in said:
             if start <= second < start + ROW:
-                shown = "·" if label == often[0][0] else label
+                shown = "·" if label == usual else label
                 axes.text(second, high + room, shown, color=colours.get(label, "#000000"), fontsize=8, ha="center", clip_on=True)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)

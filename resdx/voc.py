@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
@@ -35,12 +36,11 @@ class Voc:
             raise DataError(
                 f"{root} holds no XML files; resdx reads boxes in the layout of PASCAL VOC (Annotations/1.xml, JPEGImages/1.jpg)"
             )
-        pictures = {path.rpartition("/")[2]: path for path in list_images(root)[0]}
-        stems = {name.rpartition(".")[0]: path for name, path in pictures.items()}
+        pictures = list_images(root)[0]
         cases, gone, odd, shortened = [], list[str](), list[tuple[str, str]](), list[str]()
         for note in notes:
             name, boxes, wrong, cut = self._boxes(note)
-            path = pictures.get(name) or stems.get(note.stem)
+            path = _picture(root, note, name, pictures)
             if not path:
                 gone.append(note.name)
                 continue
@@ -56,6 +56,8 @@ class Voc:
         """The picture's file name, the boxes that can be used, what is wrong with the others, and how many were cut to the picture."""
         try:
             root = ElementTree.parse(note).getroot()
+            if root.tag != "annotation":
+                raise ValueError(f"it is about <{root.tag}>")
             width, height = (float(root.findtext(f"size/{name}") or 0) for name in ("width", "height"))
             found, wrong, rename, cut = [], [], dict(self.rename), 0
             for thing in root.iter("object"):
@@ -74,6 +76,31 @@ class Voc:
         except (ElementTree.ParseError, ValueError, OSError) as error:
             raise DataError(f"{note} cannot be read as an annotation of PASCAL VOC ({error}); mend it or take it away") from error
         return (root.findtext("filename") or "").strip(), found, wrong, cut
+
+
+def _picture(root: Path, note: Path, name: str, pictures: Sequence[str]) -> str:
+    """The picture of an XML: the one that is called like it, else the one it names; of several the one in the same folder or beside it. Empty where there is none.
+
+    Raises:
+        DataError: several could be meant.
+    """
+    home = note.parent.relative_to(root).as_posix()
+    near = {home, note.parent.parent.relative_to(root).as_posix()} if note.parent != root else {home}
+    called, named = (
+        [path for path in pictures if Path(path).stem == note.stem],
+        [path for path in pictures if Path(path).name == name],
+    )
+    for found in (called, named):
+        for some_of in (
+            [path for path in found if Path(path).parent.as_posix() == home],
+            [path for path in found if {Path(path).parent.as_posix(), Path(path).parent.parent.as_posix()} & near],
+            found,
+        ):
+            if len(some_of) == 1:
+                return some_of[0]
+            if some_of:
+                raise DataError(f"{note} could be about {some_of[0]} or {some_of[1]}; put it beside its picture")
+    return ""
 
 
 def _box(name: str, corners: list[float], width: float, height: float) -> Box | str:

@@ -11,7 +11,7 @@ from .errors import DataError, count
 from .listing import check_pattern, close, some, walk, with_groups
 from .records import record
 from .sources import class_and_part
-from .steps.voice import CLIPPED, Sound, read_sound, speech_rows
+from .steps.voice import CLIPPED, read_sound, speech_rows
 
 Pairs = tuple[tuple[str, str], ...]
 
@@ -41,25 +41,44 @@ class Voices:
         if not files:
             raise DataError(f"{root} holds no WAV files; put them in a folder a class (DATA/healthy/*.wav, DATA/ill/*.wav)")
         places, rename = class_and_part(files), dict(self.rename)
-        sounds: dict[str, Sound] = {}
+        sounds: dict[str, Heard] = {}
         for file in files:
             try:
-                sounds[file] = read_sound(f"{root}/{file}")
+                sound = read_sound(f"{root}/{file}")
             except DataError:
                 continue  # the audit lists it
+            sounds[file] = Heard(sound.seconds, sound.loudness, sound.rate, sound.channels, sound.clipped)
         cases = [
             Case(id=file, path=file, labels=(rename.get(name, name),), part=part, extra=_heard(sounds.get(file)))
             for file, (name, part) in places.items()
             if name
         ]
-        return close(root, with_groups(cases, self.group), _findings(sounds))
+        findings = _findings(sounds)
+        if loose := [file for file, (name, _) in places.items() if not name]:
+            text = f"{count(len(loose), 'recording')} in no class folder, left out: {some(loose)}"
+            findings.append(Finding("files-without-class", "look", text, tuple(loose)))
+        return close(root, with_groups(cases, self.group), findings)
 
 
-def _heard(sound: Sound | None) -> dict[str, str]:
-    return {"seconds": f"{sound.seconds:.4f}", "loudness": f"{sound.loudness:.2f}"} if sound else {}
+@dataclass(frozen=True)
+class Heard:
+    """What is kept of a recording: seconds, dB of full scale, Hz, channels, and the share of samples at full scale."""
+
+    seconds: float
+    loudness: float
+    rate: float
+    channels: int
+    clipped: float
 
 
-def _findings(sounds: dict[str, Sound]) -> list[Finding]:
+def _heard(sound: Heard | None) -> dict[str, str]:
+    if not sound:
+        return {}
+    rate, channels = f"{sound.rate:g}", f"{sound.channels}"
+    return {"seconds": f"{sound.seconds:.4f}", "loudness": f"{sound.loudness:.2f}", "rate": rate, "channels": channels}
+
+
+def _findings(sounds: dict[str, Heard]) -> list[Finding]:
     """Rates and channels that differ, and recordings that are distorted."""
     out = []
     if clipped := [file for file, sound in sounds.items() if sound.clipped > CLIPPED]:

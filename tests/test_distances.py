@@ -35,20 +35,30 @@ def test_kernel_distance_is_the_sum_over_pairs_and_has_no_bias():
     assert np.mean(apart) > 10 * np.std(same) / 20
 
 
-def test_the_nearest_is_found_and_pairs_can_be_left_out():
+def test_the_nearest_is_found_and_the_next_person():
     draws = np.random.default_rng(2)
     others = draws.integers(0, 256, (10, 64, 64, 1)).astype(np.uint8)
+    persons = np.arange(10) // 2
+    others[6] = np.clip(others[7].astype(int) + 12, 0, 255)
     pictures = np.clip(others[[7, 3]].astype(int) + 4, 0, 255).astype(np.uint8)
-    at, far = nearest(pictures, others)
-    assert at.tolist() == [7, 3] and (far < 0.02).all()
-    apart = np.ones((2, 10), bool)
-    apart[0, 7] = False
-    at, far = nearest(pictures, others, apart=apart)
-    assert at[0] != 7 and at[1] == 3 and far[0] > 0.05
+    at, far, following = nearest(pictures, others, persons)
+    assert at.tolist() == [7, 3] and (far < 0.02).all() and (following > 0.05).all()  # 6 is the same person as 7
+    at, far, _ = nearest(others[[7]], others, persons, own=persons[[7]])
+    assert at[0] not in (6, 7) and far[0] > 0.05
     flat = np.full((1, 64, 64, 3), 100, np.uint8)
-    assert nearest(flat, flat + np.uint8(51))[1] == pytest.approx([0.2])
-    _, far = nearest(flat, flat, apart=np.zeros((1, 1), bool))
-    assert np.isinf(far).all()
+    _, far, following = nearest(flat, flat + np.uint8(51), np.zeros(1, int))
+    assert far == pytest.approx([0.2]) and np.isinf(following).all()
+
+
+def test_an_average_is_no_copy():
+    draws = np.random.default_rng(5)
+    real = np.clip(draws.normal(120, 20, (40, 32, 32, 1)), 0, 255).astype(np.uint8)
+    persons = np.arange(40)
+    _, usual, after = nearest(real, real, persons, own=persons)
+    edge = np.percentile(usual / after, 1)
+    mean = real.mean(0, keepdims=True).astype(np.uint8)
+    _, far, following = nearest(np.concatenate([mean, real[:1]]), real, persons)
+    assert far[0] / following[0] > edge > far[1] / following[1]
 
 
 def test_likeness_is_that_of_scikit_image():

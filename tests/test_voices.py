@@ -36,9 +36,9 @@ def test_speakers_and_classes_are_found(vowels):
         case.id: (case.group, case.labels) for case in truth.cases
     }
     assert not found.findings
-    assert found.cases[0].extra.keys() == {"seconds", "loudness"} and float(found.cases[0].extra["seconds"]) == pytest.approx(
-        0.48
-    )
+    assert found.cases[0].extra.keys() == {"seconds", "loudness", "rate", "channels"} and float(
+        found.cases[0].extra["seconds"]
+    ) == pytest.approx(0.48)
     assert {case.group for case in Voices().scan(folder).cases} == {""}
 
 
@@ -68,7 +68,7 @@ def test_rates_channels_and_clipping_are_told(tmp_path, vowels):
     (tmp_path / "loose.wav").write_bytes(b"")
     found = Voices(SPEAKER).scan(tmp_path)
     told = {one.code: one.text for one in found.findings}
-    assert told.keys() == {"clipped-recordings", "sampling-rates", "several-channels"}
+    assert told.keys() == {"clipped-recordings", "sampling-rates", "several-channels", "files-without-class"}
     assert told["clipped-recordings"].startswith("1 recording of 11 clipped (more than 1% of the samples at full scale)")
     assert "10 at 24,000 Hz, 1 at 48,000 Hz" in told["sampling-rates"]
     seen = audit(found, ReadVoice(), processes=1)
@@ -88,7 +88,7 @@ def test_loudness_that_tells_the_class_is_told(tmp_path, vowels):
     codes = {one.code: one for one in audit(Voices(SPEAKER).scan(tmp_path), ReadVoice(), processes=1).findings}
     assert codes["recording-tells-class"].grade == "look"  # of 36 speakers the interval is wide
     assert codes["recording-tells-class"].figures["auroc"] == 1
-    assert codes["recording-tells-class"].text.startswith("Duration and loudness alone tells class")
+    assert codes["recording-tells-class"].text.startswith("Duration, loudness, rate and channels alone tells class")
     codes = {one.code for one in audit(Voices(SPEAKER).scan(folder), ReadVoice(), processes=1).findings}
     assert not codes & {"recording-determines-class", "recording-tells-class", "near-duplicates"}
 

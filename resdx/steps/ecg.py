@@ -116,6 +116,8 @@ class ReadBeat:
             second = float(index)
         except ValueError as error:
             raise DataError(f"{path}: {index!r} is no time in seconds") from error
+        if not np.isfinite(second):
+            raise DataError(f"{path}: {index!r} is no time in seconds")
         return self.picture(self.beat(file, second), self.rate)
 
     def beat(self, file: str, second: float) -> Signal:

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pydicom
 from numpy.typing import NDArray
+from pydicom.waveforms.numpy_handler import multiplex_array
 from scipy.signal import butter, iirnotch, resample_poly, sosfiltfilt, tf2sos
 
 from ..errors import DataError
@@ -21,7 +22,8 @@ Signal = NDArray[np.float64]
 
 RECORDINGS = (".hea", ".csv", *DICOM_SUFFIXES)
 TIMES = {"time": 1.0, "t": 1.0, "s": 1.0, "sec": 1.0, "seconds": 1.0, "time_s": 1.0, "time_ms": 1e-3, "ms": 1e-3}  # column -> s
-EVEN = 0.01  # by what share of their mean the steps of a time column may differ
+EVEN = 0.5  # by what share of a step a time may lie off the straight line
+SEEN_AT = 250.0  # samples a second that the detector was made for: at 1,000 it finds few beats, at 50 they are 80 ms early
 RATES = (50.0, 10_000.0)  # Hz; what lies outside is a unit taken for another
 MAINS = (50.0, 60.0)  # Hz, of the two kinds of power grid
 
@@ -90,14 +92,20 @@ def _read_csv(file: str) -> Recording:
         rows = list(csv.reader(stream))
     header = [name.strip() for name in rows[0]] if rows else []
     place = next((k for k, name in enumerate(header) if name.lower() in TIMES), None)
+    if len(header) == 1 and ";" in header[0]:
+        raise DataError(f"{file} is separated by semicolons; save it with commas between cells and points in numbers")
     if place is None or len(header) < 2:
         raise DataError(
             f"{file} does not say when its samples were taken: it needs a column time (in seconds) and one for each lead"
         )
+    if twice := [name for name in header if header.count(name) > 1]:
+        raise DataError(f"{file} has several columns called {twice[0]!r}; rename or remove one")
     table = np.array([[float(cell) if cell.strip() else np.nan for cell in row] for row in rows[1:] if row], np.float64)
+    table[np.isinf(table)] = np.nan
     times = table[:, place] * TIMES[header[place].lower()]
     steps = np.diff(times)
-    if not len(steps) or not np.isfinite(steps).all() or steps.min() <= 0 or np.abs(steps / steps.mean() - 1).max() > EVEN:
+    line = np.linspace(times[0], times[-1], len(times)) if len(times) > 1 else times  # times may be rounded, to 3 decimals say
+    if not len(steps) or not np.isfinite(steps).all() or steps.min() < 0 or np.abs(times - line).max() > EVEN * steps.mean():
         raise DataError(
             f"{file}: the times in column {header[place]!r} do not go up in equal steps, so there is no sampling rate"
         )
@@ -117,7 +125,11 @@ def _read_dicom(file: str) -> Recording:
         for channel in first.ChannelDefinitionSequence
     ]
     leads = tuple(name.removeprefix("Lead ").strip() or str(k) for k, name in enumerate(names))
-    return Recording(np.asarray(dataset.waveform_array(0), np.float64), float(first.SamplingFrequency), leads)
+    signal = np.asarray(dataset.waveform_array(0), np.float64)
+    if "WaveformPaddingValue" in first:  # what was not recorded
+        raw = multiplex_array(dataset, 0, as_raw=True)
+        signal[raw == np.frombuffer(bytes(first.WaveformPaddingValue)[: raw.itemsize], raw.dtype)[0]] = np.nan
+    return Recording(signal, float(first.SamplingFrequency), leads)
 
 
 def filled(signal: Signal) -> Signal:
@@ -144,11 +156,11 @@ def without_noise(signal: Signal, rate: float, band: tuple[float, float]) -> Sig
 
 def at_rate(signal: Signal, rate: float, wanted: float) -> Signal:
     """The signal with `wanted` samples a second."""
-    share = Fraction(wanted / rate).limit_denominator(2000)
+    share = Fraction(wanted / round(rate, 3)).limit_denominator(20_000)  # a coarser one would drift over half an hour
     out: Signal = resample_poly(signal, share.numerator, share.denominator) if share != 1 else signal
     return out
 
 
 def find_beats(signal: Signal, rate: float) -> Signal:
     """Times of the R peaks in seconds, by the XQRS detector of the wfdb package."""
-    return np.asarray(optional("ecg").peaks(filled(signal), rate), np.float64) / rate
+    return np.asarray(optional("ecg").peaks(at_rate(filled(signal), rate, SEEN_AT), SEEN_AT), np.float64) / SEEN_AT

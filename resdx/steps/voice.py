@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import warnings
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -66,8 +67,11 @@ def read_sound(file: str) -> Sound:
     Raises:
         DataError: it cannot be read, holds nothing, or values that are no numbers.
     """
-    with reading(file, "a WAV recording"):
+    with reading(file, "a WAV recording"), warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
         rate, samples = wavfile.read(file)
+        if any("Reached EOF" in str(one.message) for one in said):
+            raise DataError(f"{file} is cut off: its header promises more sound than there is; copy it again")
         if not samples.size or not rate:
             raise DataError(f"{file} holds no sound")
         if samples.dtype.kind == "f":
@@ -77,13 +81,11 @@ def read_sound(file: str) -> Sound:
             values = (samples.astype(np.float64) - (full if samples.dtype.kind == "u" else 0)) / full
         if not np.isfinite(values).all():
             raise DataError(f"{file} holds values that are not finite; export it again")
+        if np.abs(values).max() > 2:
+            raise DataError(f"{file} holds floats up to {np.abs(values).max():,.0f}, and full scale is 1; export it again")
     table = values.reshape(len(values), -1)
-    return Sound(
-        table.mean(1),
-        float(rate),
-        table.shape[1],
-        float((np.abs(table) >= 1 - 2 / full if full > 1 else np.abs(table) >= 1).mean()),
-    )
+    edge = 1 - max(2 / full, 2**-14) if full > 1 else 1.0  # 24 bits come in 32
+    return Sound(table.mean(1), float(rate), table.shape[1], float((np.abs(table) >= edge).mean()))
 
 
 def spoken(path: str, rate: float, seconds: float) -> Signal:
