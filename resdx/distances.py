@@ -15,9 +15,10 @@ def frechet(first: Floats, second: Floats) -> float:
 
     With fewer cases than features it is far above 0 for two samples of one distribution too: give that floor beside it.
     """
-    x, y = (one - one.mean(0) for one in (first, second))
-    mixed = np.linalg.svd(x @ y.T, compute_uv=False).sum() / np.sqrt((len(x) - 1) * (len(y) - 1))  # the trace of (A B)^(1/2)
-    traces = (x**2).sum() / (len(x) - 1) + (y**2).sum() / (len(y) - 1)
+    x, y = ((one - one.mean(0)) / np.sqrt(len(one) - 1) for one in (first, second))
+    traces = (x**2).sum() + (y**2).sum()
+    x, y = (np.linalg.qr(one, "r") if len(one) > one.shape[1] else one for one in (x, y))  # the same products, smaller
+    mixed = np.linalg.svd(x @ y.T, compute_uv=False).sum()  # the trace of the root of the product of the covariances
     return float(((first.mean(0) - second.mean(0)) ** 2).sum() + traces - 2 * mixed)
 
 
