@@ -17,7 +17,7 @@ def frechet(first: Floats, second: Floats) -> float:
     """
     x, y = ((one - one.mean(0)) / np.sqrt(len(one) - 1) for one in (first, second))
     traces = (x**2).sum() + (y**2).sum()
-    x, y = (np.linalg.qr(one, "r") if len(one) > one.shape[1] else one for one in (x, y))  # the same products, smaller
+    x, y = (np.asarray(np.linalg.qr(one, "r")) if len(one) > one.shape[1] else one for one in (x, y))  # the same products
     mixed = np.linalg.svd(x @ y.T, compute_uv=False).sum()  # the trace of the root of the product of the covariances
     return float(((first.mean(0) - second.mean(0)) ** 2).sum() + traces - 2 * mixed)
 
