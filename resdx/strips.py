@@ -26,8 +26,12 @@ COLOURS = (
 )  # readable on white, told apart by colour-blind readers
 
 
+def _likeliest(one: Prediction) -> str:
+    return one.label if isinstance(one.label, str) else max(one.probabilities, key=lambda name: one.probabilities[name])
+
+
 def draw_strip(file: str, leads: Sequence[str], beats: Sequence[Prediction], out: Path) -> None:
-    """Write a picture of the first lead of `leads`, a row for 20 s: the most frequent class as dots, others by name, "?" where a person should look.
+    """Write a picture of the first lead of `leads`, a row for 20 s: the most frequent class as dots, others by name, with "?" where a person should look.
 
     Raises:
         DataError: the recording cannot be read.
@@ -35,17 +39,18 @@ def draw_strip(file: str, leads: Sequence[str], beats: Sequence[Prediction], out
     """
     recording = read_recording(file)
     signal, rate = filled(recording.lead(leads)), recording.rate
-    said = [(float(split_index(one.case)[1]), one.label if isinstance(one.label, str) else "?") for one in beats]
-    often = Counter(label for _, label in said).most_common()
-    usual = next((label for label, _ in often if label != "?"), "")
-    colours = dict(zip(sorted({label for _, label in said} - {"?"}), COLOURS * len(said), strict=False))
+    said = [(float(split_index(one.case)[1]), _likeliest(one), isinstance(one.label, str)) for one in beats]
+    often = Counter(label for _, label, _ in said).most_common()
+    unsure = sum(not sure for _, _, sure in said)
+    colours = dict(zip(sorted(label for label, _ in often), COLOURS * len(said), strict=False))
     rows = min(MOST, max(1, int(np.ceil(recording.seconds / ROW))))
     low, high = np.percentile(signal, (0.05, 99.95))
     room = 0.2 * (high - low or 1.0)
     figure = Figure(figsize=(14, 0.8 + 0.75 * rows), dpi=100, layout="constrained")
     figure.suptitle(
         f"{Path(file).name}: {count(len(said), 'heartbeat')}, "
-        + ", ".join(f"{label if label != '?' else 'to be looked at'} {number:,}" for label, number in often)
+        + ", ".join(f"{label} {number:,}" for label, number in often)
+        + (f"; {unsure:,} to be looked at (?)" if unsure else "")
         + ("" if rows * ROW >= recording.seconds else f"; the first {rows * ROW / 60:.0f} minutes")
         + ". For research, not for diagnosis",
         fontsize=10,
@@ -57,10 +62,18 @@ def draw_strip(file: str, leads: Sequence[str], beats: Sequence[Prediction], out
         axes.set(xlim=(start, start + ROW), ylim=(low - room, high + 3 * room), yticks=[])
         axes.tick_params(labelsize=7, length=2)
         axes.spines[["top", "left", "right"]].set_visible(False)
-        for second, label in said:
+        for second, label, sure in said:
             if start <= second < start + ROW:
-                shown = "·" if label == usual else label
-                axes.text(second, high + room, shown, color=colours.get(label, "#000000"), fontsize=8, ha="center", clip_on=True)
+                shown = ("·" if sure else "") if label == often[0][0] else label
+                axes.text(
+                    second,
+                    high + room,
+                    shown + ("" if sure else "?"),
+                    color=colours[label],
+                    fontsize=8,
+                    ha="center",
+                    clip_on=True,
+                )
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(out)

@@ -67,7 +67,7 @@ def test_folders_without_recordings_are_told(finished, tmp_path):
 def test_what_is_drawn_says_how_many_and_marks_the_rare(tmp_path):
     draw_layout("mitbih", tmp_path / "set", persons=2)
     file = f"{tmp_path}/set/101.hea"
-    beats = [Prediction(f"{file}#{1 + k}", {"N": 1.0}, "N" if k % 4 else "V" if k % 8 else None) for k in range(12)]
+    beats = [Prediction(f"{file}#{1 + k}", {"N": 0.6, "V": 0.4}, "N" if k % 4 else "V" if k % 8 else None) for k in range(12)]
     draw_strip(file, ("MLII",), beats, tmp_path / "a.png")
     marked = np.asarray(Image.open(tmp_path / "a.png").convert("RGB")).astype(int)
     draw_strip(file, ("MLII",), [replace(one, label="N") for one in beats], tmp_path / "b.png")
