@@ -36,7 +36,7 @@ SKEWED = 3.0  # cases of the largest class for each of the smallest
 MOVED = 0.05  # change of a class's share between shipped parts
 BY_NATURE = 0.2  # share of the persons with several cases that have several classes, from which the class is not the person's
 SHOWN = 3  # examples in a sentence
-HEARD = {"seconds", "loudness", "rate", "channels"}  # what voices.Voices keeps of a recording
+HEARD = ("seconds", "loudness", "rate", "channels")  # what voices.Voices keeps of a recording
 ACCEPTABLE = (  # codes of stops that a person may answer for; nothing can be trained where a class has too few persons
     "unreadable",
     "copies-across-classes",
@@ -362,7 +362,7 @@ def _recordings(evidence: _Evidence) -> Iterable[Finding]:
     """Duration, loudness, sampling rate and channels of recordings that tell the class."""
     assessed = [case for case in evidence.cases if case.labels is not None]
     try:
-        told = {case.id: [float(case.extra[key]) for key in HEARD] for case in assessed if case.extra.keys() >= HEARD}
+        told = {case.id: [float(case.extra[key]) for key in HEARD] for case in assessed if case.extra.keys() >= set(HEARD)}
     except ValueError:  # columns of a table of the user's own, which only happen to be called so
         return
     if heard := [case for case in assessed if case.id in told]:

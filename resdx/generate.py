@@ -31,6 +31,7 @@ from .engines.torch import device, infer
 from .errors import DataError, count
 from .losses import target
 from .metrics import macro_auroc
+from .models.cells import fit_inputs
 from .models.gan import Generator, Judge, generator_loss, judge_loss, matching
 from .models.net import build
 from .models.weights import save_state
@@ -77,10 +78,9 @@ def enlarge(run: Run, prepared: Prepared, train: Part, tune: Part) -> tuple[Prep
         write_json(run.path / "generated.json", {"classes": told, **_worth(run, prepared, train, tune, images, labels)})
     with np.load(run.path / "generated.npz", allow_pickle=False) as kept:
         images, labels = kept["pictures"], kept["labels"].tolist()
-    name = hashlib.sha256(f"{prepared.folder.name} {digest(run.path / 'generated.npz')}".encode()).hexdigest()[
-        :24
-    ]  # other pictures, another cache
-    enlarged = replace(prepared, folder=run.path / "generated" / name, images=np.concatenate([prepared.images, images]))
+    name = f"{prepared.folder.name} {digest(run.path / 'generated.npz')}"  # other pictures, another cache
+    folder = run.path / "generated" / hashlib.sha256(name.encode()).hexdigest()[:24]
+    enlarged = replace(prepared, folder=folder, images=np.concatenate([prepared.images, images]))
     enlarged.folder.mkdir(parents=True, exist_ok=True)
     return enlarged, train + _part(run, labels, len(prepared.images))
 
@@ -182,7 +182,12 @@ def _drawn(generator: Generator, how: Dcgan, number: int, side: int, *, seed: in
 def _worth(run: Run, prepared: Prepared, train: Part, tune: Part, made: Pictures, labels: Sequence[str]) -> dict[str, Any]:
     """Distances of made from real features, with what two halves of the real persons are apart; and what classifiers trained on either say of the other."""
     spec, file = run.recipe.model.trunk, run.settings.weights
-    network = build(run.recipe.model, 1, weights=Path(file) if file else None).to(device())
+    torch.manual_seed(
+        run.settings.seed
+    )  # where nothing is started from, the same features whether generators were trained or found
+    network = build(run.recipe.model, 1, weights=Path(file) if file else None)
+    fit_inputs(network, prepared.images, train.rows)
+    network = network.to(device())
     x, judged = (infer(network, prepared.images, part.rows)[1].astype(np.float64) for part in (train, tune))
     y = infer(network, made, np.arange(len(made)))[1].astype(np.float64)
     persons = np.unique([group or case for group, case in zip(train.groups, train.ids, strict=True)], return_inverse=True)[1]

@@ -52,14 +52,9 @@ class Heartbeats:
 
     def scan(self, root: Path) -> Manifest:
         headers = sorted(path for path in root.rglob("*.hea") if not path.name.startswith("."))
-        own = {path.stem for path in headers} <= {
-            *DS1,
-            *DS2,
-            *PACED,
-            *self.test,
-            *self.without,
-        }  # or records of other persons, called alike
-        headers = [path for path in headers if not (own and path.stem in self.without)]
+        of_the_division = {*DS1, *DS2, *PACED, *self.test, *self.without}
+        divided = {path.stem for path in headers} <= of_the_division  # else records of other persons, some of them called alike
+        headers = [path for path in headers if not (divided and path.stem in self.without)]
         if not headers:
             lone = next(root.rglob("*.dat"), None)
             what = (
@@ -78,16 +73,16 @@ class Heartbeats:
             text = f"{count(len(gone), 'record')} without annotations ({some(gone)}), left out"
             findings.append(Finding("record-without-annotations", "look", text, figures={"records": len(gone)}))
         cases, others, names = [], Counter[str](), {path.stem for path in there}
-        alike = len(names) < len(there)  # in several folders
+        divided = divided and bool(names & set(self.test)) and bool(names - set(self.test))
         for header in there:
-            found, left = self._record(root, header, own and bool(set(self.test) & names) and not names <= set(self.test))
+            found, left = self._record(root, header, divided)
             cases += found
             others += left
         if others:
             shown = ", ".join(f"{number:,} of kind {symbol}" for symbol, number in others.most_common())
             text = f"{count(others.total(), 'heartbeat')} of kinds that are no class of the recipe, left out: {shown}"
             findings.append(Finding("other-heartbeats", "note", text, figures=dict(others)))
-        if alike:
+        if len(names) < len(there):  # called alike, in several folders
             cases = [replace(case, group=case.path.partition(".hea#")[0]) for case in cases]
         return close(root, cases, findings)
 

@@ -351,10 +351,14 @@ class Recipe:
             raise RecipeError(
                 f"{self.name}: {type(self.model.trunk).__name__} needs pictures of at least {least} pixels, not {min(start, self.size)}"
             )
-        columns, levels = getattr(self.model.trunk, "columns", 0), getattr(self.read, "levels", 0)
-        if levels and isinstance(self.model.trunk, Cells | Standardised) and columns != levels + 1:
+        trunk = self.model.trunk
+        if (
+            isinstance(self.read, voice.ReadVoice)
+            and isinstance(trunk, Cells | Standardised)
+            and trunk.columns != self.read.levels + 1
+        ):
             raise RecipeError(
-                f"{self.name}: {levels} levels make {levels + 1} columns, and the network takes {columns}; set model.trunk.columns"
+                f"{self.name}: {self.read.levels} levels make {self.read.levels + 1} columns, and the network takes {trunk.columns}; set model.trunk.columns"
             )
         if self.views not in (1, 2, 8):
             raise RecipeError(f"{self.name}: views must be 1, 2 (mirrored) or 8 (dihedral), not {self.views}")

@@ -55,9 +55,8 @@ RECIPE = Recipe(
         "112 px instead of 224",
     ),
 )
-FEATURES = on_features(RECIPE).set("size", "112")
 VARIANTS = {
-    "features": replace(FEATURES, learn=replace(FEATURES.learn, class_weights="balanced")),  # type: ignore[arg-type]
+    "features": on_features(RECIPE).set("size", "112").set("learn.class_weights", "balanced"),
     "de_chazal": replace(
         RECIPE,
         title=f"{RECIPE.title}, 201 and 202 as two persons",
