@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Self, cast
+from typing import cast
 
 import numpy as np
 import torch
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d, interpolate
 
-from .freeze import Trunk, hold_frozen
+from .freeze import OverTrunk, Trunk
 from .net import Network, room
 from .specs import Cells, Standardised
 
@@ -43,12 +43,11 @@ class CellsTrunk(nn.Module):
         return self.features(x)
 
 
-class StandardisedTrunk(nn.Module):
+class StandardisedTrunk(OverTrunk):
     """Shows `inner` each cell less its mean, over its deviation, from `-limit` (black) to `limit` (white); `fit_inputs` sets both."""
 
     def __init__(self, inner: Trunk, spec: Standardised) -> None:
-        super().__init__()
-        self.inner = inner
+        super().__init__(inner)
         self.rows, self.columns, self.limit = spec.rows, spec.columns, spec.limit
         self.channels = inner.channels
         self.mean, self.std = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
@@ -56,24 +55,6 @@ class StandardisedTrunk(nn.Module):
         self.register_buffer("deviation", torch.full((spec.rows, spec.columns), 0.25))
         self.register_buffer("inner_mean", torch.tensor(inner.mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("inner_std", torch.tensor(inner.std).view(1, 3, 1, 1), persistent=False)
-
-    @property
-    def frozen(self) -> str:
-        """How far the trunk below is frozen."""
-        return self.inner.frozen
-
-    @frozen.setter
-    def frozen(self, upto: str) -> None:
-        self.inner.frozen = upto
-
-    @property
-    def folded(self) -> bool:
-        """Whether the BatchNorm of the trunk below is part of its convolutions."""
-        return self.inner.folded
-
-    def stages(self) -> dict[str, tuple[nn.Module, ...]]:
-        """The modules of each stage of the trunk below."""
-        return self.inner.stages()
 
     def stage(self, name: str, x: Tensor) -> Tensor:
         """Run one stage, the first on the standardised picture."""
@@ -83,20 +64,11 @@ class StandardisedTrunk(nn.Module):
         """(B, 3, H, W) -> (B, channels, h, w)."""
         return self.inner.features(self.shown(x))
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.features(x)
-
     def shown(self, x: Tensor) -> Tensor:
         """What the trunk below sees of (B, 3, H, W)."""
         cells = (cells_of(x, self.rows, self.columns) - cast(Tensor, self.centre)) / cast(Tensor, self.deviation)
         grey = interpolate((cells.clamp(-self.limit, self.limit) / (2 * self.limit) + 0.5)[:, None], size=x.shape[2:])
         return (grey - cast(Tensor, self.inner_mean)) / cast(Tensor, self.inner_std)
-
-    def train(self, mode: bool = True) -> Self:
-        """Set training mode for all but the frozen stages."""
-        super().train(mode)
-        hold_frozen(cast(Trunk, self))
-        return self
 
 
 def cells_of(x: Tensor, rows: int, columns: int) -> Tensor:

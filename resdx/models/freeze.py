@@ -7,7 +7,7 @@ stage is also held in eval mode, through every later call of `.train()`.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Protocol
+from typing import Any, Protocol, Self, cast
 
 from torch import Tensor, nn
 
@@ -76,3 +76,38 @@ def parameter_groups(trunk: Trunk) -> list[tuple[str, list[nn.Parameter]]]:
 
 def _trainable(modules: tuple[nn.Module, ...]) -> Iterator[nn.Parameter]:
     return (parameter for module in modules for parameter in module.parameters() if parameter.requires_grad)
+
+
+class OverTrunk(nn.Module):
+    """A trunk around another, `inner`, with its stages; what they are frozen to and their mode are those of `inner`."""
+
+    def __init__(self, inner: Trunk) -> None:
+        super().__init__()
+        self.inner = inner
+
+    @property
+    def frozen(self) -> str:
+        """How far the trunk below is frozen."""
+        return self.inner.frozen
+
+    @frozen.setter
+    def frozen(self, upto: str) -> None:
+        self.inner.frozen = upto
+
+    @property
+    def folded(self) -> bool:
+        """Whether the BatchNorm of the trunk below is part of its convolutions."""
+        return self.inner.folded
+
+    def stages(self) -> dict[str, tuple[nn.Module, ...]]:
+        """The modules of each stage of the trunk below."""
+        return self.inner.stages()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return cast(Trunk, self).features(x)
+
+    def train(self, mode: bool = True) -> Self:
+        """Set training mode for all but the frozen stages."""
+        super().train(mode)
+        hold_frozen(cast(Trunk, self))
+        return self

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Self, cast
-
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from .freeze import Trunk, hold_frozen
+from .freeze import OverTrunk, Trunk
 from .net import room
 from .specs import Tiles
 
 
-class TiledTrunk(nn.Module):
+class TiledTrunk(OverTrunk):
     """Runs `inner` on rows x columns tiles and lays their maps side by side again: (B, 3, H, W) -> (B, channels, rows * h, columns * w).
 
     The channels are those of `inner` once, whose mean over the sheet is the mean over all tiles, and once for each k of `top`: there each
@@ -20,29 +18,10 @@ class TiledTrunk(nn.Module):
     """
 
     def __init__(self, inner: Trunk, spec: Tiles) -> None:
-        super().__init__()
-        self.inner = inner
+        super().__init__(inner)
         self.rows, self.columns, self.top = spec.rows, spec.columns, spec.top
         self.channels = inner.channels * (1 + len(spec.top))
         self.mean, self.std = inner.mean, inner.std
-
-    @property
-    def frozen(self) -> str:
-        """How far the trunk below is frozen."""
-        return self.inner.frozen
-
-    @frozen.setter
-    def frozen(self, upto: str) -> None:
-        self.inner.frozen = upto
-
-    @property
-    def folded(self) -> bool:
-        """Whether the BatchNorm of the trunk below is part of its convolutions."""
-        return self.inner.folded
-
-    def stages(self) -> dict[str, tuple[nn.Module, ...]]:
-        """The modules of each stage of the trunk below."""
-        return self.inner.stages()
 
     def stage(self, name: str, x: Tensor) -> Tensor:
         """Run one stage on each tile; the last one tells the tiles' statistics too."""
@@ -52,15 +31,6 @@ class TiledTrunk(nn.Module):
     def features(self, x: Tensor) -> Tensor:
         """(B, 3, H, W) normalised -> (B, channels, rows * h, columns * w)."""
         return self._lay(self._with_top(self.inner.features(self._cut(x))))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.features(x)
-
-    def train(self, mode: bool = True) -> Self:
-        """Set training mode for all but the frozen stages."""
-        super().train(mode)
-        hold_frozen(cast(Trunk, self))
-        return self
 
     def _cut(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B * tiles, C, H / rows, W / columns); what is left over at the right and below is dropped."""
