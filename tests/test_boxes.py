@@ -169,3 +169,14 @@ def test_weights_are_pictures_counted_again():
     for figure in (ap50_95, voc_ap50, log_average_miss_rate):
         assert figure(found, weights.astype(float)) == pytest.approx(figure(whole), abs=0.02)
     assert average_precision(found, found.voc, np.ones(12), every=True) == voc_ap50(found)
+
+
+def test_weights_that_are_no_whole_numbers_cost_nothing_and_equal_scores_have_no_order():
+    _, truth = drawn(10, seed=4)
+    perfect = compare_boxes([(there, np.ones(len(there))) for there in truth], truth)
+    assert ap50(perfect, np.full(10, 0.1)) == pytest.approx(1)
+    right, wrong = (boxes([0, 0, 10, 10]), np.array([0.5])), (boxes([50, 50, 60, 60]), np.array([0.5]))
+    there, nothing = boxes([0, 0, 10, 10]), boxes()
+    one, other = (compare_boxes(*pair) for pair in (([right, wrong], [there, nothing]), ([wrong, right], [nothing, there])))
+    assert ap50(one) == ap50(other) == pytest.approx(0.5)
+    assert np.isnan(log_average_miss_rate(compare_boxes([wrong], [nothing])))

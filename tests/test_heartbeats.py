@@ -87,3 +87,13 @@ def test_broken_annotations_name_the_record(tmp_path):
 def test_kinds_are_symbols():
     with pytest.raises(RecipeError, match="kinds are symbols of one letter and their classes, not 'normal'"):
         Heartbeats(kinds=(("normal", "N"),))
+
+
+def test_records_of_other_persons_that_are_called_alike_are_not_divided(tmp_path):
+    for name in ("99", "100", "102"):
+        record(tmp_path, name)
+    found = Heartbeats().scan(tmp_path)
+    assert {(case.group, case.part) for case in found.cases} == {("99", ""), ("100", ""), ("102", "")}
+    for folder in ("a", "b"):
+        record(tmp_path / "more" / folder, "r1")
+    assert {case.group for case in Heartbeats().scan(tmp_path / "more").cases} == {"a/r1", "b/r1"}

@@ -168,3 +168,25 @@ def test_peaks_are_found_through_gaps(drawn):
     found = find_beats(signal, RATE)
     told = drawn[1] / RATE
     assert np.mean([np.abs(told - one).min() < 0.06 for one in found]) > 0.9 and len(found) >= len(told) - 2
+
+
+@pytest.mark.parametrize("rate", [50.0, 100.0, 360.0, 1000.0])
+def test_peaks_are_found_whatever_the_rate(rate):
+    signal, peaks = draw_ecg(Heart.draw(1), "N" * 20, rate=rate)
+    found = find_beats(signal[:, 0], rate)
+    assert len(found) == 20 and np.abs(found - peaks / rate).max() < 0.03
+
+
+def test_semicolons_and_doubled_columns_are_told(tmp_path):
+    for text, what in (
+        ("time;II\n0,00;1\n", "is separated by semicolons; save it with commas"),
+        ("time,II,II\n0,1,2\n0.01,1,2\n", "has several columns called 'II'"),
+    ):
+        (tmp_path / "a.csv").write_text(text)
+        with pytest.raises(DataError, match=what):
+            read_recording(f"{tmp_path}/a.csv")
+
+
+def test_times_may_be_rounded(tmp_path):
+    (tmp_path / "a.csv").write_text("time,II\n" + "".join(f"{k / 360:.3f},{k % 9}\n" for k in range(2000)))
+    assert read_recording(f"{tmp_path}/a.csv").rate == pytest.approx(360, rel=1e-3)
