@@ -69,3 +69,20 @@ def test_what_cannot_be_read_is_told(tmp_path):
     (tmp_path / "Annotations" / "1.xml").write_text("<annotation>")
     with pytest.raises(DataError, match=r"1\.xml cannot be read as an annotation of PASCAL VOC \(no element found"):
         Voc().scan(tmp_path)
+
+
+def test_of_several_pictures_the_one_beside_is_meant(tmp_path):
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        Image.new("L", (40, 30)).save(tmp_path / folder / "1.png")
+    size = "<size><width>40</width><height>30</height></size>"
+    (tmp_path / "a" / "1.xml").write_text(f"<annotation><filename>1.png</filename>{size}{thing('mask', 1, 1, 9, 9)}</annotation>")
+    (tmp_path / "a" / "2.xml").write_text(f"<annotation><filename>9.png</filename>{size}{thing('none', 1, 1, 9, 9)}</annotation>")
+    Image.new("L", (40, 30)).save(tmp_path / "a" / "2.png")
+    assert [case.path for case in Voc().scan(tmp_path).cases] == ["a/1.png", "a/2.png"]
+    (tmp_path / "a" / "1.xml").rename(tmp_path / "1.xml")
+    with pytest.raises(DataError, match=r"1\.xml could be about a/1\.png or b/1\.png; put it beside its picture"):
+        Voc().scan(tmp_path)
+    (tmp_path / "1.xml").write_text("<svg/>")
+    with pytest.raises(DataError, match=r"1\.xml cannot be read as an annotation of PASCAL VOC \(it is about <svg>\)"):
+        Voc().scan(tmp_path)

@@ -157,3 +157,13 @@ def test_bad_tables_are_told(table, tmp_path):
         other.write_text("\n".join([*lines[:2], ",".join(cells)]))
         with pytest.raises(DataError, match=what):
             ReadSpeechRow()(f"{other}#0")
+
+
+def test_recordings_that_are_cut_off_or_in_odd_units_are_told(tmp_path):
+    whole = tmp_path / "a.wav"
+    sound(whole)
+    whole.write_bytes(whole.read_bytes()[:9000])
+    with pytest.raises(DataError, match=r"a\.wav is cut off: its header promises more sound than there is"):
+        read_sound(str(whole))
+    with pytest.raises(DataError, match=r"b\.wav holds floats up to [\d,]+, and full scale is 1"):
+        read_sound(sound(tmp_path / "b.wav", 30000 * VOICE, kind=np.float32))
