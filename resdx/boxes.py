@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit, softmax
 
 from .errors import DataError
 
@@ -19,6 +20,8 @@ THRESHOLDS = tuple(float(value) for value in np.round(np.arange(0.5, 1.0, 0.05),
 MISSED_AT = np.logspace(-2, 0, 9)  # false positives a picture (Dollár et al. 2012)
 RECALLS = np.linspace(0, 1, 101)  # where COCO reads precision
 ROUNDS, RESTARTS = 100, 8
+MOST_SAID = 300  # boxes of a class in a picture
+MOST_GROWTH = 4.0  # of the log of a side over its anchor
 
 
 def overlap(first: Floats, second: Floats) -> Floats:
@@ -45,6 +48,36 @@ def kept(boxes: Floats, scores: Floats, *, most: float = 0.45) -> NDArray[np.int
             out.append(int(i))
             gone |= over[i]
     return np.array(out, np.int64)
+
+
+def decode(grid: NDArray[np.floating], anchors: Sequence[Sequence[float]]) -> tuple[Floats, Floats]:
+    """What YOLOv2 says of the cells of a picture (A, 5 + K, h, w) -> boxes (C, 4) in shares of the picture and scores (C, K), C = A h w.
+
+    A score is the chance that there is a box, times that of the class (Redmon and Farhadi 2017).
+    """
+    each = np.asarray(grid, np.float64).transpose(0, 2, 3, 1)
+    height, width = each.shape[1:3]
+    middle = (expit(each[..., :2]) + np.stack(np.meshgrid(np.arange(width), np.arange(height)), 2)) / (width, height)
+    half = np.exp(np.minimum(each[..., 2:4], MOST_GROWTH)) * np.asarray(anchors)[:, None, None] / 2
+    boxes = np.concatenate([middle - half, middle + half], 3).clip(0, 1)
+    scores = expit(each[..., 4:5]) * softmax(each[..., 5:], axis=3)
+    return boxes.reshape(-1, 4), scores.reshape(-1, scores.shape[3])
+
+
+def said_boxes(
+    grid: NDArray[np.floating], anchors: Sequence[Sequence[float]], *, least: float | Sequence[float] = 0.01
+) -> list[tuple[Floats, Floats]]:
+    """For each class the boxes (D, 4), in shares of the picture, and scores (D,) that stand, best first, of what is said of the cells of a picture.
+
+    `least` is the score, of all classes or of each, from which a box is said at all.
+    """
+    boxes, scores = decode(grid, anchors)
+    out = []
+    for score, from_here in zip(scores.T, np.broadcast_to(least, scores.shape[1]), strict=True):
+        sure = np.flatnonzero(score >= from_here)
+        stand = sure[kept(boxes[sure], score[sure])][:MOST_SAID]
+        out.append((boxes[stand], score[stand]))
+    return out
 
 
 # --- anchors
@@ -156,7 +189,7 @@ def _matched_once(over: Floats, threshold: float) -> NDArray[np.bool_]:
 
 def precision_and_recall(found: Found, hit: NDArray[np.bool_], weights: Floats | None = None) -> tuple[Floats, Floats]:
     """Precision and recall at each score, best first; `weights` (N,) of pictures."""
-    weight = np.ones(len(found.there)) if weights is None else weights
+    weight = _weights(found, weights)
     order = np.argsort(-found.score, kind="stable")
     each = weight[found.picture[order]]
     last = np.append(np.diff(found.score[order]) != 0, True)[: len(order)]  # of equal scores none comes before the other
@@ -166,10 +199,38 @@ def precision_and_recall(found: Found, hit: NDArray[np.bool_], weights: Floats |
     return precision, right / total if total else np.full_like(right, np.nan)
 
 
+def precision_at(found: Found, limit: float, weights: Floats | None = None) -> float:
+    """Share of the boxes with a score of at least `limit` that are right; 0 where there are none."""
+    shown = (found.score >= limit) * _weights(found, weights)[found.picture]
+    return float((shown * found.hit[:, 0]).sum() / shown.sum()) if shown.sum() else 0.0
+
+
+def recall_at(found: Found, limit: float, weights: Floats | None = None) -> float:
+    """Share of the boxes that are there which are found with a score of at least `limit`; NaN where nothing is there."""
+    weight = _weights(found, weights)
+    right = ((found.score >= limit) * found.hit[:, 0] * weight[found.picture]).sum()
+    total = (weight * found.there).sum()
+    return float(right / total) if total else float("nan")
+
+
+def best_limit(found: Found) -> float:
+    """The score from which boxes have the best F1 at an overlap of 0.5; 0.5 where no box is there or none is found."""
+    if not found.there.sum() or not found.hit[:, 0].any():
+        return 0.5
+    precision, recall = precision_and_recall(found, found.hit[:, 0])
+    limits = np.unique(found.score)[::-1]
+    both = precision + recall
+    return float(limits[np.divide(2 * precision * recall, both, out=np.zeros_like(both), where=both > 0).argmax()])
+
+
+def _weights(found: Found, weights: Floats | None) -> Floats:
+    return np.ones(len(found.there)) if weights is None else weights
+
+
 def average_precision(found: Found, hit: NDArray[np.bool_], weights: Floats | None = None, *, every: bool = False) -> float:
     """The mean precision over recall: at 101 recalls (COCO), or under `every` step of the curve (VOC since 2010). NaN where nothing is there."""
     precision, recall = precision_and_recall(found, hit, weights)
-    if not (np.ones(len(found.there)) if weights is None else weights) @ found.there:
+    if not _weights(found, weights) @ found.there:
         return float("nan")
     falling = np.maximum.accumulate(precision[::-1])[::-1]  # the best that is reached with that recall or more
     if every:
@@ -195,7 +256,7 @@ def voc_ap50(found: Found, weights: Floats | None = None) -> float:
 
 def log_average_miss_rate(found: Found, weights: Floats | None = None) -> float:
     """The geometric mean of the share that is missed at 0.01 to 1 false boxes a picture (Dollár et al. 2012); at least 1e-10."""
-    weight = np.ones(len(found.there)) if weights is None else weights
+    weight = _weights(found, weights)
     if not weight @ found.there:
         return float("nan")
     order = np.argsort(-found.score, kind="stable")

@@ -43,6 +43,15 @@ class OperatingPoint:
 
 @record
 @dataclass(frozen=True)
+class Boxing:
+    """What turns a detector's answers into boxes: anchors, as shares of the picture, and for each class the score from which a box is shown."""
+
+    anchors: tuple[tuple[float, float], ...]
+    limits: tuple[float, ...]
+
+
+@record
+@dataclass(frozen=True)
 class Calibration:
     """All that turns the logits of a trained model into answers; stored as calibration.json.
 
@@ -71,6 +80,7 @@ class Calibration:
     unlike_above: float | None = None
     figures: Mapping[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    boxes: Boxing | None = None
 
     def probabilities(self, logits: ArrayLike) -> Array:
         """(N, outputs) logits -> (N, K) calibrated probabilities. Raises DataError where a logit is not finite."""

@@ -31,13 +31,14 @@ SHIPPED_PARTS = ("", "train", "val", "test")
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """A labelled rectangle in pixels of the file: 0-based, `x2` and `y2` just outside."""
+    """A labelled rectangle in pixels of the file: 0-based, `x2` and `y2` just outside. `score` is how sure a network is of it; of a truth 1."""
 
     label: str
     x1: float
     y1: float
     x2: float
     y2: float
+    score: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)

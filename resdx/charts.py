@@ -203,6 +203,16 @@ def growth(points: Sequence[Mapping[str, Any]]) -> Markup:
     )
 
 
+def anchors(curve: Sequence[float], chosen: int) -> Markup:
+    """Mean overlap of boxes with the best of 1, 2 ... anchors; a dot at the number that was chosen."""
+    count = [float(k) for k in range(1, len(curve) + 1)]
+    lines = [Line(count, curve)]
+    if chosen <= len(curve):
+        lines.append(Line([float(chosen)], [curve[chosen - 1]], dots=True))
+    text = f"Mean overlap from {curve[0]:.2f} with one anchor to {curve[-1]:.2f} with {len(curve)}."
+    return chart(lines, title="Anchors", text=text, x="anchors", y="mean overlap", x_range=(0, len(curve) + 1), y_range=(0, 1))
+
+
 def ticks(low: float, high: float, wanted: int = 5) -> list[float]:
     """Round numbers from `low` to `high`, about `wanted` of them."""
     rough = (high - low) / wanted

@@ -287,6 +287,12 @@ def resume_command(run: str, recipe: str, accept: tuple[str, ...], as_json: bool
     help="Write each picture with its class activation map.",
 )
 @click.option(
+    "--boxes",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="FOLDER",
+    help="Write each picture with the boxes that are found.",
+)
+@click.option(
     "--strips",
     type=click.Path(file_okay=False, path_type=Path),
     metavar="FOLDER",
@@ -300,6 +306,7 @@ def predict_command(
     files: tuple[str, ...],
     engine: str,
     maps: Path | None,
+    boxes: Path | None,
     strips: Path | None,
     as_csv: bool,
     as_json: bool,
@@ -309,7 +316,9 @@ def predict_command(
 
     if as_csv and as_json:
         raise click.UsageError("Choose one of --csv and --json.")
-    answers, failures = predict_files(run, files, engine=engine, maps=maps, strips=strips, recipe=recipe, quiet=as_csv or as_json)
+    answers, failures = predict_files(
+        run, files, engine=engine, maps=maps, boxes=boxes, strips=strips, recipe=recipe, quiet=as_csv or as_json
+    )
     click.echo((to_csv if as_csv else to_json if as_json else to_table)(answers), nl=False)
     for _, reason in failures:
         click.echo(f"resdx: {reason}", err=True)

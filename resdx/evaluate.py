@@ -16,6 +16,7 @@ from .calibrate import person_weights
 from .calibration import Calibration
 from .cases import Case, Prediction, count_persons
 from .data import Prepared, content_hashes
+from .detect import judge_boxes
 from .ensembles import answer_part, beside_members
 from .intervals import estimates
 from .metrics import brier, ece
@@ -64,6 +65,7 @@ def evaluate(run: Run, prepared: Prepared) -> dict[str, Any]:
         "test": {"hash": name, "reads": reads, "cases": len(cases), "persons": count_persons(cases)},
         "scores": judge(run, predictor.calibration, cases, scores.logits, said),
         "prior_corrected": prior_corrected(run, predictor.calibration, cases, scores.logits),
+        **({"boxes": found} if (found := judge_boxes(run, prepared, predictor.calibration)) else {}),
         **({"members": beside_members(run)} if run.members else {}),
         "seconds": {entry["stage"]: entry["seconds"] for entry in run.events("stage")},
     }

@@ -30,11 +30,12 @@ from .metrics import Estimate
 from .models.net import Network
 from .models.specs import ResNet
 from .overlays import overlay
+from .places import prepared_box
 from .records import from_record, read_json, write_json
 from .runs import Run
-from .sanity import body_mask, curves, hits, prepared_box, randomised, rank_correlation, reencoded, share_within
+from .sanity import body_mask, curves, hits, randomised, rank_correlation, reencoded, share_within
 from .steps.read import ReadDicom, ReadImage
-from .tasks import truth
+from .tasks import Detect, truth
 from .trained import load_network
 
 SHOWN = 12  # cases shown, each of another person
@@ -151,8 +152,10 @@ def explain(run: Run, prepared: Prepared) -> None:
     Raises:
         RunError: the run is not trained or calibrated yet.
     """
-    if run.members:
+    if run.members or isinstance(run.recipe.task, Detect):
         text = "an ensemble has no map of its own; `resdx resume` on a member draws those of its network"
+        if not run.members:
+            text = "a network that finds boxes says where it looks: see boxes/ and boxes.csv"
         write_json(run.path / "explain.json", {"missing": text})
         return
     folder = run.path / "explain"

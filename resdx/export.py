@@ -211,7 +211,7 @@ def write_graph(graph: Graph, size: int, path: Path) -> None:
     """An ONNX graph, in float32, for any number of pictures of `size` pixels at a time. Raises RunError where PyTorch gives none."""
     _needs("onnxscript")
     graph.eval()
-    names = ["logits", "probabilities", "embedding", *(["map"] if graph.draws else [])]
+    names = ["logits", "probabilities", "embedding", *filter(None, [graph.last])]
     picture = torch.zeros(2, size, size, 3, dtype=torch.uint8)
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")

@@ -248,20 +248,61 @@ def _bootstrap(
     for weights in resample(truth, codes, draws=draws, seed=seed):
         for name, metric in wanted.items():
             sample[name].append(metric(truth, answer, weights))
+    persons = int(codes.max()) + 1
     return {
-        name: _from_draws(metric, float(metric(truth, answer)), np.concatenate(sample[name]), truth, codes)
+        name: _from_draws(
+            float(metric(truth, answer)),
+            np.concatenate(sample[name]),
+            persons_behind(metric, truth, codes),
+            persons,
+            limits=_range(metric),
+            biased=metric in _BIASED,
+        )
         for name, metric in wanted.items()
     }
 
 
-def _from_draws(metric: Metric, value: float, sample: Array, truth: Values, codes: Values) -> Estimate:
-    persons, few = int(codes.max()) + 1, persons_behind(metric, truth, codes)
+def weighted(
+    wanted: Mapping[str, Callable[[Array | None], float]],
+    there: NDArray[np.bool_],
+    groups: Groups = None,
+    *,
+    draws: int = 2000,
+    seed: int = 0,
+) -> dict[str, Estimate]:
+    """Figures from 0 to 1 of N cases that are functions of the cases' weights (N,), such as average precision, on the same draws of persons.
+
+    `there` (N,) marks the cases that carry the figure, those with something to find; without their weights it is that of the cases as they are.
+    """
+    codes = person_codes(groups, len(there))
+    persons, few = int(codes.max(initial=-1)) + 1, len(np.unique(codes[there]))
+    values = {name: figure(None) if few else float("nan") for name, figure in wanted.items()}
+    out = {name: found for name, value in values.items() if (found := _limited(value, few, persons, (0.0, 1.0)))}
+    asked = [name for name in wanted if name not in out]
+    sample: dict[str, list[float]] = {name: [] for name in asked}
+    for weights in resample(there, codes, draws=draws, seed=seed) if asked else ():
+        for one in weights:
+            for name in asked:
+                sample[name].append(wanted[name](one))
+    out |= {name: _from_draws(values[name], np.array(sample[name]), few, persons) for name in asked}
+    return {name: out[name] for name in wanted}
+
+
+def _from_draws(
+    value: float,
+    sample: Array,
+    few: int,
+    persons: int,
+    *,
+    limits: tuple[float, float] = (0.0, 1.0),
+    biased: bool = False,
+) -> Estimate:
     kept = sample[~np.isnan(sample)]
     lost = f"; {len(sample) - len(kept)} of {len(sample)} draws lacked a class" if len(kept) < len(sample) else ""
-    if few < FEW or metric in _BIASED or len(kept) < len(sample) / 2:
+    if few < FEW or biased or len(kept) < len(sample) / 2:
         error = float(kept.std()) * (few / (few - 1)) ** 0.5 if len(kept) else 0.0
         note = f"t interval, error from {len(sample)} draws of persons, {few - 1} degrees of freedom{lost}"
-        return student(value, error, few - 1, persons, _range(metric), note)
+        return student(value, error, few - 1, persons, limits, note)
     low, high = np.quantile(kept, _tails(few))
     if low == high:
         return Estimate(value, None, None, persons, "no interval: every draw of persons gives the same value")
@@ -272,7 +313,11 @@ def _from_draws(metric: Metric, value: float, sample: Array, truth: Values, code
 
 def _settled(metric: Metric, value: float, few: int, persons: int) -> Estimate | None:
     """What can be said without draws: no value, no interval, or the exact bound; None when there is more to do."""
-    low, high = _range(metric)
+    return _limited(value, few, persons, _range(metric))
+
+
+def _limited(value: float, few: int, persons: int, limits: tuple[float, float]) -> Estimate | None:
+    low, high = limits
     if np.isnan(value):
         return Estimate(None, None, None, persons, "not estimable: a class has no case")
     if few < FEWEST:

@@ -9,19 +9,24 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from .audit import Audit
 from .cases import Case
 from .data import Prepared
 from .errors import RunError
 from .losses import target
 from .metrics import macro_auroc
+from .places import placing
 from .runs import Run
 from .steps.random import case_keys
-from .tasks import truth
+from .tasks import Detect, truth
 
 
 @dataclass(frozen=True)
 class Part:
-    """Cases in manifest order: persons, rows of the prepared pictures, keys for random draws, truth (N, K), targets (N, outputs)."""
+    """Cases in manifest order: persons, rows of the prepared pictures, keys for random draws, truth (N, K), targets (N, outputs).
+
+    Where boxes are to be found, the targets are those of the cases: (N, M, 5), see `box_targets`.
+    """
 
     ids: tuple[str, ...]
     groups: tuple[str, ...]
@@ -41,19 +46,49 @@ class Part:
 
 
 def part_of(run: Run, prepared: Prepared, name: str) -> Part:
-    """The cases of a part that could be prepared. Raises RunError when there are none."""
+    """The cases of a part that could be prepared, with the boxes to be found where the task is that. Raises RunError when there are none."""
     cases = [case for case in run.cases(name) if case.id in prepared.row]
     if not cases:
         raise RunError(f"{run.path}: no readable case is in the {name} part; see split.csv and failures.csv")
-    return part_of_cases(run, prepared, cases)
+    return part_of_cases(run, prepared, cases, boxes=isinstance(run.recipe.task, Detect))
 
 
-def part_of_cases(run: Run, prepared: Prepared, cases: Sequence[Case]) -> Part:
-    """Cases of any part, all of them prepared, as something to learn from."""
+def part_of_cases(run: Run, prepared: Prepared, cases: Sequence[Case], *, boxes: bool = False) -> Part:
+    """Cases of any part, all of them prepared, as something to learn their classes from, or their `boxes`."""
     ids = tuple(case.id for case in cases)
     known = truth(run.recipe.task, run.recipe.classes, cases)
     groups = tuple(case.group for case in cases)
-    return Part(ids, groups, prepared.rows(ids), case_keys(ids), known, target(run.recipe.task, known))
+    wanted = box_targets(run, cases) if boxes else target(run.recipe.task, known)
+    return Part(ids, groups, prepared.rows(ids), case_keys(ids), known, wanted)
+
+
+def box_targets(run: Run, cases: Sequence[Case]) -> NDArray[np.float32]:
+    """(N, M, 5): class, x1, y1, x2, y2 of each box in shares of the prepared picture; NaN where a case has fewer than M, the most in the data.
+
+    Raises:
+        RunError: a step of the recipe moves pixels in a way that boxes cannot follow.
+    """
+    steps, size, places = run.recipe.prepare, run.recipe.size, shapes(run)
+    most = max((len(case.boxes) for case in run.manifest.cases), default=0)
+    out = np.full((len(cases), max(1, most), 5), np.nan, np.float32)
+    column = {name: k for k, name in enumerate(run.recipe.classes)}
+    for row, case in zip(out, cases, strict=True):
+        if not (place := placing(places[case.id], steps)):
+            raise RunError(
+                f"{run.path}: boxes cannot be followed through {', '.join(type(one).__name__ for one in steps)}; leave Resize"
+            )
+        corners = np.array([[box.x1, box.y1, box.x2, box.y2] for box in case.boxes]).reshape(-1, 4)
+        moved = place.forth(corners) / size
+        seen = np.flatnonzero((moved[:, 2:] > moved[:, :2]).all(1))  # a crop may leave nothing of one
+        row[: len(seen), 0] = [column[case.boxes[i].label] for i in seen]
+        row[: len(seen), 1:] = moved[seen]
+    return out
+
+
+def shapes(run: Run) -> dict[str, tuple[int, int]]:
+    """Height and width of each readable case's picture, as the audit found it."""
+    facts = run.read_as("audit.json", "audit", Audit.from_json).facts
+    return {fact.case: (fact.height, fact.width) for fact in facts}
 
 
 def tune_score(run: Run, tune: Part, logits: NDArray[np.float32]) -> float:

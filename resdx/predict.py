@@ -10,7 +10,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import groupby, islice, tee
 from os import PathLike
 from pathlib import Path
@@ -19,17 +19,20 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
-from .calibration import Calibration
-from .cases import Prediction
+from .boxes import said_boxes
+from .calibration import Boxing, Calibration
+from .cases import Box, Prediction
 from .engines import Engine
-from .errors import ResdxError, RunError
+from .errors import ResdxError, RunError, count
 from .familiarity import Familiarity
 from .inputs import opened
-from .overlays import captioned, overlay
+from .overlays import boxed, captioned, overlay
+from .places import Placing, in_file, placing
 from .progress import progress
 from .records import digest, read_json
 from .steps.chain import prepare_image
@@ -46,11 +49,15 @@ EXPORTED = "export.json"  # what makes a folder an exported model
 MADE_OF = ("best.safetensors", "calibration.json")  # of a run, which an export is no longer of when they change
 
 
+Picture = tuple[NDArray[np.uint8], tuple[int, int]]  # prepared, and height and width of what was read
+
+
 class Batch(NamedTuple):
-    """Files that are answered together, their prepared pictures, and the place of each among all files, from 1."""
+    """Files that are answered together: their prepared pictures, height and width of what was read, and the place of each among all files, from 1."""
 
     paths: list[str]
     images: NDArray[np.uint8]
+    shapes: list[tuple[int, int]]
     places: list[int]
 
 
@@ -110,11 +117,16 @@ class Predictor:
         ]
 
     def predict(
-        self, files: Sequence[str | Path], *, maps: Path | None = None, progress: Callable[[int], None] | None = None
+        self,
+        files: Sequence[str | Path],
+        *,
+        maps: Path | None = None,
+        boxes: Path | None = None,
+        progress: Callable[[int], None] | None = None,
     ) -> tuple[list[Prediction], list[tuple[str, str]]]:
-        """Answers for image files in their order, and (file, reason) for those that could not be read; `maps` as for `stream`."""
+        """Answers for image files in their order, and (file, reason) for those that could not be read; `maps` and `boxes` as for `stream`."""
         failures: list[tuple[str, str]] = []
-        answers = list(self.stream(files, failures, maps=maps, progress=progress))
+        answers = list(self.stream(files, failures, maps=maps, boxes=boxes, progress=progress))
         return answers, failures
 
     def stream(
@@ -123,27 +135,55 @@ class Predictor:
         failures: list[tuple[str, str]],
         *,
         maps: Path | None = None,
+        boxes: Path | None = None,
         progress: Callable[[int], None] | None = None,
     ) -> Iterator[Prediction]:
         """Answers one by one, in order, while later files are still being read; memory does not grow with their number.
 
         (file, reason) of those that could not be read are added to `failures`; `progress` is called with the files done. Each picture is
-        written into the folder `maps` with the class activation map of its most probable class.
+        written into the folder `maps` with the class activation map of its most probable class, or into `boxes` with the boxes that are found.
 
         Raises:
-            RunError: maps are asked for, and the network has none.
+            RunError: maps or boxes are asked for, and the network has none.
         """
+        found = self.calibration.boxes
+        if boxes and not found:
+            raise RunError(f"{self.name} was not trained to find boxes; leave out --boxes")
+        if maps and found:
+            raise RunError(f"{self.name} finds boxes and draws no maps; write --boxes FOLDER instead of --maps")
         waiting: deque[Batch] = deque()
         batches = tee(self._batches(map(str, files), failures, waiting), len(self.engines))
         for said in zip(*(engine.answers(mine) for engine, mine in zip(self.engines, batches, strict=True)), strict=True):
             batch = waiting.popleft()
             distances = [known.distance(one.embeddings) for known, one in zip(self.familiarities, said, strict=True)]
             answers = self._answer(batch.paths, np.mean([one.logits for one in said], axis=0), np.mean(distances, axis=0))
+            if found and (grids := said[0].maps) is not None:
+                answers = [
+                    replace(answer, boxes=self._boxes(found, *one))
+                    for answer, *one in zip(answers, grids, batch.shapes, strict=True)
+                ]
+            if boxes:
+                self._draw_boxes(boxes, batch, answers)
             if maps:
                 self._draw(maps, batch, answers, [one.maps for one in said])
             yield from answers
             if progress:
                 progress(batch.places[-1])
+
+    def _boxes(self, found: Boxing, grid: NDArray[np.float32], shape: tuple[int, int]) -> tuple[Box, ...]:
+        """The boxes that are shown, in pixels of a file of that shape."""
+        place = placing(shape, self.prepare)
+        said = said_boxes(grid, found.anchors, least=found.limits)
+        return in_file(said, self.calibration.classes, place) if place else ()
+
+    def _draw_boxes(self, folder: Path, batch: Batch, answers: Sequence[Prediction]) -> None:
+        for i, (picture, one) in enumerate(zip(batch.images, answers, strict=True)):
+            place = cast(Placing, placing(batch.shapes[i], self.prepare))
+            page = captioned(
+                boxed(picture, place.shares(one.boxes)),
+                f"{count(len(one.boxes), 'box', 'boxes')}; for research, not for diagnosis",
+            )
+            _save(page, folder, batch, i, "--boxes")
 
     def _draw(
         self, folder: Path, batch: Batch, answers: Sequence[Prediction], heat: Sequence[NDArray[np.float32] | None]
@@ -160,41 +200,28 @@ class Predictor:
                 overlay(picture, np.mean([maps[i, k] for maps in drawn], axis=0)),
                 f"{name} {chance:.2f}; for research, not for diagnosis",
             )
-            path = folder / f"{batch.places[i]:05d}-{_short(Path(one.case).stem)}.png"
-            try:
-                folder.mkdir(parents=True, exist_ok=True)
-                page.save(path)
-            except OSError as error:
-                raise RunError(
-                    f"{path} cannot be written ({error.strerror or error}); choose another folder for --maps"
-                ) from error
+            _save(page, folder, batch, i, "--maps")
 
     def _batches(
         self, files: Iterator[str], failures: list[tuple[str, str]], waiting: deque[Batch]
     ) -> Iterator[NDArray[np.uint8]]:
-        size, paths, images, places = (
-            max(engine.batch for engine in self.engines),
-            list[str](),
-            list[NDArray[np.uint8]](),
-            list[int](),
-        )
-        for place, (path, image) in enumerate(self._read_ahead(files), 1):
-            if isinstance(image, str):
-                failures.append((path, image))
+        size, some = max(engine.batch for engine in self.engines), list[tuple[str, NDArray[np.uint8], tuple[int, int], int]]()
+        for place, (path, read) in enumerate(self._read_ahead(files), 1):
+            if isinstance(read, str):
+                failures.append((path, read))
                 continue
-            paths.append(path)
+            image, shape = read
             # Grey and colour files may stand side by side: three channels hold both.
-            images.append(np.broadcast_to(image, (*image.shape[:2], 3)))
-            places.append(place)
-            if len(paths) == size:
-                waiting.append(Batch(paths, np.stack(images), places))
+            some.append((path, np.broadcast_to(image, (*image.shape[:2], 3)), shape, place))
+            if len(some) == size:
+                waiting.append(_batch(some))
                 yield waiting[-1].images
-                paths, images, places = [], [], []
-        if paths:
-            waiting.append(Batch(paths, np.stack(images), places))
+                some = []
+        if some:
+            waiting.append(_batch(some))
             yield waiting[-1].images
 
-    def _read_ahead(self, files: Iterator[str]) -> Iterator[tuple[str, NDArray[np.uint8] | str]]:
+    def _read_ahead(self, files: Iterator[str]) -> Iterator[tuple[str, Picture | str]]:
         """Each file's prepared picture, or why there is none, in order; the next ones are read meanwhile."""
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             ahead = deque((path, pool.submit(self._prepared, path)) for path in islice(files, AHEAD))
@@ -203,15 +230,31 @@ class Predictor:
                 yield path, found.result()
                 ahead += [(path, pool.submit(self._prepared, path)) for path in islice(files, 1)]
 
-    def _prepared(self, path: str) -> NDArray[np.uint8] | str:
+    def _prepared(self, path: str) -> Picture | str:
         try:
-            return prepare_image(path, self.read, self.prepare)
+            image = self.read(path)
+            return prepare_image(path, lambda _: image, self.prepare), image.shape[:2]
         except ResdxError as error:
             return str(error)
         except OSError as error:
             return f"{path} cannot be read ({error.strerror or error}); copy it again or leave it out"
         except Exception as error:  # one odd picture, or a step of the user's own, does not stop the others
             return f"{path} cannot be prepared ({type(error).__name__}: {error}); look at it, or leave it out"
+
+
+def _batch(some: Sequence[tuple[str, NDArray[np.uint8], tuple[int, int], int]]) -> Batch:
+    paths, images, shapes, places = zip(*some, strict=True)
+    return Batch(list(paths), np.stack(images), list(shapes), list(places))
+
+
+def _save(page: Image.Image, folder: Path, batch: Batch, i: int, option: str) -> None:
+    """Write what was drawn of a picture of a batch. Raises RunError where it cannot be written."""
+    path = folder / f"{batch.places[i]:05d}-{_short(Path(batch.paths[i]).stem)}.png"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        page.save(path)
+    except OSError as error:
+        raise RunError(f"{path} cannot be written ({error.strerror or error}); choose another folder for {option}") from error
 
 
 def _exported_of(run: Path, engine: str) -> Path | None:
@@ -257,6 +300,7 @@ def predict_files(
     *,
     engine: str = "auto",
     maps: Path | None = None,
+    boxes: Path | None = None,
     strips: Path | None = None,
     recipe: str | Path = "",
     quiet: bool = False,
@@ -265,7 +309,7 @@ def predict_files(
 
     Where the run was made of heartbeats (ReadBeat), `strips` is a folder for a picture of each recording with its beats marked.
 
-    `run`, `engine`, `recipe` and `quiet` are those of `Predictor.open`, `maps` that of `Predictor.stream`.
+    `run`, `engine`, `recipe` and `quiet` are those of `Predictor.open`, `maps` and `boxes` those of `Predictor.stream`.
 
     Raises:
         DataError: a folder holds nothing that the run reads.
@@ -277,7 +321,9 @@ def predict_files(
         raise RunError(f"{predictor.name} was not made of electrocardiograms, of which strips are drawn; leave out --strips")
     paths = [path for file in files for path in opened(Path(file), read)]
     with progress("predict", len(paths), quiet=quiet) as bar:
-        answers, failures = predictor.predict(paths, maps=maps, progress=lambda done: bar.update(bar.task_ids[0], completed=done))
+        answers, failures = predictor.predict(
+            paths, maps=maps, boxes=boxes, progress=lambda done: bar.update(bar.task_ids[0], completed=done)
+        )
     if strips and isinstance(read, ReadBeat):
         for number, (file, some) in enumerate(groupby(answers, key=lambda one: split_index(one.case)[0]), 1):
             draw_strip(file, read.leads, list(some), strips / f"{number:05d}-{_short(Path(file).stem)}.png")
@@ -285,13 +331,20 @@ def predict_files(
 
 
 def to_csv(predictions: Sequence[Prediction]) -> str:
-    """One row a case: case, label (empty = refer to a person), conformal set, flags, a probability a class."""
+    """One row a case: case, label (empty = refer to a person), conformal set, flags, a probability a class; and its boxes, where some has any.
+
+    Boxes are JSON, each with label, x1, y1, x2, y2 in pixels of the file, and score.
+    """
     classes = list(predictions[0].probabilities) if predictions else []
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(["case", "label", "conformal", "flags", *(f"p_{name}" for name in classes)])
+    found = any(one.boxes for one in predictions)
+    writer.writerow(["case", "label", "conformal", "flags", *(f"p_{name}" for name in classes), *["boxes"] * found])
     for one in predictions:
         values = [f"{one.probabilities[name]:.5f}" for name in classes]
+        if found:
+            corners = [[round(value, 1) for value in (box.x1, box.y1, box.x2, box.y2)] for box in one.boxes]
+            values.append(json.dumps([[box.label, *at, round(box.score, 4)] for box, at in zip(one.boxes, corners, strict=True)]))
         writer.writerow([one.case, label_text(one), "|".join(one.conformal), "|".join(one.flags), *values])
     return out.getvalue()
 

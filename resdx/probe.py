@@ -28,7 +28,7 @@ from .recipe import Training
 from .runs import Run
 from .split import grouped_folds
 from .steps.random import resize
-from .tasks import positive_class
+from .tasks import Detect, MultiLabel, positive_class
 from .train import Progress, bench_of, faster_dtype, run_epoch, steps_of
 
 DEPTH, SIZE = 18, 64  # pixels
@@ -133,7 +133,8 @@ def ask(
     The run's own augmentation, drawn from (seed, epoch, case); nothing is written. `run` is one that `settle_dtype` gave.
     """
     learning = replace(LEARN, epochs=max(1, round(steps / steps_of(LEARN, len(learn.ids)))))
-    recipe = replace(run.recipe.set("size", str(SIZE)), model=_net(), learn=learning)
+    task = MultiLabel() if isinstance(run.recipe.task, Detect) else run.recipe.task  # it asks what a picture shows, not where
+    recipe = replace(run.recipe.set("size", str(SIZE)), model=_net(), learn=learning, task=task)
     choices = {"dtype": run.settings.choices["probe_dtype"]}
     small = replace(run, recipe=recipe, settings=replace(run.settings, seed=seed, weights="", choices=choices))
     bench, progress = bench_of(small, learning, pictures, learn), Progress()

@@ -11,12 +11,12 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from .errors import RecipeError
-from .models.head_specs import Fitted, Neighbours
+from .models.head_specs import Fitted, Neighbours, Yolo
 from .models.specs import Cells, Net, Pretrained, ResNet, Standardised
 from .records import not_finite, record, set_field, to_record
 from .sources import Source
 from .steps import ecg, image, offline, random, read, scan, voice
-from .tasks import Classify, MultiLabel, Task
+from .tasks import Classify, Detect, MultiLabel, Task
 
 SEARCHED = ("learn", "model", "augment")  # what a search may change
 
@@ -381,10 +381,26 @@ class Recipe:
             raise RecipeError(f"{self.name}: no member learns on the recipe's own model; leave out the model of the first member")
         if self.generator and (isinstance(self.learn, Ensemble) or isinstance(self.task, MultiLabel)):
             raise RecipeError(f"{self.name}: a generator makes pictures of one class each, for one network; leave generator out")
+        if isinstance(self.task, Detect) != isinstance(self.model.head, Yolo):
+            raise RecipeError(f"{self.name}: task=Detect() and the head Yolo() belong together; set both or neither")
+        if isinstance(self.task, Detect):
+            self._check_detection()
         if odd := not_finite(to_record(self)):
             raise RecipeError(f"{self.name}: {odd} is no finite number; give one")
         if len(self.classes) == 1 and not isinstance(self.task, MultiLabel):
             raise RecipeError(f"{self.name}: one class only ({self.classes[0]}); a classifier needs at least two")
+
+    def _check_detection(self) -> None:
+        learn = self.learn
+        if not isinstance(learn, Training):
+            raise RecipeError(f"{self.name}: boxes are learnt by training one network; set learn=Training()")
+        changed = [name for name in ("mixup", "label_smoothing", "kept_views") if getattr(learn, name)] + ["class weights"] * (
+            learn.rebalances
+        )
+        if changed or self.views != 1:
+            raise RecipeError(
+                f"{self.name}: {changed[0] if changed else 'views'} cannot be used where boxes are found; leave it out"
+            )
 
     @property
     def members(self) -> tuple[Recipe, ...]:

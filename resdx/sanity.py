@@ -20,7 +20,6 @@ from torch import Tensor, nn
 from .cases import Box
 from .maps import absent, enlarge
 from .models.net import Network
-from .steps.image import Grey, Rescale, Resize
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -113,25 +112,6 @@ def body_mask(picture: NDArray[np.uint8]) -> Mask | None:
 def share_within(heat: NDArray[np.floating], mask: Mask) -> float:
     """Share of a map (S, S) that lies in a mask; 0 for a blank map."""
     return float(heat[mask].sum() / heat.sum()) if heat.sum() > 0 else 0.0
-
-
-def prepared_box(box: Box, shape: Sequence[int], steps: Sequence[object]) -> Box | None:
-    """A box in pixels of a file of `shape` (H, W), in pixels of the prepared picture; None where a step's geometry is unknown."""
-    x, y = np.array([box.x1, box.x2]), np.array([box.y1, box.y2])
-    height, width = shape[:2]
-    for step in steps:
-        if isinstance(step, (Grey, Rescale)):
-            continue
-        if not isinstance(step, Resize):
-            return None
-        if step.keep != "stretch":
-            side = max(height, width) if step.keep == "pad" else min(height, width)
-            x, y = x + (side - width) // 2, y + (side - height) // 2
-            height = width = side
-        x, y = x * step.size / width, y * step.size / height
-        height = width = step.size
-    x, y = x.clip(0, width), y.clip(0, height)
-    return Box(box.label, float(x[0]), float(y[0]), float(x[1]), float(y[1])) if x[1] > x[0] and y[1] > y[0] else None
 
 
 def hits(shape: Sequence[int], size: int, boxes: Sequence[Box]) -> Mask:

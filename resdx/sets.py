@@ -116,6 +116,9 @@ STAND_INS: Mapping[str, Set] = {
             rename=tuple((str(k), grade) for k, grade in enumerate(("none", "mild", "moderate", "severe", "proliferative"))),
         ),
     ),
+    "face_masks": Set(
+        "face_masks", "half of the set; no person is known, and many faces are below 24 px; stock photographs of a few sources"
+    ),
     "voice_spectrogram": Set("voice_spectrogram", SPEAKERS_DEFECT, Voices(SPEAKER), ("control", "parkinson")),
     "voice_heat_map": Set(
         "voice_heat_map",

@@ -27,6 +27,7 @@ from .cases import Case, Finding, count_persons
 from .controls import controls
 from .data import Prepared, content_hashes, prepare
 from .decisions import apply_decisions, find_decisions, read_decisions
+from .detect import fit_boxing, settle_anchors
 from .embedding import embedding
 from .ensembles import answer_part, run_answers, train_members
 from .errors import AbsentWeightsError, AuditStop, ResdxError, RunError, count
@@ -50,7 +51,7 @@ from .search import search
 from .seen import learnt_before, refuse_changed_start, seen_at_start, sign, start_hash, starts_of
 from .sources import detect
 from .suspects import suspects
-from .tasks import truth
+from .tasks import Detect, truth
 from .train import assist, fit
 from .trained import load_familiarity
 
@@ -201,13 +202,14 @@ def train(run: Run) -> None:
 
 
 def _train_alone(run: Run, prepared: Prepared, parts: Mapping[str, Part]) -> Run:
-    """Train one network; a search settles the recipe."""
+    """Train one network; a search settles the recipe, and boxes of train the anchors."""
     if (run.path / "scores-calib.npz").exists():
         ranks.end()
         return run
     if run.recipe.generator and "tune" in parts:
         prepared, more = enlarge(run, prepared, parts["train"], parts["tune"])
         parts = {**parts, "train": more}
+    run = settle_anchors(run, parts["train"])
     if isinstance(run.recipe.learn, Search):
         run = search(run, prepared, parts["train"], parts["tune"])
     if "tune" in parts:
@@ -240,6 +242,8 @@ def calibrate(run: Run) -> None:
         distance=distance,
         cross_fitted=crossed,
     )
+    if isinstance(run.recipe.task, Detect):
+        calibration = replace(calibration, boxes=fit_boxing(run, prepared_of(run)))
     write_json(run.path / "calibration.json", to_record(calibration))
     for note in calibration.notes:
         run.say(f"calibrate: {note}")
@@ -286,12 +290,12 @@ STAGES = (
         train,
         (
             *("generators", "generated", "generated.npz", "generated.json"),
-            *("search", "state.safetensors", "best.safetensors", MEMBERS, "ensemble.json"),
+            *("anchors.json", "search", "state.safetensors", "best.safetensors", MEMBERS, "ensemble.json"),
             *("scores-tune.npz", "scores-calib.npz", "familiarity.safetensors"),
         ),
     ),
     Stage("calibrate", calibrate, ("calibration.json",)),
-    Stage("evaluate", evaluate_stage, ("scores-test.npz", "predictions.csv", "metrics.json")),
+    Stage("evaluate", evaluate_stage, ("scores-test.npz", "predictions.csv", "boxes", "boxes.csv", "metrics.json")),
     _evidence("controls", controls),
     _evidence("explain", explain, folder="explain"),
     _evidence("embedding", embedding),
@@ -428,6 +432,8 @@ def headline(result: dict[str, Any]) -> list[str]:
     )
     for name, figures in level["classes"].items():
         lines.append(f"  {name}: AUROC {_shown(figures['auroc'])}")
+    for name, figures in result.get("boxes", {}).get("classes", {}).items():
+        lines.append(f"  {name}: AP50 of its {count(figures['boxes'], 'box', 'boxes')} {_shown(figures['ap50'])}")
     for name in ("accuracy", "majority_rate", "balanced_accuracy"):
         if name in level["overall"]:
             lines.append(f"  {name.replace('_', ' ')}: {_shown(level['overall'][name])}")

@@ -52,6 +52,12 @@ class MultiLabel:
 
 @record
 @dataclass(frozen=True)
+class Detect(MultiLabel):
+    """Boxes of each class. A picture has the classes of its boxes, each as likely as the most certain box of it."""
+
+
+@record
+@dataclass(frozen=True)
 class Ordinal:
     """Grades in the order of the classes, as K - 1 questions "is it above grade k?" (Frank and Hall 2001)."""
 

@@ -12,6 +12,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Protocol, cast
 
@@ -25,6 +26,7 @@ from torch import Tensor, nn
 
 from . import ranks
 from .data import Prepared
+from .detect import find_boxes, mean_ap50
 from .engines.torch import BATCH, DTYPES, device, infer, three_channels, to_tensor
 from .errors import RunError
 from .frozen import Kept, forget, keep
@@ -32,14 +34,15 @@ from .losses import Loss, class_weights, loss_function
 from .models.batchnorm import rebatchnorm
 from .models.cells import fit_inputs
 from .models.freeze import freeze
-from .models.net import Network, build
+from .models.net import Detector, Network, build
 from .models.weights import save_state
+from .models.yolo import yolo_loss
 from .parts import Part, tune_score
 from .recipe import Training
 from .records import write_bytes
 from .runs import Run
-from .steps.random import apply
-from .tasks import Classify
+from .steps.random import apply, move_boxes
+from .tasks import Classify, Detect
 
 STEP_OF_SIZE = 16  # pixels; progressive sizes are multiples of it
 FOLDED_CASES = 512  # training cases that give a network with folded BatchNorm its statistics back
@@ -105,12 +108,7 @@ def fit(run: Run, prepared: Prepared, train: Part, tune: Part) -> Network:
                     f"{run.path}: the loss is not finite in epoch {epoch + 1}; lower learn.lr (now {learn.lr:g}) and train again"
                 )
             scored = bench.average if learn.ema else bench.network
-            logits = (
-                ask(scored, kept_tune, bench.dtype)
-                if kept_tune
-                else infer(scored, prepared.images, tune.rows, dtype=bench.dtype)[0]
-            )
-            score = tune_score(run, tune, logits)
+            score = score_now(bench, scored, tune, kept_tune)
             better = progress.judge(learn, score)
             progress.epoch += 1
             if better:
@@ -126,7 +124,7 @@ def fit(run: Run, prepared: Prepared, train: Part, tune: Part) -> Network:
                 size=size_at(learn, run.recipe.size, epoch),
             )
             run.say(
-                f"epoch {progress.epoch} of {learn.epochs}: loss {mean_loss:.3f}, tune {_worth(score)}{' (best)' if better else ''}, "
+                f"epoch {progress.epoch} of {learn.epochs}: loss {mean_loss:.3f}, tune {_worth(score, 'AP50' if isinstance(run.recipe.task, Detect) else 'AUROC')}{' (best)' if better else ''}, "
                 f"{seconds:.0f} s, {len(train.ids) / seconds:.0f} images/s"
             )
     ranks.end()
@@ -134,6 +132,15 @@ def fit(run: Run, prepared: Prepared, train: Part, tune: Part) -> Network:
     if not progress.waited:
         run.say("train: the last epoch was the best on tune; more may help (learn.epochs), chosen on tune alone")
     return bench.network
+
+
+def score_now(bench: Bench, network: Network, tune: Part, kept: Kept | None) -> float:
+    """What the tune part says of the network as it is now: `parts.tune_score`; where boxes are to be found, how well they are."""
+    images, dtype = bench.prepared.images, bench.dtype
+    if isinstance(network, Detector):
+        return mean_ap50(find_boxes(network, images, tune.rows, dtype=dtype), tune.targets)
+    logits = ask(network, kept, dtype) if kept else infer(network, images, tune.rows, dtype=dtype)[0]
+    return tune_score(bench.run, tune, logits)
 
 
 def _is_over(learn: Training, progress: Progress) -> bool:
@@ -152,9 +159,9 @@ def assist(run: Run, prepared: Prepared, train: Part) -> None:
     ranks.leave()
 
 
-def _worth(score: float) -> str:
+def _worth(score: float, name: str) -> str:
     """A tune score in words; below 0 it is a Brier score, which takes the place of an AUROC that tune is too small for."""
-    return f"AUROC {score:.3f}" if score >= 0 else f"Brier score {-score:.3f}"
+    return f"{name} {score:.3f}" if score >= 0 else f"Brier score {-score:.3f}"
 
 
 def steps_of(learn: Training, cases: int) -> int:
@@ -220,12 +227,15 @@ def run_epoch(bench: Bench, train: Part, progress: Progress, tick: Callable[[], 
             bool(learn.mixup) or len(batch) < ranks.world()
         )  # a blend needs its neighbour, and an empty share cannot be varied
         shown = batch if whole else batch[share]
+        steps = bench.run.recipe.augment
         if kept:
             images = kept.batch(shown, view, where)
         else:
             images = to_tensor(bench.prepared.images[train.rows[shown]], where)
-            images = apply(bench.run.recipe.augment, images, train.keys[shown], seed=seed, epoch=view, size=size)
+            images = apply(steps, images, train.keys[shown], seed=seed, epoch=view, size=size)
         targets = torch.from_numpy(train.targets[batch]).to(where)
+        if isinstance(bench.run.recipe.task, Detect):
+            targets = move_boxes(steps, targets, train.keys[batch], seed=seed, epoch=view)
         if learn.mixup:
             images, targets = mix(images, targets, learn.mixup, seed, progress.step)
         images = images[share] if whole else images
@@ -332,14 +342,18 @@ def bench_of(run: Run, learn: Training, prepared: Prepared, train: Part) -> Benc
     if isinstance(recipe.task, Classify) and not learn.rebalances:
         bias = np.log(np.nanmean(train.targets, axis=0) + 1e-3).tolist()
     weights = Path(run.settings.weights) if run.settings.weights else None
-    network = build(recipe.model, train.targets.shape[1], weights=weights, bias=bias)
+    network = build(recipe.model, recipe.task.outputs(recipe.classes), weights=weights, bias=bias)
     fit_inputs(network, prepared.images, train.rows)
     network = network.to(where).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if getattr(network.trunk, "folded", False) and network.trunk.frozen != "all":
         some = np.random.default_rng(run.settings.seed).permutation(train.rows)[:FOLDED_CASES]
         rebatchnorm(network, (three_channels(to_tensor(prepared.images[rows], where)) for rows in np.array_split(some, 8)))
     balance = torch.from_numpy(class_weights(recipe.task, train.targets)).to(where) if learn.class_weights == "balanced" else None
-    loss = loss_function(recipe.task, weights=balance, smoothing=learn.label_smoothing)
+    loss = (
+        partial(yolo_loss, network.head.anchors)
+        if isinstance(network, Detector)
+        else loss_function(recipe.task, weights=balance, smoothing=learn.label_smoothing)
+    )
     choices = dict(run.settings.choices)
     if "dtype" not in choices:
         choices["dtype"] = faster_dtype(network, prepared, train, loss)
@@ -365,10 +379,10 @@ def _optimiser(learn: Training, network: Network) -> torch.optim.Optimizer:
 
 def faster_dtype(network: Network, prepared: Prepared, train: Part, loss: Loss) -> str:
     """bfloat16 when two timed steps of a copy are faster with it than with float32; measured once a run and stored."""
-    rows = np.resize(train.rows, 16)
+    some = np.resize(np.arange(len(train.rows)), 16)
     where = network.where
-    images = three_channels(to_tensor(prepared.images[rows], where))
-    targets = torch.from_numpy(np.resize(train.targets, (16, train.targets.shape[1]))).to(where)
+    images = three_channels(to_tensor(prepared.images[train.rows[some]], where))
+    targets = torch.from_numpy(train.targets[some]).to(where)
 
     def loss_of(dtype: str) -> Callable[[], Tensor]:
         twin = copy.deepcopy(network).train()

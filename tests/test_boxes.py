@@ -13,11 +13,14 @@ from resdx.boxes import (
     ap50,
     ap50_95,
     average_precision,
+    best_limit,
     compare_boxes,
     find_anchors,
     kept,
     log_average_miss_rate,
     overlap,
+    precision_at,
+    recall_at,
     shape_overlap,
     voc_ap50,
 )
@@ -180,3 +183,30 @@ def test_weights_that_are_no_whole_numbers_cost_nothing_and_equal_scores_have_no
     one, other = (compare_boxes(*pair) for pair in (([right, wrong], [there, nothing]), ([wrong, right], [nothing, there])))
     assert ap50(one) == ap50(other) == pytest.approx(0.5)
     assert np.isnan(log_average_miss_rate(compare_boxes([wrong], [nothing])))
+
+
+# Boxes that are shown
+
+
+def test_precision_and_recall_of_shown_boxes_by_hand():
+    there = [boxes((0, 0, 10, 10), (20, 0, 30, 10)), boxes((0, 0, 10, 10))]
+    said = [(boxes((0, 0, 10, 10), (50, 50, 60, 60)), np.array([0.9, 0.8])), (boxes((0, 0, 10, 9)), np.array([0.3]))]
+    found = compare_boxes(said, there)
+    assert precision_at(found, 0.5) == 0.5 and recall_at(found, 0.5) == pytest.approx(1 / 3)
+    assert precision_at(found, 0.2) == pytest.approx(2 / 3) and recall_at(found, 0.2) == pytest.approx(2 / 3)
+    assert precision_at(found, 0.95) == 0 and recall_at(found, 0.95) == 0
+    assert recall_at(found, 0.2, np.array([0.0, 2.0])) == 1 and precision_at(found, 0.2, np.array([1.0, 0.0])) == 0.5
+    assert np.isnan(recall_at(compare_boxes(said[:1], [boxes()]), 0.5))
+
+
+def test_the_limit_is_the_score_of_the_best_f1():
+    said, there = drawn()
+    found = compare_boxes(said, there)
+
+    def f1(limit):
+        precision, recall = precision_at(found, limit), recall_at(found, limit)
+        return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
+
+    best = best_limit(found)
+    assert f1(best) == pytest.approx(max(f1(limit) for limit in found.score)) and f1(best) > f1(0.99)
+    assert best_limit(compare_boxes([(boxes((0, 0, 1, 1)), np.ones(1))], [boxes()])) == 0.5

@@ -13,10 +13,10 @@ FILES = sorted(HOUSE.rglob("*.py"))
 ROWS = """
 errors progress
 records
-cases metrics overlays
-intervals priors steps models distances boxes
+cases metrics
+intervals priors steps models distances boxes overlays
 paired drift forensics
-listing
+listing places
 tables tasks
 sources heartbeats voc
 voices
@@ -31,7 +31,7 @@ parts engines maps sharing seen
 strips inputs
 predict sanity votes
 exported trained features
-frozen differences
+frozen differences detect
 train ensembles generate
 charts evaluate explain search
 probe

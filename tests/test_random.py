@@ -9,7 +9,7 @@ from scipy.stats import kstest
 from torch import Tensor
 
 from resdx.errors import RecipeError
-from resdx.steps.random import Affine, Erase, Flip, Tone, apply, case_keys, compose, resize, uniforms
+from resdx.steps.random import Affine, Erase, Flip, Tone, apply, case_keys, compose, move_boxes, resize, uniforms
 
 torch.manual_seed(0)
 IMAGES = torch.rand(6, 3, 32, 32) * 0.9 + 0.05
@@ -193,3 +193,50 @@ def test_draws_are_uniform_and_independent(epoch):
 def test_half_of_the_cases_are_mirrored():
     uniform = torch.from_numpy(uniforms(case_keys([str(k) for k in range(4000)]), seed=0, epoch=0, count=2))
     assert abs(float((Flip().matrix(uniform)[:, 0, 0] < 0).float().mean()) - 0.5) < 0.03
+
+
+# Boxes
+
+
+@pytest.mark.parametrize(
+    "steps", [(Flip(),), (Flip(vertical=True),), (Affine(0, 0.3, 0.2),), (Flip(), Affine(0, 0.2, 0.1), Tone())]
+)
+def test_boxes_move_as_their_pictures_do(steps):
+    pictures, boxes = torch.zeros(6, 1, 96, 96), torch.full((6, 2, 5), torch.nan)
+    for k in range(6):
+        pictures[k, :, 30 + k : 50 + k, 36:66] = 1
+        boxes[k, 1] = torch.tensor([2, 36 / 96, (30 + k) / 96, 66 / 96, (50 + k) / 96])
+    shown = apply([step for step in steps if hasattr(step, "matrix")], pictures, KEYS, seed=3, epoch=2)
+    moved = move_boxes([step for step in steps if hasattr(step, "matrix")], boxes, KEYS, seed=3, epoch=2)
+    assert torch.isnan(moved[:, 0]).all() and (moved[:, 1, 0] == 2).all()
+    for picture, box in zip(shown[:, 0], moved[:, 1], strict=True):
+        rows, columns = torch.nonzero(picture > 0.5, as_tuple=True)
+        seen = torch.stack([columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]) / 96
+        torch.testing.assert_close(box[1:], seen, atol=1.1 / 96, rtol=0)
+
+
+def test_boxes_draw_what_their_pictures_draw_also_where_steps_change_colours():
+    boxes = torch.tensor([[[0, 0.2, 0.3, 0.4, 0.6]]])
+    every = move_boxes((Flip(), Tone(), Affine(0, 0.2, 0.1)), boxes, KEYS[:1], seed=0, epoch=0)
+    grid = torch.linspace(0, 1, 64).repeat(1, 1, 64, 1)
+    shown = apply((Flip(), Tone(0, 0, 0), Affine(0, 0.2, 0.1)), grid, KEYS[:1], seed=0, epoch=0)
+    centre = every[0, 0, 1:].reshape(2, 2).mean(0)
+    row, column = int(centre[1] * 64), int(centre[0] * 64)
+    assert abs(float(shown[0, 0, row, column]) - 0.3) < 0.03  # what was at 0.3 of the width is now in the middle of the box
+
+
+def test_the_rectangle_around_a_turned_box_holds_its_corners():
+    boxes = torch.tensor([[[1, 0.4, 0.4, 0.6, 0.5]]]).repeat(6, 1, 1)
+    moved = move_boxes((Affine(30, 0, 0),), boxes, KEYS, seed=0, epoch=0)[:, 0]
+    area = (moved[:, 3:] - moved[:, 1:3]).prod(1)
+    assert (area > 0.2 * 0.1 - 1e-6).all() and (area > 0.021).any()
+
+
+def test_a_box_that_leaves_the_picture_is_gone_and_one_that_stays_in_part_is_cut():
+    boxes = torch.tensor([[[0, 0.9, 0.1, 1.0, 0.3], [0, 0.4, 0.4, 0.6, 0.6]]]).repeat(40, 1, 1)
+    keys = case_keys([f"case {k}" for k in range(40)])
+    moved = move_boxes((Affine(0, 0, 0.3),), boxes, keys, seed=0, epoch=0)
+    assert torch.isnan(moved[:, 0, 1]).any() and not torch.isnan(moved[:, 1, 1]).any()
+    kept = moved[~torch.isnan(moved[:, :, 1])]
+    assert (kept[:, 1:] >= 0).all() and (kept[:, 1:] <= 1).all() and (kept[:, 3:] > kept[:, 1:3]).all()
+    torch.testing.assert_close(move_boxes((Tone(),), boxes, keys, seed=0, epoch=0), boxes)

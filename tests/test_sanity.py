@@ -9,9 +9,7 @@ from resdx.cases import Box
 from resdx.maps import absent
 from resdx.models.net import build
 from resdx.models.specs import Net, ResNet
-from resdx.sanity import body_mask, curves, hits, prepared_box, randomised, rank_correlation, reencoded, share_within
-from resdx.steps.image import Grey, Rescale, Resize
-from resdx.steps.random import Flip
+from resdx.sanity import body_mask, curves, hits, randomised, rank_correlation, reencoded, share_within
 
 
 def test_rank_correlation_is_spearmans_and_zero_for_a_blank_map():
@@ -104,36 +102,6 @@ def test_share_within_a_mask():
     mask[0] = True
     assert share_within(heat, mask) == 0.25
     assert share_within(np.zeros((4, 4)), mask) == 0
-
-
-BOX = Box("mass", 10, 20, 30, 60)
-
-
-@pytest.mark.parametrize(
-    ("steps", "expected"),
-    [
-        ((Resize(50),), (5, 5, 15, 15)),  # 200 high and 100 wide, each side to 50
-        ((Grey(), Resize(100, "pad"), Rescale()), (30, 10, 40, 30)),
-        ((Resize(50, "crop"),), (5, 0, 15, 5)),  # the upper 50 rows are cut off
-        ((Resize(100), Resize(50)), (5, 5, 15, 15)),
-    ],
-)
-def test_a_box_goes_where_the_picture_goes(steps, expected):
-    found = prepared_box(BOX, (200, 100), steps)
-    np.testing.assert_allclose((found.x1, found.y1, found.x2, found.y2), expected)
-    if all(isinstance(step, (Grey, Rescale, Resize)) for step in steps):
-        picture = np.zeros((200, 100, 1), np.float32)
-        picture[20:60, 10:30] = 1
-        for step in steps:
-            picture = step(picture)
-        rows, columns = np.nonzero(picture[..., 0] > 0.5)
-        assert abs(rows.min() - found.y1) <= 1
-        assert abs(columns.max() + 1 - found.x2) <= 1
-
-
-def test_a_box_is_lost_when_it_is_cut_off_or_the_step_is_unknown():
-    assert prepared_box(Box("mass", 10, 0, 30, 40), (200, 100), (Resize(50, "crop"),)) is None
-    assert prepared_box(BOX, (200, 100), (Resize(50), Flip())) is None
 
 
 def test_cells_point_at_a_box_within_half_a_cell():

@@ -21,7 +21,10 @@ sys.modules.setdefault("openvino_telemetry", cast(ModuleType, None))
 
 
 class Answers(NamedTuple):
-    """What a network says of N pictures: logits (N, outputs), embeddings (N, E) and, where the engine draws them, maps (N, K, h, w)."""
+    """What a network says of N pictures: logits (N, outputs), embeddings (N, E) and, where there are some, maps (N, K, h, w).
+
+    In the place of maps a detector has what it says of each cell (N, A, 5 + K, h, w).
+    """
 
     logits: Floats
     embeddings: Floats

@@ -26,4 +26,4 @@ class Onnx:
         """Answers of each batch, in order."""
         for batch in batches:
             said = dict(zip(self.outputs, self.session.run(None, {"image": batch}), strict=True))
-            yield Answers(said["logits"], said["embedding"], said.get("map"))
+            yield Answers(said["logits"], said["embedding"], said.get("map", said.get("grid")))

@@ -65,4 +65,4 @@ class Openvino:
         request.wait()
         said = {output.any_name: request.get_tensor(output.any_name).data.copy() for output in request.model_outputs}
         free.append(request)
-        return Answers(said["logits"], said["embedding"], said.get("map"))
+        return Answers(said["logits"], said["embedding"], said.get("map", said.get("grid")))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -55,13 +56,13 @@ def infer(
     network.eval()
     where = network.where
     batch = batch_of(where, images.shape[1])
-    logits, embeddings = [], []
+    logits, embeddings = list[Any](), list[Any]()
     with torch.inference_mode(), torch.autocast(where.type, DTYPES[dtype], enabled=dtype != "float32"):
         for start in range(0, len(rows), batch):
             tensor = to_tensor(images[rows[start : start + batch]], where)
-            pooled = [network.embed(three_channels(turned(tensor, view))) for view in VIEWS[views]]
-            logits.append(torch.stack([network.head(one) for one in pooled]).mean(0).float().cpu().numpy())
-            embeddings.append(torch.stack(pooled).mean(0).float().cpu().numpy())
+            said = [network.answer(three_channels(turned(tensor, view)))[:2] for view in VIEWS[views]]
+            for into, each in zip((logits, embeddings), zip(*said, strict=True), strict=True):
+                into.append(torch.stack(each).mean(0).float().cpu().numpy())
             if progress:
                 progress(len(tensor))
     if not logits:

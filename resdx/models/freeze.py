@@ -99,6 +99,10 @@ class OverTrunk(nn.Module):
         """Whether the BatchNorm of the trunk below is part of its convolutions."""
         return self.inner.folded
 
+    @folded.setter
+    def folded(self, is_so: bool) -> None:
+        self.inner.folded = is_so
+
     def stages(self) -> dict[str, tuple[nn.Module, ...]]:
         """The modules of each stage of the trunk below."""
         return self.inner.stages()

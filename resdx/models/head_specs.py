@@ -114,8 +114,31 @@ class Neighbours:
         check_tried(self, "count", self.count)
 
 
+@record
+@dataclass(frozen=True)
+class Yolo:
+    """Boxes of K classes around each cell of the last maps (YOLOv2, Redmon and Farhadi 2017).
+
+    `layers` 3x3 convolutions of `width` channels with BatchNorm, then for each of the `anchors` (widths and heights, as shares of the picture) where the box lies, whether one is there, and
+    its class. Without anchors `count` of them are found among the boxes of the train part.
+    """
+
+    count: int = 5
+    anchors: tuple[tuple[float, float], ...] = ()
+    layers: int = 2
+    width: int = 256
+
+    def __post_init__(self) -> None:
+        if min(self.count, self.width) < 1 or self.layers < 0:
+            raise RecipeError(
+                f"Yolo needs a count and width of at least 1 and layers of 0 or more, not {self.count}, {self.width} and {self.layers}"
+            )
+        if odd := [one for one in self.anchors if len(one) != 2 or not all(0 < side < math.inf for side in one)]:
+            raise RecipeError(f"Yolo anchors are pairs of width and height above 0, not {odd[0]}")
+
+
 Fitted = Svm | Forest | Boosting | NaiveBayes | Neighbours  # by scikit-learn on frozen features; tuples are what is tried
-HeadSpec = Linear | Mlp | Fitted
+HeadSpec = Linear | Mlp | Yolo | Fitted
 
 
 def check_dropout(dropout: float, owner: str) -> None:

@@ -9,11 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from .classical import FittedHead
-from .head_specs import HeadSpec, Linear, Mlp
+from .head_specs import HeadSpec, Linear, Mlp, Yolo
+from .yolo import YoloHead
 
 
-def build_head(spec: HeadSpec, inputs: int, outputs: int) -> Head | FittedHead:
+def build_head(spec: HeadSpec, inputs: int, outputs: int) -> Head | FittedHead | YoloHead:
     """The head of `spec`, whose last layer is drawn at random or has yet to be fitted."""
+    if isinstance(spec, Yolo):
+        return YoloHead(spec, inputs, outputs)
     return Head(spec, inputs, outputs) if isinstance(spec, Linear | Mlp) else FittedHead(spec, inputs, outputs)
 
 

@@ -31,7 +31,9 @@ from .specs import (
     StridedNet,
     Tiles,
     TrunkSpec,
+    Until,
 )
+from .yolo import YoloHead, presence
 
 _ROOMS = {  # spec -> module with its build_trunk; zoo is imported only when asked for
     ResNet: "resnet",
@@ -44,6 +46,7 @@ _ROOMS = {  # spec -> module with its build_trunk; zoo is imported only when ask
     StridedNet: "classics",
     MobileNetV1: "mobilenet",
     ResidualAttention: "attention",
+    Until: "until",
     Tiles: "tiles",
     Cells: "cells",
     Standardised: "cells",
@@ -53,7 +56,7 @@ _ROOMS = {  # spec -> module with its build_trunk; zoo is imported only when ask
 class Network(nn.Module):
     """Takes RGB (B, 3, H, W) in [0, 1] and normalises it itself; grey images come with their channel repeated."""
 
-    def __init__(self, trunk: Trunk, head: Head | FittedHead) -> None:
+    def __init__(self, trunk: Trunk, head: Head | FittedHead | YoloHead) -> None:
         super().__init__()
         self.trunk = trunk
         self.head = head
@@ -82,7 +85,7 @@ class Network(nn.Module):
         return cast(Tensor, self.head(self.embed(x)))
 
     def answer(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Logits (B, K), embedding (B, E) and maps (B, E, h, w) in one pass."""
+        """Logits (B, outputs), embedding (B, E) and maps (B, E, h, w) in one pass."""
         maps = self.maps(x)
         embedding = pool(maps)
         return self.head(embedding), embedding, maps
@@ -105,6 +108,21 @@ class Network(nn.Module):
     def parameter_groups(self) -> list[tuple[str, list[nn.Parameter]]]:
         """(stage, its parameters that train) from the first stage to "head", for rates that grow with depth."""
         return [*parameter_groups(self.trunk), ("head", list(self.head.parameters()))]
+
+
+class Detector(Network):
+    """A network that finds boxes: its head says something of each cell (yolo.YoloHead), of which follows whether a picture shows a class."""
+
+    head: YoloHead
+
+    def forward(self, x: Tensor) -> Tensor:
+        return cast(Tensor, self.head(self.maps(x)))
+
+    def answer(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Logits (B, K) of each class being there, embedding (B, E) and what is said of each cell (B, A, 5 + K, h, w) in one pass."""
+        maps = self.maps(x)
+        grid = self.head(maps)
+        return presence(grid), pool(maps), grid
 
 
 def pool(maps: Tensor) -> Tensor:
@@ -131,7 +149,7 @@ def build(
     head = build_head(net.head, trunk.channels, outputs)
     if bias is not None and isinstance(head, Head):
         head.start_at(bias)
-    return Network(trunk, head)
+    return (Detector if isinstance(head, YoloHead) else Network)(trunk, head)
 
 
 def room(spec: TrunkSpec) -> ModuleType:

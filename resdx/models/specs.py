@@ -290,9 +290,41 @@ class ResidualAttention:
 Plane = ResNet | KerasResNet | Pretrained | Cnn | LeNet | AlexNet | StridedNet | MobileNetV1 | RowsRnn | ResidualAttention
 
 
+class _Over:
+    """What a trunk around another has from the one below."""
+
+    trunk: Plane
+
+    @property
+    def frozen(self) -> str:
+        """How far the trunk below is frozen."""
+        return self.trunk.frozen
+
+    @property
+    def weights(self) -> str:
+        """What the trunk below starts from."""
+        return self.trunk.weights
+
+
 @record
 @dataclass(frozen=True)
-class Tiles:
+class Until(_Over):
+    """`trunk` up to and with its stage `last`: finer maps of fewer layers, as detectors take them.
+
+    The stages, their freezing and the starting weights are those of `trunk`.
+    """
+
+    trunk: Plane = field(default_factory=ResNet)
+    last: str = "layer3"
+
+    def __post_init__(self) -> None:
+        if not self.last:
+            raise RecipeError("Until needs the name of the last stage, such as Until(ResNet(50), 'layer3')")
+
+
+@record
+@dataclass(frozen=True)
+class Tiles(_Over):
     """`trunk` on each of `rows` x `columns` tiles of a picture: the slices of a scan that `ReadScan` lays side by side.
 
     An embedding is the mean of each channel over all tiles, then for each k of `top` the mean over the k tiles where it is highest (1 = the
@@ -309,16 +341,6 @@ class Tiles:
             raise RecipeError(f"Tiles needs at least 1 row and 1 column, not {self.rows} and {self.columns}")
         if wrong := [k for k in self.top if not 1 <= k <= self.rows * self.columns]:
             raise RecipeError(f"Tiles top must lie between 1 and {self.rows * self.columns} tiles, not {wrong[0]}")
-
-    @property
-    def frozen(self) -> str:
-        """How far the trunk below is frozen."""
-        return self.trunk.frozen
-
-    @property
-    def weights(self) -> str:
-        """What the trunk below starts from."""
-        return self.trunk.weights
 
 
 @record
@@ -348,7 +370,7 @@ class Cells:
 
 @record
 @dataclass(frozen=True)
-class Standardised:
+class Standardised(_Over):
     """`trunk` on a heat map of `rows` x `columns` measured values, each less its mean, over its deviation, in the training cases.
 
     What lies `limit` deviations from the mean is black or white. The stages, their freezing and the starting weights are those of `trunk`.
@@ -364,23 +386,13 @@ class Standardised:
         if not 0 < self.limit <= 100:
             raise RecipeError(f"Standardised limit must lie above 0 and up to 100 deviations, not {self.limit}")
 
-    @property
-    def frozen(self) -> str:
-        """How far the trunk below is frozen."""
-        return self.trunk.frozen
-
-    @property
-    def weights(self) -> str:
-        """What the trunk below starts from."""
-        return self.trunk.weights
-
 
 def _check_cells(rows: int, columns: int) -> None:
     if not (1 <= rows <= 512 and 1 <= columns <= 512):
         raise RecipeError(f"a heat map has 1 to 512 rows and columns of cells, not {rows} and {columns}")
 
 
-TrunkSpec = Plane | Tiles | Cells | Standardised
+TrunkSpec = Plane | Until | Tiles | Cells | Standardised
 
 
 @record

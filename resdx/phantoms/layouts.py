@@ -32,6 +32,7 @@ from .heart import Heart, draw_ecg
 from .voice import draw_voice
 
 SIZE = 64  # pixels
+MASKS = {"with_mask": (230, 60, 60), "without_mask": (60, 230, 60), "mask_weared_incorrect": (60, 60, 230)}
 TINTS = {"stain": (1.0, 0.7, 0.9), "fundus": (1.0, 0.55, 0.3)}
 
 
@@ -399,12 +400,44 @@ def vowels(sheet: _Sheet) -> list[Case]:
     return cases
 
 
+def face_mask(sheet: _Sheet) -> list[Case]:
+    """Face-mask detection of Kaggle: one folder of pictures, one of XML files in the layout of PASCAL VOC; discs of three colours stand for faces."""
+    cases = []
+    for i in range(sheet.persons):
+        rng = np.random.default_rng(hash_of(sheet.seed, i))
+        pixels = rng.integers(90, 130, (48, SIZE, 3)).astype(np.uint8)
+        rows, columns = np.mgrid[:48, :SIZE]
+        boxes = []
+        for k, left in enumerate((2, 34)[: 1 + i % 2]):
+            kind = list(MASKS)[(i + k) % 3]
+            radius = int(rng.integers(6, 13))
+            x, y = left + radius + int(rng.integers(0, 28 - 2 * radius + 1)), radius + int(rng.integers(0, 48 - 2 * radius))
+            pixels[(rows - y) ** 2 + (columns - x) ** 2 < radius**2] = MASKS[kind]
+            boxes.append(Box(kind, x - radius + 1, y - radius + 1, x + radius, y + radius))
+        path = sheet.save(f"images/maksssksksss{i}.png", pixels)
+        sheet.text(f"annotations/maksssksksss{i}.xml", _annotation(path, boxes))
+        cases.append(Case(path, path, "", tuple(sorted({box.label for box in boxes})), boxes=tuple(boxes)))
+    return cases
+
+
+def _annotation(path: str, boxes: Sequence[Box]) -> str:
+    """The XML of a picture, whose corners count from 1 and lie inside the box."""
+    objects = "".join(
+        f"<object><name>{box.label}</name><difficult>0</difficult><bndbox><xmin>{box.x1 + 1:.0f}</xmin><ymin>{box.y1 + 1:.0f}</ymin>"
+        f"<xmax>{box.x2:.0f}</xmax><ymax>{box.y2:.0f}</ymax></bndbox></object>"
+        for box in boxes
+    )
+    size = f"<size><width>{SIZE}</width><height>48</height><depth>3</depth></size>"
+    return f"<annotation><folder>images</folder><filename>{Path(path).name}</filename>{size}{objects}</annotation>"
+
+
 LAYOUTS: dict[str, Callable[[_Sheet], list[Case]]] = {
     "breakhis": breakhis,
     "cheng": cheng,
     "chestxray14": chestxray14,
     "covid-ct-md": covid_ct_md,
     "eyepacs": eyepacs,
+    "face-mask": face_mask,
     "medmnist": medmnist,
     "messidor": messidor,
     "mitbih": mitbih,

@@ -29,6 +29,7 @@ SAMPLES = 6  # pictures a class
 SAMPLED_CLASSES = 20
 SIDE = 144  # pixels of a sample on the page
 MAP_SIDE = 192  # of a map
+BOX_SIDE = 416  # of boxes, whose names are to be read
 MAPPED = 4  # cases with maps, of right and of wrong ones
 SUSPECTS = 48  # on the contact sheet
 POINTS = 1500  # of the embedding map
@@ -178,6 +179,7 @@ def stored_pictures(run: Run, found: Mapping[str, Any]) -> dict[str, str]:
     mapped = [*found["maps"].get("right", ()), *found["maps"].get("wrong", ())]
     wanted = {name: MAP_SIDE for one in mapped for name in (one["picture"], *one["maps"].values())}
     wanted |= {one["picture"]: SIDE for one in found["suspects"].get("shown", ())}
+    wanted |= {one["picture"]: BOX_SIDE for one in (found["test"].get("boxes") or {}).get("pictures", ())}
     out = {}
     for name, side in wanted.items():
         if url := _stored(run.path, name, side):

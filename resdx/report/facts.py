@@ -160,6 +160,7 @@ def test(run: Run) -> Json:
     return {
         **kept,
         "members": found.get("members", []),
+        "boxes": {**found["boxes"], "anchors": optional(run, "anchors.json")} if "boxes" in found else None,
         "main": "image" if mixed or not scores["person"]["cases"] else "person",
         "mixed": mixed,
         "one_each": scores["person"]["cases"] == scores["cases"],

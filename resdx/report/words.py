@@ -33,6 +33,12 @@ NAMES = {
     "specificity_at_sensitivity_90": "Specificity at sensitivity 0.90",
     "specificity_at_sensitivity_95": "Specificity at sensitivity 0.95",
     "work_saved": "Work saved at sensitivity 0.99",
+    "ap50": "AP50",
+    "ap50_95": "AP50:95",
+    "voc_ap50": "AP50 (VOC)",
+    "log_average_miss_rate": "Log-average miss rate (lower is better)",
+    "precision": "Precision of the boxes shown",
+    "recall": "Recall of the boxes shown",
 }
 
 METHODS = {

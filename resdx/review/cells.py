@@ -158,6 +158,7 @@ def measure(trial: Trial, data: Path, out: Path, *, quiet: bool = False) -> Json
 def facts(trial: Trial, run: Run) -> Json:
     """The cell of a finished run: what was asked, of how many, and what came out; no case is named."""
     metrics, recipe = run.metrics, run.recipe
+    boxes = metrics.get("boxes", {})
     shown, level = metrics["scores"]["shown"], metrics["scores"]["image"]
     networks, prepared = [load_network(one) for one in run.members or (run,)], prepared_of(run)
     rows = prepared.rows([case.id for case in run.cases("test")])[:TIMED]
@@ -183,8 +184,12 @@ def facts(trial: Trial, run: Run) -> Json:
         "counts": run.read("split.json", "split")["counts"],
         "class": shown[0] if len(shown) == 1 else "macro",
         "auroc": level["classes"][shown[0]]["auroc"] if len(shown) == 1 else level["overall"]["macro_auroc"],
-        "metrics": {key: level["overall"][key] for key in keys if key in level["overall"]},
-        "classes": {name: {key: level["classes"][name][key] for key in ("sensitivity", "specificity")} for name in shown},
+        "metrics": {key: level["overall"][key] for key in keys if key in level["overall"]} | boxes.get("mean", {}),
+        "classes": {
+            name: {key: level["classes"][name][key] for key in ("sensitivity", "specificity")}
+            | ({"ap50": boxes["classes"][name]["ap50"]} if boxes else {})
+            for name in shown
+        },
         "parameters": sum(p.numel() for network in networks for p in network.parameters()),
         "size": recipe.size,
         "seconds": sum(metrics["seconds"].values()),
@@ -268,9 +273,10 @@ def _pairs(data: str, out: Path) -> None:
     if len(runs) < 2 or (place.exists() and read_json(place)["systems"] == known):
         return
     called = {path.name: name for name, path in runs.items()}
-    by_test: dict[str, list[str]] = {}
+    by_test: dict[tuple[str, ...], list[str]] = {}  # the same pictures, and asked for the same classes
     for name, path in runs.items():
-        by_test.setdefault(read_json(path / "metrics.json")["test"]["hash"], []).append(name)
+        judged_by = read_json(path / "metrics.json")
+        by_test.setdefault((judged_by["test"]["hash"], *judged_by["scores"]["classes"]), []).append(name)
     rows = []
     for members in by_test.values():
         if len(members) > 1:

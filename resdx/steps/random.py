@@ -21,6 +21,8 @@ from torch.nn.functional import affine_grid, grid_sample, interpolate
 from ..errors import RecipeError
 from ..records import record
 
+LEFT = 0.3  # share of a box that must stay in a varied picture
+
 
 class RandomStep(Protocol):
     """What `apply` calls: `draws` uniform numbers in [0, 1) a case, and one of `matrix` and `colour`."""
@@ -149,12 +151,8 @@ def apply(
         (B, C, size, size) float in [0, 1]
     """
     size = size or images.shape[-1]
-    draws = torch.from_numpy(uniforms(keys, seed=seed, epoch=epoch, count=sum(step.draws for step in steps)))
-    parts = torch.split(draws.to(images.device), [step.draws for step in steps], 1)
-    matrix = None
-    for step, part in zip(steps, parts, strict=True):
-        if hasattr(step, "matrix"):
-            matrix = step.matrix(part) if matrix is None else compose(matrix, step.matrix(part))
+    parts = _drawn(steps, keys, seed, epoch, images.device)
+    matrix = _matrix(steps, parts)
     if matrix is None:
         images = resize(images, size)
     else:
@@ -165,6 +163,42 @@ def apply(
         if hasattr(step, "colour"):
             images = step.colour(images, part)
     return images
+
+
+def move_boxes(steps: Sequence[RandomStep], boxes: Tensor, keys: NDArray[np.uint64], *, seed: int, epoch: int) -> Tensor:
+    """Move boxes (B, M, 5) as `apply` moves their pictures: a class, then x1, y1, x2, y2 in shares; NaN for none.
+
+    Of a turned box the rectangle around it. A box of which less than LEFT stays in the picture is gone.
+    """
+    matrix = _matrix(steps, _drawn(steps, keys, seed, epoch, boxes.device))
+    if matrix is None:
+        return boxes
+    corners = (
+        boxes[:, :, [1, 2, 3, 2, 1, 4, 3, 4]].reshape(*boxes.shape[:2], 4, 2) * 2 - 1
+    )  # the picture is from -1 to 1, as for affine_grid
+    turn, shift = matrix[:, None, None, :, :2], matrix[:, None, None, :, 2]
+    moved = torch.linalg.solve(turn, (corners - shift)[..., None])[..., 0] / 2 + 0.5
+    whole = torch.cat([moved.amin(2), moved.amax(2)], 2)
+    inside = whole.clamp(0, 1)
+    area, left = ((one[..., 2:] - one[..., :2]).prod(2, keepdim=True) for one in (whole, inside))
+    return torch.where(left >= LEFT * area, torch.cat([boxes[:, :, :1], inside], 2), torch.nan)
+
+
+def _drawn(
+    steps: Sequence[RandomStep], keys: NDArray[np.uint64], seed: int, epoch: int, where: torch.device
+) -> tuple[Tensor, ...]:
+    """The numbers of each step, (B, draws)."""
+    draws = torch.from_numpy(uniforms(keys, seed=seed, epoch=epoch, count=sum(step.draws for step in steps)))
+    return torch.split(draws.to(where), [step.draws for step in steps], 1)
+
+
+def _matrix(steps: Sequence[RandomStep], parts: Sequence[Tensor]) -> Tensor | None:
+    """(B, 2, 3) of all geometric steps together, from places in the varied picture to places in the plain one; None without any."""
+    matrix = None
+    for step, part in zip(steps, parts, strict=True):
+        if hasattr(step, "matrix"):
+            matrix = step.matrix(part) if matrix is None else compose(matrix, step.matrix(part))
+    return matrix
 
 
 def compose(first: Tensor, second: Tensor) -> Tensor:
