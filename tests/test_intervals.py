@@ -119,7 +119,8 @@ def test_rare_compositions_are_drawn_together_so_a_draw_may_lack_a_class():
 def test_draws_that_lack_a_class_are_counted_in_the_note():
     truth, person = np.zeros(3 * 60, int), np.repeat(np.arange(60), 3)
     truth[: 3 * 12 : 3] = 1
-    kept = intervals._from_draws(metrics.auroc, 0.8, np.r_[np.random.default_rng(0).random(98), np.nan, np.nan], truth, person)
+    few = intervals.persons_behind(metrics.auroc, truth, person)
+    kept = intervals._from_draws(0.8, np.r_[np.random.default_rng(0).random(98), np.nan, np.nan], few, 60)
     assert "2 of 100 draws lacked a class" in kept.note
 
 
@@ -199,3 +200,30 @@ def test_below_ten_persons_there_is_no_interval():
     found = mean_of_persons(np.linspace(0, 1, 9), list("abcdefghi"))
     assert (found.value, found.low, found.n) == (0.5, None, 9)
     assert "at least 10 are needed" in found.note
+
+
+# Figures that take weights
+
+
+def test_a_weighted_figure_has_the_interval_of_the_same_metric():
+    truth, answer, person = sample(5, persons=80)
+    plain = intervals.estimates({"it": metrics.average_precision}, truth, answer, person, draws=300, seed=4)["it"]
+
+    def figure(weights):
+        return float(
+            metrics.average_precision(truth, answer)
+            if weights is None
+            else metrics.average_precision(truth, answer, weights[None])[0]
+        )
+
+    found = intervals.weighted({"it": figure}, truth == 1, person, draws=300, seed=4)["it"]
+    assert found.value == plain.value and found.n == plain.n
+    assert found.low == pytest.approx(plain.low, abs=0.02) and found.high == pytest.approx(plain.high, abs=0.02)
+
+
+def test_a_weighted_figure_without_enough_to_find_has_no_interval():
+    there = np.arange(40) < 4
+    mean = {"it": lambda weights: 0.5}
+    assert intervals.weighted(mean, there)["it"].low is None and intervals.weighted(mean, there)["it"].value == 0.5
+    assert intervals.weighted(mean, np.zeros(40, bool))["it"].value is None
+    assert intervals.weighted({"it": lambda weights: 1.0}, np.ones(40, bool))["it"].low == pytest.approx(0.025 ** (1 / 40))

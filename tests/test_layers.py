@@ -13,8 +13,8 @@ FILES = sorted(HOUSE.rglob("*.py"))
 ROWS = """
 errors progress
 records
-cases metrics
-intervals priors steps models distances boxes overlays
+cases metrics boxes
+intervals priors steps models distances overlays
 paired drift forensics
 listing places
 tables tasks

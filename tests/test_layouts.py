@@ -57,7 +57,7 @@ def test_a_source_finds_the_persons_and_labels_of_a_layout(tmp_path, name):
 
 
 def test_every_layout_has_a_test():
-    assert LAYOUTS.keys() == SOURCES.keys() | {"cheng", "mitbih", "parkinson-speech", "vowels"}
+    assert LAYOUTS.keys() == SOURCES.keys() | {"cheng", "face-mask", "mitbih", "parkinson-speech", "vowels"}
 
 
 def test_one_seed_one_picture_and_the_label_shows(tmp_path):

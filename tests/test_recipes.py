@@ -61,7 +61,8 @@ def test_one_field_can_be_changed(name):
         assert recipe.set("learn.views", "3").learn == replace(recipe.learn, views=3)
     assert recipe.set("size", "96").size == 96
     assert recipe.set("pool", "max").pool == "max"
-    assert recipe.set("views", "8").views == 8
+    if not isinstance(recipe.task, Detect):
+        assert recipe.set("views", "8").views == 8
 
 
 @pytest.mark.parametrize("name", NAMES)

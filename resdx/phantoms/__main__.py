@@ -2,6 +2,7 @@
 
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,17 @@ from PIL import Image
 
 from ..cases import Prediction
 from ..heartbeats import AAMI
+from ..models.head_specs import Yolo
+from ..models.specs import Cnn, Net
+from ..recipe import Training
+from ..recipes import get_recipe
+from ..stages import EVIDENCE
 from ..steps.ecg import ReadBeat
+from ..steps.image import Resize
+from ..steps.random import Flip
 from ..steps.voice import ReadSpectrogram, ReadVoice
 from ..strips import draw_strip
+from ..study import run
 from . import draw_layout, draw_phantoms
 
 STRIPS: dict[str, tuple[dict[str, Any], ...]] = {  # picture -> one row of films a collection
@@ -34,6 +43,8 @@ def main(folder: Path) -> None:
         heartbeats(Path(place) / "set").save(folder / "heartbeats.webp", quality=70, method=6)
     with tempfile.TemporaryDirectory() as place:
         voices(Path(place) / "set").save(folder / "voices.webp", quality=70, method=6)
+    with tempfile.TemporaryDirectory() as place:
+        boxes(Path(place)).save(folder / "boxes.webp", quality=70, method=6)
 
 
 def row(folder: Path, options: dict[str, Any]) -> np.ndarray[Any, np.dtype[np.uint8]]:
@@ -72,6 +83,21 @@ def voices(folder: Path) -> Image.Image:
         pixels = np.round(255 * read(f"{folder}/{case.path}")[..., 0]).astype(np.uint8)
         page.paste(Image.fromarray(pixels).resize((2 * SIZE - 8, 2 * SIZE - 8), Image.Resampling.NEAREST), (k * 2 * SIZE + 4, 4))
     return page
+
+
+def boxes(folder: Path) -> Image.Image:
+    """Discs that stand for faces, and what a small network that was trained on others of them finds."""
+    draw_layout("face-mask", folder / "set", persons=80)
+    recipe = replace(
+        get_recipe("face_masks"),
+        prepare=(Resize(64, keep="pad"),),
+        augment=(Flip(),),
+        model=Net(Cnn((16, 32, 64)), Yolo(count=2, width=32, layers=1)),
+        learn=Training(epochs=20, batch=8, optimiser="adam", weight_decay=0.0, lr=3e-3, ema=0.9),
+    )
+    done = run(folder / "set", recipe=recipe, out=folder / "run", skip=EVIDENCE, quiet=True).run
+    shown = [Image.open(done.path / "boxes" / f"{k}.png").resize((2 * SIZE, 2 * SIZE)) for k in range(1, 5)]
+    return Image.fromarray(np.hstack([np.pad(np.asarray(one), ((2, 2), (2, 2), (0, 0)), constant_values=255) for one in shown]))
 
 
 if __name__ == "__main__":
