@@ -44,19 +44,6 @@ def test_trunk_below_sees_what_scikit_learn_makes_of_the_training_cases():
     assert (shown == shown[:, :1]).all()
 
 
-def test_cases_outside_train_change_nothing():
-    _, pictures = maps(30)
-    first, second = (build(Net(Standardised(Cnn((4,)), 3, 6)), 2) for _ in range(2))
-    train = np.arange(20)
-    fit_inputs(first, pictures, train)
-    other = pictures.copy()
-    other[20:] = 255 - other[20:]
-    fit_inputs(second, other, train)
-    assert (first.trunk.centre == second.trunk.centre).all() and (first.trunk.deviation == second.trunk.deviation).all()
-    fit_inputs(second, other, np.arange(25))
-    assert (first.trunk.centre != second.trunk.centre).any()
-
-
 def test_what_was_fitted_is_kept_with_the_weights(tmp_path):
     _, pictures = maps(10)
     network = build(Net(Standardised(Cnn((4,)), 3, 6)), 2).eval()

@@ -93,8 +93,8 @@ def test_views_are_averaged_as_inference_does():
 
 
 def test_a_head_with_a_hidden_layer_and_grades_have_no_map():
-    assert not Graph(build(Net(ResNet(18), Mlp(8)), 2), Classify(), (1, 1), (0, 0), (0,)).draws
-    assert not Graph(build(Net(ResNet(18)), 2), Ordinal(), (1, 1), (0, 0), (0,)).draws
+    assert not Graph(build(Net(ResNet(18), Mlp(8)), 2), Classify(), (1, 1), (0, 0), (0,)).last
+    assert not Graph(build(Net(ResNet(18)), 2), Ordinal(), (1, 1), (0, 0), (0,)).last
 
 
 @pytest.mark.parametrize(("engine", "tolerance"), [("onnx", 1e-4), ("openvino", 1e-4), ("bf16", 0.05), ("int8", 0.2)])

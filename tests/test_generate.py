@@ -70,29 +70,6 @@ def test_made_pictures_stand_in_training_and_nowhere_else(finished):
     assert finished.metrics["scores"]["person"]["classes"]["bright"]["auroc"]["value"] > 0.9
 
 
-def test_what_lies_outside_train_changes_nothing_that_is_made(finished, tmp_path):
-    """The one test of leaks for all that is fitted: other pictures in tune, calib and test give the same generators and the same pictures."""
-    prepared = prepared_of(finished)
-    train, tune = (part_of(finished, prepared, name) for name in ("train", "tune"))
-    outside = np.setdiff1d(np.arange(len(prepared.images)), train.rows)
-    images = np.array(prepared.images)
-    images[outside] = 255 - images[outside]
-    other = replace(finished, path=tmp_path)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(generate, "_worth", lambda *_: {})
-        more, _ = enlarge(other, replace(prepared, images=images), train, tune)
-    kept = enlarge(finished, prepared, train, tune)[0].images[len(images) :]
-    assert (more.images[len(images) :] == kept).all()
-    changed = images.copy()
-    changed[train.rows] = 255 - changed[train.rows]
-    third = replace(finished, path=tmp_path / "third")
-    third.path.mkdir()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(generate, "_worth", lambda *_: {})
-        again = enlarge(third, replace(prepared, images=changed), train, tune)[0].images[len(images) :]
-    assert again.shape != kept.shape or (again != kept).any()
-
-
 def test_copies_are_dropped(finished, tmp_path, monkeypatch):
     prepared = prepared_of(finished)
     train, tune = (part_of(finished, prepared, name) for name in ("train", "tune"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import partial
 
 import numpy as np
@@ -12,21 +12,28 @@ import torch
 from PIL import Image
 from sklearn.metrics import roc_auc_score
 
-from resdx.cases import Case, Manifest
+from resdx.audit import Audit
+from resdx.cases import Box, Case, Manifest
 from resdx.classifiers import fit_head, settings_of
 from resdx.data import prepare
+from resdx.detect import settle_anchors
+from resdx.facts import Facts, from_columns
 from resdx.features import cross_fit, out_of_fold, out_of_fold_distance, train_folds
+from resdx.generate import enlarge
 from resdx.losses import class_weights
-from resdx.models.head_specs import Linear
+from resdx.models.cells import fit_inputs
+from resdx.models.head_specs import Linear, Yolo
 from resdx.models.net import build
-from resdx.models.specs import Net, ResNet
+from resdx.models.specs import Cnn, Net, ResNet, Standardised
 from resdx.models.weights import save_state
 from resdx.parts import part_of
-from resdx.recipe import FeatureClassifier, Recipe
+from resdx.recipe import Dcgan, FeatureClassifier, Recipe
+from resdx.records import write_json
 from resdx.runs import Run, Settings
 from resdx.split import PARTS, split
 from resdx.steps.image import Rescale, Resize
 from resdx.steps.random import Affine, Erase, Flip, Tone, apply
+from resdx.tasks import Detect
 
 RECIPE = Recipe(
     name="tiny",
@@ -216,3 +223,67 @@ def test_run_with_train_and_test_alone_answers_each_person_out_of_fold(tmp_path)
     assert len({who for case, who in zip(train.ids, train.groups, strict=True) if case in "0145"}) <= 1  # joined by the cluster
     (event,) = run.events("cross-fitting")
     assert event["folds"] == 5 and event["persons"] == len(set(train.groups)) and len(event["settings"]) == 6
+
+
+# Whatever is fitted, by one rule: other pictures and other boxes outside train give the same
+
+
+def generators(run, prepared, train):
+    how = Dcgan(steps=20, size=16, width=4, latent=8, batch=16, keep=0.4)
+    pictures, _ = enlarge(
+        replace(run, recipe=replace(run.recipe, generator=how)), prepared, train, part_of(run, prepared, "tune")
+    )
+    return np.array(pictures.images[len(prepared.images) :])
+
+
+def scaler(run, prepared, train):
+    standardised = Net(Standardised(Cnn((4,)), 4, 4))
+    network = build(standardised, 2)
+    fit_inputs(network, prepared.images, train.rows)
+    return torch.cat([network.trunk.centre, network.trunk.deviation]).numpy()
+
+
+def anchors(run, prepared, train):
+    finds = replace(run.recipe, task=Detect(), model=Net(Cnn((4,)), Yolo(count=2)))
+    settled = settle_anchors(run := replace(run, recipe=finds), part_of(run, prepared, "train"))
+    return np.array(settled.recipe.model.head.anchors)
+
+
+@pytest.fixture(scope="module")
+def boxed(made, tmp_path_factory):
+    """A function: the run with other pictures, and boxes of another shape, in train or everywhere else, or as it was."""
+    run, prepared = made
+    draws = np.random.default_rng(5)
+    sides = {case.id: draws.uniform(2, 6, 2) for case in run.manifest.cases}
+    trained = set(part_of(run, prepared, "train").ids)
+    facts = [{"case": case.id, "width": 16, "height": 16} for case in run.manifest.cases]
+
+    def other(where):
+        changed = {case for case in sides if where and (case in trained) == (where == "train")}
+        cases = [
+            replace(case, boxes=(Box("sick", 1, 1, 1 + wide * (2 if case.id in changed else 1), 1 + high),))
+            for case in run.manifest.cases
+            for wide, high in [sides[case.id]]
+        ]
+        twin = replace(run, path=tmp_path_factory.mktemp("boxed"))
+        (twin.path / "manifest.csv").write_text(Manifest(run.manifest.root, tuple(cases)).to_csv())
+        (twin.path / "split.csv").write_bytes((run.path / "split.csv").read_bytes())
+        columns = {field.name: [fact.get(field.name, "") for fact in facts] for field in fields(Facts)}
+        blank = Audit(facts=from_columns(columns), unreadable=(), clusters=(), findings=())
+        write_json(twin.path / "audit.json", blank.to_json())
+        images = np.array(prepared.images)
+        rows = prepared.rows(sorted(changed))
+        images[rows] = 255 - images[rows] // 2
+        return twin, replace(prepared, images=images)
+
+    return other
+
+
+@pytest.mark.parametrize("fitted", [generators, scaler, anchors])
+def test_what_is_fitted_comes_from_train_alone(boxed, fitted):
+    found = {}
+    for where in ("", "elsewhere", "train"):
+        run, prepared = boxed(where)
+        found[where] = fitted(run, prepared, part_of(run, prepared, "train"))
+    assert np.array_equal(found[""], found["elsewhere"])
+    assert found[""].shape != found["train"].shape or not np.array_equal(found[""], found["train"])
