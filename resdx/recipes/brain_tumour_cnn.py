@@ -70,3 +70,4 @@ VARIANTS = {
     "types-features": on_features(TYPES),
 }
 JUDGED_ON = "mri-brain"
+SMALL = ("features", "")  # learns from scratch, as the paper's network does

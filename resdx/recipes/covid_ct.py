@@ -61,3 +61,4 @@ VARIANTS = {
     "224": replace(RECIPE.set("size", "224"), title=f"{RECIPE.title} of 224 px"),
 }
 JUDGED_ON = "ct-covid"
+SMALL = ("features", "")  # learns from scratch, as the paper's network does

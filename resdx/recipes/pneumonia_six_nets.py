@@ -55,3 +55,4 @@ VARIANTS = {"features": on_features(RECIPE), "fine-tuned": fine_tuned(RECIPE)} |
     for name, (title, trunk, figure) in NETS.items()
 }
 JUDGED_ON = "cxr-pneumonia"
+SMALL = ("features", "lenet")  # learns from scratch, as the paper's network does

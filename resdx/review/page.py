@@ -13,7 +13,7 @@ from ..pages import render
 from ..recipes import get_recipe, recipe_names, variants_of
 from ..records import read_json, write_text
 from ..report.words import figure, interval, named
-from ..sets import defect_of
+from ..sets import SETS, defect_of
 from .cells import cells
 
 Json = dict[str, Any]
@@ -164,7 +164,7 @@ def about(one: Json) -> Json:
         against.append(f"images of test persons in training would be worth {_shown(worth)} of AUROC")
     return {
         "data": one["data"],
-        "defect": one["defect"],
+        "defect": SETS[one["data"]].defect if one["data"] in SETS else one["defect"],
         "by": one["by"],
         "border": _shown(share) if share else one["controls"].get("missing", "not measured"),
         "leak": _shown(worth) if worth else one["leak"].get("missing", "not estimable"),
