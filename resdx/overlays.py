@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib import colormaps
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 from scipy.ndimage import binary_erosion
 
 from .cases import Box
@@ -15,6 +15,7 @@ from .cases import Box
 SIDE = 448  # pixels of a picture that is written for somebody to look at
 CAPTION = 18  # pixels of the line below it
 FOUND, THERE = "#e69f00", "#56b4e9"  # of boxes
+LETTERS = 14  # pixels of their names
 DASH = 5  # pixels of a dash of their line
 
 
@@ -43,16 +44,16 @@ def boxed(picture: NDArray[np.uint8], found: Sequence[Box], there: Sequence[Box]
     scale = max(1, SIDE // picture.shape[1])
     side = scale * picture.shape[1]
     page = Image.fromarray(np.repeat(picture, 3 // picture.shape[2], 2)).resize((side, side), Image.Resampling.BICUBIC)
-    pen = ImageDraw.Draw(page)
+    pen, font = ImageDraw.Draw(page), ImageFont.load_default(LETTERS)
     for box in there:
         _broken(pen, *(side * value for value in (box.x1, box.y1, box.x2, box.y2)))
     for box in found:
         corners = tuple(side * value for value in (box.x1, box.y1, box.x2, box.y2))
         pen.rectangle(corners, outline=FOUND, width=2)
         text = f"{box.label} {box.score:.2f}"
-        left, top = corners[0], max(0.0, corners[1] - 12)
-        pen.rectangle(pen.textbbox((left, top), text), fill=FOUND)
-        pen.text((left, top), text, fill="black")
+        left, top = corners[0], max(0.0, corners[1] - LETTERS - 3)
+        pen.rectangle(pen.textbbox((left, top), text, font=font), fill=FOUND)
+        pen.text((left, top), text, fill="black", font=font)
     return page
 
 

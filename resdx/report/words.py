@@ -36,9 +36,9 @@ NAMES = {
     "ap50": "AP50",
     "ap50_95": "AP50:95",
     "voc_ap50": "AP50 (VOC)",
-    "log_average_miss_rate": "Log-average miss rate (lower is better)",
-    "precision": "Precision of the boxes shown",
-    "recall": "Recall of the boxes shown",
+    "log_average_miss_rate": "Miss rate, log-average",
+    "precision": "Precision",
+    "recall": "Recall",
 }
 
 METHODS = {
