@@ -39,6 +39,7 @@ from .models.net import Detector
 from .overlays import boxed
 from .parts import Part, part_of, shapes
 from .places import in_file, placing
+from .recipe import Recipe
 from .records import write_json, write_text
 from .runs import Run
 from .tasks import Detect
@@ -51,6 +52,7 @@ Json = dict[str, Any]
 CURVE = 12  # anchors, up to which the mean overlap is told
 DRAWS = 1000  # of persons: each takes an average precision at ten overlaps
 SHOWN = 12  # pictures that are drawn
+FOUND = "anchors"  # the choice of a run whose anchors are not those of the recipe that was asked for
 FIGURES: Mapping[str, Callable[..., float]] = {
     "ap50": ap50,
     "ap50_95": ap50_95,
@@ -65,9 +67,9 @@ def settle_anchors(run: Run, train: Part) -> Run:
     Raises:
         DataError: train has no boxes, or fewer different ones than anchors.
     """
-    head = run.recipe.model.head
-    if not isinstance(head, Yolo) or head.anchors:
-        return run
+    head = unsettled(run).model.head
+    if not isinstance(head, Yolo) or head.anchors or (FOUND in run.settings.choices and (run.path / "anchors.json").exists()):
+        return run  # the recipe names them, or this training goes on with those that it found
     boxes = _there(train.targets).astype(np.float64)
     if not len(boxes):
         raise DataError(f"{run.path}: no case of train has a box; give boxes as XML files beside the pictures, or in the table")
@@ -80,7 +82,16 @@ def settle_anchors(run: Run, train: Part) -> Run:
         f"train: {count(head.count, 'anchor')} from {len(boxes):,} boxes; the best one overlaps a box by {overlap:.2f} in the mean"
     )
     write_json(run.path / "anchors.json", {"anchors": found, "overlap": overlap, "curve": curve, "boxes": len(boxes)})
-    return run.changed(recipe=replace(run.recipe, model=replace(run.recipe.model, head=replace(head, anchors=found))))
+    recipe = replace(run.recipe, model=replace(run.recipe.model, head=replace(head, anchors=found)))
+    return run.changed(recipe=recipe, choices={**run.settings.choices, FOUND: head.count})
+
+
+def unsettled(run: Run) -> Recipe:
+    """The recipe as it was asked for, without the anchors that the training found."""
+    head = run.recipe.model.head
+    if not isinstance(head, Yolo) or FOUND not in run.settings.choices:
+        return run.recipe
+    return replace(run.recipe, model=replace(run.recipe.model, head=replace(head, anchors=())))
 
 
 def find_boxes(

@@ -154,5 +154,6 @@ def judged(system: str, folder: str, variant: str = "") -> Recipe:
 
 
 def defect_of(system: str, folder: str) -> str:
-    """What is wrong with the set as a system reads it."""
-    return STAND_INS[system].defect if system in STAND_INS else SETS[folder].defect
+    """What is wrong with the set as a system reads it; "not known" of a set that is not listed here."""
+    found = STAND_INS.get(system) or SETS.get(folder)
+    return found.defect if found else "not known"

@@ -15,7 +15,7 @@ from resdx.boxes import overlap
 from resdx.cases import Box
 from resdx.cli import cli
 from resdx.controls import controls
-from resdx.detect import compared, find_boxes, mean_ap50, settle_anchors
+from resdx.detect import compared, find_boxes, mean_ap50, settle_anchors, unsettled
 from resdx.errors import DataError, RecipeError, RunError
 from resdx.export import export
 from resdx.models.head_specs import Linear, Yolo
@@ -28,7 +28,7 @@ from resdx.recipes import get_recipe
 from resdx.stages import EVIDENCE, prepared_of, repeat
 from resdx.steps.image import CropDark, Resize
 from resdx.steps.random import Affine, Flip
-from resdx.study import run
+from resdx.study import refuse_another, run
 from resdx.tasks import Classify
 from resdx.trained import load_network
 
@@ -47,6 +47,11 @@ def made(tmp_path_factory):
     root = tmp_path_factory.mktemp("boxes")
     truth = draw_layout("face-mask", root / "set", persons=80)
     return truth, run(root / "set", recipe=RECIPE, out=root / "run", skip=EVIDENCE, quiet=True).run
+
+
+def afresh(done, path):
+    """The run as it was before its training, elsewhere."""
+    return replace(done, path=path, recipe=unsettled(done), settings=replace(done.settings, choices={}))
 
 
 def test_the_discs_are_found(made):
@@ -85,9 +90,9 @@ def test_figures_are_those_of_boxes_in_pixels_of_the_files(made):
         assert one["precision"]["value"] == pytest.approx(right / shown if shown else 0.0)
 
 
-def test_anchors_come_from_train_alone(made):
+def test_anchors_come_from_train_alone(made, tmp_path):
     _, done = made
-    prepared, fresh = prepared_of(done), replace(done, recipe=RECIPE.with_classes(done.recipe.classes))
+    prepared, fresh = prepared_of(done), afresh(done, tmp_path)
     train = part_of(done, prepared, "train")
     assert settle_anchors(fresh, train).recipe.model.head.anchors == done.recipe.model.head.anchors
     sides = train.targets[..., 3:] - train.targets[..., 1:3]
@@ -96,8 +101,11 @@ def test_anchors_come_from_train_alone(made):
     assert told["boxes"] == int((~np.isnan(train.targets[..., 0])).sum()) and told["curve"] == sorted(told["curve"])
     other = replace(train, targets=train.targets * np.float32([1, 1, 1, 2, 2]))
     assert settle_anchors(fresh, other).recipe.model.head.anchors != done.recipe.model.head.anchors
-    done.write()  # as it was
-    assert settle_anchors(done, other).recipe == done.recipe  # settled once
+    assert settle_anchors(done, other).recipe == done.recipe  # a training that goes on keeps its own
+    assert unsettled(done) == RECIPE.with_classes(done.recipe.classes)
+    refuse_another(done, done.settings.data, {"recipe": RECIPE})  # asked again, it is the same run
+    (tmp_path / "anchors.json").unlink()
+    assert settle_anchors(replace(done, path=tmp_path), other).recipe != done.recipe  # begun afresh it finds them anew
 
 
 def test_targets_are_the_boxes_in_shares_of_the_prepared_picture(made):
@@ -214,16 +222,16 @@ def test_boxes_that_cannot_follow_a_step_stop_the_training(made):
         box_targets(cut, done.cases("train")[:1])
 
 
-def test_a_train_part_without_boxes_is_said(made):
+def test_a_train_part_without_boxes_is_said(made, tmp_path):
     _, done = made
     train = part_of(done, prepared_of(done), "train")
     none = replace(train, targets=np.full_like(train.targets, np.nan))
-    fresh = replace(done, recipe=RECIPE)
+    fresh = afresh(done, tmp_path)
     with pytest.raises(DataError, match="no case of train has a box"):
         settle_anchors(fresh, none)
     many = replace(RECIPE, model=Net(Cnn(), Yolo(count=500)))
     with pytest.raises(DataError, match="cannot make 500 anchors"):
-        settle_anchors(replace(done, recipe=many), train)
+        settle_anchors(replace(fresh, recipe=many), train)
 
 
 @pytest.mark.parametrize(

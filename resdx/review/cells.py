@@ -117,7 +117,7 @@ def review(
             failed[trial.name] = str(error)
     for name in sorted({one["data"] for one in cells(out)}):
         try:
-            _about_set(name, out)
+            about_set(name, out)
             _pairs(name, out)
         except ResdxError as error:
             failed[name] = str(error)
@@ -237,8 +237,8 @@ def _fingerprint(path: Path) -> str:
     return Run.open(path, quiet=True).recipe.fingerprint()
 
 
-def _about_set(data: str, out: Path) -> None:
-    """The cell of a data set: what audit, controls and the leak experiment found, by its first honest run."""
+def about_set(data: str, out: Path) -> None:
+    """Write the cell of a data set: what audit, controls and the leak experiment found, by its first honest run in `out`; nothing where there is none."""
     place, runs = _cell(out, f"set-{data}"), _honest(data, out)
     if not runs or (place.exists() and read_json(place).get("fingerprint") in map(_fingerprint, runs.values())):
         return
