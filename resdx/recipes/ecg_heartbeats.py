@@ -55,6 +55,13 @@ RECIPE = Recipe(
         "112 px instead of 224",
     ),
 )
+CNN = replace(
+    RECIPE.set("size", "84"),
+    title=f"{RECIPE.title}, a small network",
+    model=Net(Cnn((16, 32, 64))),
+    learn=Training(epochs=8, batch=64, lr=2e-3, sampling="balanced", ema=0.99),
+    differs=(*RECIPE.differs, "a small network from scratch, at 84 px, instead of ResNet-101"),
+)
 VARIANTS = {
     "features": on_features(RECIPE).set("size", "112").set("learn.class_weights", "balanced"),
     "de_chazal": replace(
@@ -63,13 +70,7 @@ VARIANTS = {
         source=Heartbeats(same=()),
         published_split=ShippedParts(),
     ),
-    "cnn": replace(
-        RECIPE.set("size", "84"),
-        title=f"{RECIPE.title}, a small network",
-        model=Net(Cnn((16, 32, 64))),
-        learn=Training(epochs=8, batch=64, lr=2e-3, sampling="balanced", ema=0.99),
-        differs=(*RECIPE.differs, "a small network from scratch, at 84 px, instead of ResNet-101"),
-    ),
+    "cnn": CNN,
     "resnet50": replace(RECIPE, title=f"{RECIPE.title}, ResNet-50", model=Net(ResNet(50, weights="imagenet"))),
     "kinds": replace(
         RECIPE,
@@ -79,5 +80,16 @@ VARIANTS = {
         published=(),
     ),
 }
+VARIANTS |= {
+    f"cnn-{name}": replace(
+        CNN,
+        title=f"{CNN.title}, {VARIANTS[name].title.rpartition(', ')[2]}",
+        source=VARIANTS[name].source,
+        classes=VARIANTS[name].classes,
+        published_split=VARIANTS[name].published_split,
+        published=VARIANTS[name].published,
+    )
+    for name in ("kinds", "de_chazal")
+}
 JUDGED_ON = "ecg-mitbih"
-SMALL = ("cnn",)
+SMALL = ("cnn", "cnn-kinds", "cnn-de_chazal")

@@ -74,7 +74,8 @@ def trials(systems: Sequence[str], *, budget: str, seeds: int) -> Iterator[Trial
             continue
         small = getattr(module, "SMALL", ("features",))
         for variant in small if budget == "small" else ("", *variants_of(system)):
-            own: Protocol = "published" if module.RECIPE.published_split else "assumed"
+            recipe = module.VARIANTS[variant] if variant else module.RECIPE
+            own: Protocol = "published" if recipe.published_split else "assumed"
             for protocol, seed in [(one, seed) for one in ("honest", own) for seed in range(seeds)]:
                 yield Trial(system, variant, protocol, seed, data)
 
