@@ -71,10 +71,11 @@ def test_system_without_its_set_reads_a_stand_in_and_keeps_all_else():
 
 @pytest.mark.parametrize("system", recipe_names())
 def test_every_system_that_is_judged_can_be_read_and_has_a_defect_told(system):
-    folder = getattr(importlib.import_module(f"resdx.recipes.{system}"), "JUDGED_ON", "")
+    module = importlib.import_module(f"resdx.recipes.{system}")
+    folder = getattr(module, "JUDGED_ON", "")
     assert folder or system == "plain"
     if folder:
-        assert judged(system, folder, "features").name == system and defect_of(system, folder)
+        assert judged(system, folder, getattr(module, "SMALL", ("features",))[0]).name == system and defect_of(system, folder)
 
 
 def test_cell_of_a_run_holds_its_figures_and_names_no_case(study):
