@@ -21,10 +21,12 @@ from .cases import Case, Finding, Grade, Manifest
 from .duplicates import find_duplicates, spectrum
 from .errors import count
 from .facts import Facts, Look, Progress, Read, from_columns, look, to_columns
+from .listing import some
 from .metrics import Estimate
 from .shortcuts import restarts, same_or_not, tells_class
 from .split import SEEN, units
 from .tasks import MultiLabel, truth
+from .voc import ANNOTATED
 
 UNREADABLE = 0.2  # share of the files from which the rest is not the data set any more
 CONFLICTING = 0.02  # share of the files with a byte-identical copy in another class from which the labels cannot be trusted
@@ -45,6 +47,7 @@ ACCEPTABLE = (  # codes of stops that a person may answer for; nothing can be tr
     "source-determines-class",
     "file-determines-class",
     "recording-determines-class",
+    "boxes-of-other-size",
     SEEN,
 )
 
@@ -396,6 +399,23 @@ def _telling(
         yield Finding(f"{code}-tells-class", "look", text, (), figures)
 
 
+def _boxes(e: _Evidence) -> Iterable[Finding]:
+    sizes = [f"{fact.width}x{fact.height}" for fact in e.seen.facts]
+    other = [case for case, size in zip(e.cases, sizes, strict=True) if case.extra.get(ANNOTATED, size) not in (size, "")]
+    if other:
+        shown = f"{other[0].id} is {sizes[e.row[other[0].id]]}, its boxes are of {other[0].extra[ANNOTATED]}"
+        text = f"{count(len(other), 'picture')} of another size than the one that the boxes were drawn on: {shown}. Were they resized or turned? The boxes lie elsewhere."
+        yield Finding("boxes-of-other-size", "stop", text, tuple(case.id for case in other))
+    outside = [
+        case.id
+        for case, fact in zip(e.cases, e.seen.facts, strict=True)
+        if any(min(b.x1, b.y1) < -1 or b.x2 > fact.width + 1 or b.y2 > fact.height + 1 for b in case.boxes)
+    ]
+    if outside:
+        text = f"{count(len(outside), 'picture')} with boxes that reach out of it: {some(outside)}. They are cut to the picture, or lost."
+        yield Finding("boxes-outside", "look", text, tuple(outside))
+
+
 QUESTIONS = (
     _unreadable,
     _copies,
@@ -407,6 +427,7 @@ QUESTIONS = (
     _sources,
     _files,
     _recordings,
+    _boxes,
 )
 
 

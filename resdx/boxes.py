@@ -200,9 +200,9 @@ def precision_and_recall(found: Found, hit: NDArray[np.bool_], weights: Floats |
 
 
 def precision_at(found: Found, limit: float, weights: Floats | None = None) -> float:
-    """Share of the boxes with a score of at least `limit` that are right; 0 where there are none."""
+    """Share of the boxes with a score of at least `limit` that are right; NaN where there are none."""
     shown = (found.score >= limit) * _weights(found, weights)[found.picture]
-    return float((shown * found.hit[:, 0]).sum() / shown.sum()) if shown.sum() else 0.0
+    return float((shown * found.hit[:, 0]).sum() / shown.sum()) if shown.sum() else float("nan")
 
 
 def recall_at(found: Found, limit: float, weights: Floats | None = None) -> float:
@@ -214,13 +214,17 @@ def recall_at(found: Found, limit: float, weights: Floats | None = None) -> floa
 
 
 def best_limit(found: Found) -> float:
-    """The score from which boxes have the best F1 at an overlap of 0.5; 0.5 where no box is there or none is found."""
+    """The score from which boxes have the best F1 at an overlap of 0.5; 0.5 where no box is there or none is found.
+
+    Half way to the next lower score, so that rounding on another machine drops no box.
+    """
     if not found.there.sum() or not found.hit[:, 0].any():
         return 0.5
     precision, recall = precision_and_recall(found, found.hit[:, 0])
     limits = np.unique(found.score)[::-1]
     both = precision + recall
-    return float(limits[np.divide(2 * precision * recall, both, out=np.zeros_like(both), where=both > 0).argmax()])
+    best = int(np.divide(2 * precision * recall, both, out=np.zeros_like(both), where=both > 0).argmax())
+    return float((limits[best] + limits[min(best + 1, len(limits) - 1)]) / 2)
 
 
 def _weights(found: Found, weights: Floats | None) -> Floats:
@@ -261,7 +265,8 @@ def log_average_miss_rate(found: Found, weights: Floats | None = None) -> float:
         return float("nan")
     order = np.argsort(-found.score, kind="stable")
     each, hit = weight[found.picture[order]], found.hit[order, 0]
-    wrong = np.concatenate([[0.0], np.cumsum(each * ~hit)]) / weight.sum()
-    missed = 1 - np.concatenate([[0.0], np.cumsum(each * hit)]) / (weight * found.there).sum()
+    last = np.append(np.diff(found.score[order]) != 0, True)[: len(order)]  # of equal scores none comes before the other
+    wrong = np.concatenate([[0.0], np.cumsum(each * ~hit)[last]]) / weight.sum()
+    missed = 1 - np.concatenate([[0.0], np.cumsum(each * hit)[last]]) / (weight * found.there).sum()
     at = np.searchsorted(wrong, MISSED_AT, side="right") - 1
     return float(np.exp(np.log(np.maximum(missed[at], 1e-10)).mean()))

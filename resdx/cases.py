@@ -13,12 +13,13 @@ import csv
 import hashlib
 import io
 import json
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from .errors import DataError, count
 
@@ -233,7 +234,7 @@ def _case(row: dict[str, str], where: str) -> Case:
         raise DataError(f"{where}: part is {cell('part')!r}; it must be empty, train, val or test")
     try:
         age = float(cell("age")) if cell("age") else None
-        boxes = tuple(Box(*box) for box in json.loads(cell("boxes"))) if cell("boxes") else ()
+        boxes = tuple(map(_box, json.loads(cell("boxes")))) if cell("boxes") else ()
     except (ValueError, TypeError) as error:
         raise DataError(
             f"{where}: age or boxes cannot be read ({error}); give age in years and boxes as scan writes them"
@@ -252,6 +253,14 @@ def _case(row: dict[str, str], where: str) -> Case:
         part=cell("part"),
         extra={key: value for key, value in row.items() if key not in COLUMNS and key},
     )
+
+
+def _box(told: list[Any]) -> Box:
+    """A box of a table. Raises ValueError or TypeError where it is none."""
+    label, x1, y1, x2, y2 = str(told[0]), *(one if isinstance(one, int) else float(one) for one in told[1:5])
+    if not (label and x2 > x1 and y2 > y1 and all(map(math.isfinite, (x1, y1, x2, y2)))):
+        raise ValueError(f"{told} is no name with x1, y1, x2, y2, the second pair larger")
+    return Box(label, x1, y1, x2, y2)
 
 
 def _split(text: str) -> tuple[str, ...]:

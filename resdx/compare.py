@@ -31,7 +31,7 @@ from .records import digest, write_json, write_text
 from .runs import Run
 from .scoring import Answers
 from .split import units
-from .tasks import MultiLabel
+from .tasks import MultiLabel, positive_class
 
 Json = dict[str, Any]
 
@@ -158,11 +158,16 @@ def table(found: Mapping[str, Any]) -> str:
     return "\n".join([*lines, "", *found["notes"]])
 
 
+def question_of(recipe: Recipe) -> tuple[str, ...]:
+    """What a recipe asks: its kind of task, its classes, and the one that counts as disease."""
+    return (type(recipe.task).__name__, positive_class(recipe.task, recipe.classes), *recipe.classes)
+
+
 def _same_question(runs: Sequence[Run]) -> None:
     """Raise RunError where runs answer different questions, or one stands there twice."""
     first = runs[0]
     for run in runs[1:]:
-        if run.recipe.task != first.recipe.task or run.recipe.classes != first.recipe.classes:
+        if question_of(run.recipe) != question_of(first.recipe):
             ours, theirs = (f"{type(one.recipe.task).__name__} of {', '.join(one.recipe.classes)}" for one in (first, run))
             raise RunError(f"{first.path} answers {ours}, {run.path} answers {theirs}; compare runs of one question")
     seen: dict[tuple[Any, ...], int] = {}

@@ -40,8 +40,8 @@ from .report import report_folds
 from .runs import Run
 from .scoring import left_out
 from .stages import EVIDENCE, adopt, resume
-from .study import accepting, default_folder, refuse_another, start
-from .tasks import MultiLabel, positive_class, truth
+from .study import accepting, changed_recipe, default_folder, refuse_another, start
+from .tasks import Detect, MultiLabel, positive_class, truth
 from .trained import load_familiarity
 
 DRAWS = 2000
@@ -62,6 +62,10 @@ def cross_validate(
     """
     if (protocol := asked.get("protocol", "honest")) != "honest":
         raise RunError(f"folds are dealt by person, which protocol {protocol} does not do; leave out --protocol or --folds")
+    if isinstance(changed_recipe(asked.get("recipe", "plain"), asked.get("changes", ())).task, Detect):
+        raise RunError(
+            "folds answer together, and networks that find boxes, each from shapes of its own, do not; leave out --folds"
+        )
     parent = Path(out) if out else default_folder(data, asked.get("recipe", "plain"))
     runs: list[Run] = []
     for fold in range(folds):

@@ -61,7 +61,7 @@ FIGURES: Mapping[str, Callable[..., float]] = {
 }
 
 
-def settle_anchors(run: Run, train: Part) -> Run:
+def settle_anchors(run: Run, train: Part, tune: Part) -> Run:
     """The run, with the anchors of its recipe found among the boxes of train where it names none; writes anchors.json.
 
     Raises:
@@ -73,6 +73,8 @@ def settle_anchors(run: Run, train: Part) -> Run:
     boxes = _there(train.targets).astype(np.float64)
     if not len(boxes):
         raise DataError(f"{run.path}: no case of train has a box; give boxes as XML files beside the pictures, or in the table")
+    if not len(_there(tune.targets)):
+        raise DataError(f"{run.path}: no case of tune has a box, so no epoch could be chosen; use more data")
     sides = boxes[:, 3:] - boxes[:, 1:3]
     anchors, overlap = find_anchors(sides, head.count, seed=run.settings.seed)
     most = min(CURVE, len(np.unique(sides, axis=0)))
@@ -141,12 +143,14 @@ def judge_boxes(run: Run, prepared: Prepared, calibration: Calibration) -> Json 
     ask = partial(weighted, groups=part.groups, draws=DRAWS, seed=run.settings.seed)
     classes = {}
     for (name, one), limit in zip(found.items(), limits, strict=True):
-        wanted = {key: partial(figure, one) for key, figure in FIGURES.items()}
-        wanted |= {"precision": partial(precision_at, one, limit), "recall": partial(recall_at, one, limit)}
-        figures = {key: value.to_json() for key, value in ask(wanted, one.there > 0).items()}
+        wanted = {key: partial(figure, one) for key, figure in FIGURES.items()} | {"recall": partial(recall_at, one, limit)}
+        shown_in = np.bincount(one.picture[one.score >= limit], minlength=len(one.there)) > 0  # what precision rests on
+        found_of = ask(wanted, one.there > 0) | ask({"precision": partial(precision_at, one, limit)}, shown_in)
+        figures = {key: value.to_json() for key, value in found_of.items()}
         classes[name] = {"boxes": int(one.there.sum()), "pictures": int((one.there > 0).sum()), "limit": limit, **figures}
     occur = [one for one in found.values() if one.there.any()]
-    means = ask({key: partial(_mean, FIGURES[key], occur) for key in ("ap50", "ap50_95")}, ~np.isnan(part.targets[:, 0, 0]))
+    there = np.stack([one.there > 0 for one in occur], 1) if occur else np.zeros((len(part.ids), 1), bool)
+    means = ask({key: partial(_mean, FIGURES[key], occur) for key in ("ap50", "ap50_95")}, there)
     shown = [[_from(*pair) for pair in zip(each, limits, strict=True)] for each in said]
     _write(run, part, shown)
     return {

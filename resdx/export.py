@@ -15,7 +15,7 @@ import shutil
 import time
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -286,7 +286,7 @@ def _calibrated(run: Run, predictor: Predictor, said: Answers, known: Known) -> 
         level=predictor.calibration.level,
         distance=predictor.familiarity.distance(said.embeddings[known.own]),
     )
-    return fitted, ""
+    return replace(fitted, boxes=predictor.calibration.boxes), ""
 
 
 def _parity(said: Answers, speed: float, predictor: Predictor, calibration: Calibration, known: Known) -> Parity:

@@ -38,7 +38,7 @@ from .sharing import Elsewhere, Shared, find_shared
 from .sources import detect
 from .split import part_hash, persons, units
 from .stages import prepared_of
-from .tasks import MultiLabel, truth
+from .tasks import Detect, MultiLabel, truth
 from .trained import answerer
 
 Json = dict[str, Any]
@@ -347,7 +347,9 @@ def _notes(run: Run, place: Elsewhere, shared: Shared, left_out: set[str], cases
     missing = [name for name in run.recipe.classes if name not in place.manifest.classes]
     nameless = sum(not place.manifest.by_id[case.id].group for case in cases)
     unknown = sum(case.labels is None for case in cases)
+    finds = isinstance(run.recipe.task, Detect)
     return [
+        *(["Boxes are not judged here: only whether each class is there."] if finds else []),
         *([f"{len(left_out)} cases were left out: they, or others of their person, are known to the run."] if left_out else []),
         *(
             [

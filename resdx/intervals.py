@@ -9,6 +9,7 @@ with the variance between persons; above, the percentiles of a bootstrap of pers
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -272,15 +273,20 @@ def weighted(
 ) -> dict[str, Estimate]:
     """Figures from 0 to 1 of N cases that are functions of the cases' weights (N,), such as average precision, on the same draws of persons.
 
-    `there` (N,) marks the cases that carry the figure, those with something to find; without their weights it is that of the cases as they are.
+    `there` (N,) marks the cases that carry the figure, those with something to find, or (N, K) those of each class of a mean over classes; without
+    weights a figure is that of the cases as they are.
     """
-    codes = person_codes(groups, len(there))
-    persons, few = int(codes.max(initial=-1)) + 1, len(np.unique(codes[there]))
+    codes, columns = person_codes(groups, len(there)), there.reshape(len(there), -1)
+    persons, few = int(codes.max(initial=-1)) + 1, min(len(np.unique(codes[column])) for column in columns.T)
     values = {name: figure(None) if few else float("nan") for name, figure in wanted.items()}
     out = {name: found for name, value in values.items() if (found := _limited(value, few, persons, (0.0, 1.0)))}
+    out = {
+        name: replace(found, note=found.note.replace("all right", "at its end").replace("all wrong or zero", "at its end"))
+        for name, found in out.items()
+    }
     asked = [name for name in wanted if name not in out]
     sample: dict[str, list[float]] = {name: [] for name in asked}
-    for weights in resample(there, codes, draws=draws, seed=seed) if asked else ():
+    for weights in resample(columns.astype(int), codes, draws=draws, seed=seed) if asked else ():
         for one in weights:
             for name in asked:
                 sample[name].append(wanted[name](one))

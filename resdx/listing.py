@@ -186,7 +186,7 @@ def sex(text: str) -> str:
 
 
 def close(root: Path, cases: Sequence[Case], findings: Iterable[Finding]) -> Manifest:
-    """The manifest, once it holds cases of two classes.
+    """The manifest, once it holds cases of two classes, or boxes.
 
     Raises:
         DataError: no case, or all of one class.
@@ -194,7 +194,7 @@ def close(root: Path, cases: Sequence[Case], findings: Iterable[Finding]) -> Man
     if not cases:
         raise DataError(f"{root}: no images found; {LAYOUTS}")
     answers = {case.labels for case in cases if case.labels is not None}
-    if len(answers) < 2:
+    if len(answers) < 2 and not any(case.boxes for case in cases):
         only = "|".join(next(iter(answers))) or "none" if answers else "not assessed"
         raise DataError(f"{root}: all {len(cases)} cases are of one class ({only}), and a model needs two; {LAYOUTS}")
     return Manifest(root=root, cases=tuple(cases), findings=(*findings, *_notices(cases)))

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from .audit import Audit
 from .cases import Case
 from .data import Prepared
-from .errors import RunError
+from .errors import DataError, RunError
 from .losses import target
 from .metrics import macro_auroc
 from .places import placing
@@ -67,6 +67,7 @@ def box_targets(run: Run, cases: Sequence[Case]) -> NDArray[np.float32]:
 
     Raises:
         RunError: a step of the recipe moves pixels in a way that boxes cannot follow.
+        DataError: a box has a name that is none of the case's labels.
     """
     steps, size, places = run.recipe.prepare, run.recipe.size, shapes(run)
     most = max((len(case.boxes) for case in run.manifest.cases), default=0)
@@ -76,6 +77,10 @@ def box_targets(run: Run, cases: Sequence[Case]) -> NDArray[np.float32]:
         if not (place := placing(places[case.id], steps)):
             raise RunError(
                 f"{run.path}: boxes cannot be followed through {', '.join(type(one).__name__ for one in steps)}; leave Resize"
+            )
+        if odd := [box.label for box in case.boxes if box.label not in (case.labels or ()) or box.label not in column]:
+            raise DataError(
+                f"{case.id} has a box of {odd[0]!r}, which is not among its labels ({', '.join(case.labels or ()) or 'none'}); mend the table"
             )
         corners = np.array([[box.x1, box.y1, box.x2, box.y2] for box in case.boxes]).reshape(-1, 4)
         moved = place.forth(corners) / size

@@ -61,7 +61,7 @@ def placing(shape: Sequence[int], steps: Sequence[object]) -> Placing | None:
             return None
         if step.keep != "stretch":
             side = size.max() if step.keep == "pad" else size.min()
-            shift = shift + (side - size) // 2 / factor
+            shift = shift + np.trunc((side - size) / 2) / factor  # what is cut off is halved as what is added
             size = np.array([side, side])
         factor = factor * step.size / size
         size = np.array([step.size, step.size], float)

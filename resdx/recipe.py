@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from . import heartbeats, voc, voices
 from .errors import RecipeError
 from .models.head_specs import Fitted, Neighbours, Yolo
 from .models.specs import Cells, Net, Pretrained, ResNet, Standardised
@@ -18,6 +19,7 @@ from .sources import Source
 from .steps import ecg, image, offline, random, read, scan, voice
 from .tasks import Classify, Detect, MultiLabel, Task
 
+OTHER_SOURCES = (heartbeats.Heartbeats, voices.Voices, voices.SpeechTable, voc.Voc)  # known, so that any run can be opened
 SEARCHED = ("learn", "model", "augment")  # what a search may change
 
 

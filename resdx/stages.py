@@ -209,7 +209,8 @@ def _train_alone(run: Run, prepared: Prepared, parts: Mapping[str, Part]) -> Run
     if run.recipe.generator and "tune" in parts:
         prepared, more = enlarge(run, prepared, parts["train"], parts["tune"])
         parts = {**parts, "train": more}
-    run = settle_anchors(run, parts["train"])
+    if isinstance(run.recipe.task, Detect):
+        run = settle_anchors(run, parts["train"], parts["tune"])
     if isinstance(run.recipe.learn, Search):
         run = search(run, prepared, parts["train"], parts["tune"])
     if "tune" in parts:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
+import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
@@ -13,6 +15,7 @@ from .errors import DataError, count
 from .listing import close, list_images, some
 from .records import record
 
+ANNOTATED = "annotated_size"  # the column that keeps the size of the picture that the XML speaks of
 Pairs = tuple[tuple[str, str], ...]
 
 
@@ -21,39 +24,50 @@ Pairs = tuple[tuple[str, str], ...]
 class Voc:
     """The XML files below a folder, each with the picture it names; the classes of a case are those of its boxes.
 
-    Corners count from 1 and lie inside the box, so 1 is taken from the first. Boxes without an area or outside the picture are left out and named, as are those that are cut to it. `difficult` keeps
-    objects that are marked so. A picture without any box is one of a case without any class.
+    Corners count from 1 and lie inside the box, so 1 is taken from the first. Boxes without an area or outside the picture are left out and named, as are those that are cut to it. `only` names
+    the objects that are kept, as `rename` calls them (default: all); `difficult` keeps those that are marked so. A picture whose XML names nothing is one of a case without any class; one
+    without an XML is left out and counted.
     """
 
     rename: Pairs = ()
+    only: tuple[str, ...] = ()
     difficult: bool = True
 
     def scan(self, root: Path) -> Manifest:
         if not root.is_dir():
             raise DataError(f"{root} is {'a file, not a folder' if root.exists() else 'not there'}")
-        notes = sorted(path for path in root.rglob("*.xml") if not path.name.startswith("."))
+        notes = sorted(path for path in root.rglob("*") if path.suffix.lower() == ".xml" and not path.name.startswith("."))
         if not notes:
             raise DataError(
                 f"{root} holds no XML files; resdx reads boxes in the layout of PASCAL VOC (Annotations/1.xml, JPEGImages/1.jpg)"
             )
         pictures = list_images(root)[0]
-        cases, gone, odd, shortened = [], list[str](), list[tuple[str, str]](), list[str]()
+        called, named = _by(pictures, lambda path: path.stem), _by(pictures, lambda path: path.name)
+        cases, gone, odd, shortened, others = [], list[str](), list[tuple[str, str]](), list[str](), Counter[str]()
         for note in notes:
-            name, boxes, wrong, cut = self._boxes(note)
-            path = _picture(root, note, name, pictures)
+            name, boxes, wrong, cut, size = self._boxes(note)
+            path = _picture(root, note, (called.get(_plain(note.stem), []), named.get(_plain(name), [])))
             if not path:
                 gone.append(note.name)
                 continue
+            others.update(box.label for box in boxes if self.only and box.label not in self.only)
+            boxes = [box for box in boxes if not self.only or box.label in self.only]
             odd += [(path, what) for what in wrong]
             shortened += [path] * cut
             labels = tuple(sorted({box.label for box in boxes}))
-            cases.append(Case(id=path, path=path, labels=labels, boxes=tuple(boxes)))
+            cases.append(Case(path, path, labels=labels, boxes=tuple(boxes), extra={ANNOTATED: size} if size else {}))
         if twice := [case for case, often in Counter(case.id for case in cases).items() if often > 1]:
             raise DataError(f"{root}: {twice[0]} has several XML files; leave one")
-        return close(root, cases, _findings(gone, odd, shortened, sum(len(case.boxes) for case in cases) + len(odd)))
+        if self.only and not any(case.boxes for case in cases):
+            raise DataError(
+                f"{root}: no object is called {' or '.join(self.only)}; there are {', '.join(sorted(others)) or 'none'}"
+            )
+        alone = sorted(set(pictures) - {case.path for case in cases})
+        boxes_there = sum(len(case.boxes) for case in cases) + len(odd)
+        return close(root, cases, _findings(gone, alone, odd, shortened, others, boxes_there))
 
-    def _boxes(self, note: Path) -> tuple[str, list[Box], list[str], int]:
-        """The picture's file name, the boxes that can be used, what is wrong with the others, and how many were cut to the picture."""
+    def _boxes(self, note: Path) -> tuple[str, list[Box], list[str], int, str]:
+        """The picture's file name, the boxes that can be used, what is wrong with the others, how many were cut to the picture, and its size."""
         try:
             root = ElementTree.parse(note).getroot()
             if root.tag != "annotation":
@@ -75,26 +89,39 @@ class Voc:
                     found.append(box)
         except (ElementTree.ParseError, ValueError, OSError) as error:
             raise DataError(f"{note} cannot be read as an annotation of PASCAL VOC ({error}); mend it or take it away") from error
-        return (root.findtext("filename") or "").strip(), found, wrong, cut
+        size = f"{width:.0f}x{height:.0f}" if width and height else ""
+        return (root.findtext("filename") or "").strip(), found, wrong, cut, size
 
 
-def _picture(root: Path, note: Path, name: str, pictures: Sequence[str]) -> str:
-    """The picture of an XML: the one that is called like it, else the one it names; of several the one in the same folder or beside it. Empty where there is none.
+def _plain(name: str) -> str:
+    """A name as one system writes it: some take letters and their accents apart."""
+    return unicodedata.normalize("NFC", name)
+
+
+def _by(pictures: Sequence[str], key: Callable[[Path], str]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for path in pictures:
+        found.setdefault(_plain(key(Path(path))), []).append(path)
+    return found
+
+
+def _picture(root: Path, note: Path, found: Sequence[Sequence[str]]) -> str:
+    """The picture of an XML, of those that are called like it, else of those that it names; empty where there is none.
+
+    Of several the one in the same folder, else in one of the same name (Annotations/train, JPEGImages/train), else beside it.
 
     Raises:
         DataError: several could be meant.
     """
-    home = note.parent.relative_to(root).as_posix()
-    near = {home, note.parent.parent.relative_to(root).as_posix()} if note.parent != root else {home}
-    called, named = (
-        [path for path in pictures if Path(path).stem == note.stem],
-        [path for path in pictures if Path(path).name == name],
-    )
-    for found in (called, named):
+    home = note.parent.relative_to(root)
+    near = {home, home.parent} if note.parent != root else {home}
+    for candidates in found:
+        folders = [(path, Path(path).parent) for path in candidates]
         for some_of in (
-            [path for path in found if Path(path).parent.as_posix() == home],
-            [path for path in found if {Path(path).parent.as_posix(), Path(path).parent.parent.as_posix()} & near],
-            found,
+            [path for path, folder in folders if folder == home],
+            [path for path, folder in folders if folder.name == home.name],
+            [path for path, folder in folders if {folder, folder.parent} & near],
+            candidates,
         ):
             if len(some_of) == 1:
                 return some_of[0]
@@ -112,13 +139,21 @@ def _box(name: str, corners: list[float], width: float, height: float) -> Box | 
         x1, y1, x2, y2 = max(x1, 0), max(y1, 0), min(x2, width), min(y2, height)
     else:
         x1, y1 = max(x1, 0), max(y1, 0)
-    if not (x2 - x1 > 1 and y2 - y1 > 1):  # of one pixel or none, or NaN
+    if not (x2 - x1 > 1 and y2 - y1 > 1 and math.isfinite(x2 - x1) and math.isfinite(y2 - y1)):  # of one pixel or none, or NaN
         return f"a box of {name} without an area in the picture"
     return Box(name, x1, y1, x2, y2)
 
 
-def _findings(gone: list[str], odd: list[tuple[str, str]], shortened: list[str], boxes: int) -> list[Finding]:
+def _findings(
+    gone: list[str], alone: list[str], odd: list[tuple[str, str]], shortened: list[str], others: Counter[str], boxes: int
+) -> list[Finding]:
     out = []
+    if alone:
+        text = f"{count(len(alone), 'picture')} without an XML file, left out: {some(alone)}. Where nothing is in them, an XML without objects takes them in"
+        out.append(Finding("pictures-without-boxes", "look", text, figures={"files": len(alone)}))
+    if others:
+        text = f"{count(sum(others.values()), 'box', 'boxes')} of other objects, left out: {', '.join(sorted(others))}"
+        out.append(Finding("other-objects", "note", text, figures={"boxes": sum(others.values())}))
     if gone:
         text = f"{count(len(gone), 'XML file')} without the picture that they name, left out: {some(gone)}"
         out.append(Finding("boxes-without-picture", "look", text, figures={"files": len(gone)}))

@@ -194,7 +194,7 @@ def test_precision_and_recall_of_shown_boxes_by_hand():
     found = compare_boxes(said, there)
     assert precision_at(found, 0.5) == 0.5 and recall_at(found, 0.5) == pytest.approx(1 / 3)
     assert precision_at(found, 0.2) == pytest.approx(2 / 3) and recall_at(found, 0.2) == pytest.approx(2 / 3)
-    assert precision_at(found, 0.95) == 0 and recall_at(found, 0.95) == 0
+    assert np.isnan(precision_at(found, 0.95)) and recall_at(found, 0.95) == 0
     assert recall_at(found, 0.2, np.array([0.0, 2.0])) == 1 and precision_at(found, 0.2, np.array([1.0, 0.0])) == 0.5
     assert np.isnan(recall_at(compare_boxes(said[:1], [boxes()]), 0.5))
 
@@ -209,4 +209,12 @@ def test_the_limit_is_the_score_of_the_best_f1():
 
     best = best_limit(found)
     assert f1(best) == pytest.approx(max(f1(limit) for limit in found.score)) and f1(best) > f1(0.99)
+    assert best not in found.score  # half way to the next lower one
     assert best_limit(compare_boxes([(boxes((0, 0, 1, 1)), np.ones(1))], [boxes()])) == 0.5
+
+
+def test_equal_scores_have_no_order():
+    said, there = drawn()
+    said = [(where, np.round(score, 1)) for where, score in said]
+    for figure in (ap50, ap50_95, log_average_miss_rate):
+        assert figure(compare_boxes(said, there)) == pytest.approx(figure(compare_boxes(said[::-1], there[::-1])))

@@ -105,3 +105,12 @@ def test_finding_comes_back_from_json():
 
 def test_cases_are_found_by_id():
     assert Manifest(Path(), (FULL,)).by_id == {"7": FULL}
+
+
+@pytest.mark.parametrize(
+    "told", ['[["a", 5, 5, 4, 9]]', '[["a", 1, 2, "x", 9]]', '[["", 1, 2, 3, 4]]', '[["a", 1, 2, NaN, 9]]', '[["a", 1, 2]]']
+)
+def test_boxes_that_are_none_are_refused_with_their_line(tmp_path, told):
+    row = told.replace('"', '""')
+    with pytest.raises(DataError, match="line 2: age or boxes cannot be read"):
+        Manifest.read(table(tmp_path, f'path,labels,boxes\na.png,a,"{row}"\n'))

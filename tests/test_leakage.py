@@ -245,7 +245,7 @@ def scaler(run, prepared, train):
 
 def anchors(run, prepared, train):
     finds = replace(run.recipe, task=Detect(), model=Net(Cnn((4,)), Yolo(count=2)))
-    settled = settle_anchors(run := replace(run, recipe=finds), part_of(run, prepared, "train"))
+    settled = settle_anchors(run := replace(run, recipe=finds), part_of(run, prepared, "train"), part_of(run, prepared, "tune"))
     return np.array(settled.recipe.model.head.anchors)
 
 
@@ -261,7 +261,7 @@ def boxed(made, tmp_path_factory):
     def other(where):
         changed = {case for case in sides if where and (case in trained) == (where == "train")}
         cases = [
-            replace(case, boxes=(Box("sick", 1, 1, 1 + wide * (2 if case.id in changed else 1), 1 + high),))
+            replace(case, boxes=(Box(case.label, 1, 1, 1 + wide * (2 if case.id in changed else 1), 1 + high),))
             for case in run.manifest.cases
             for wide, high in [sides[case.id]]
         ]

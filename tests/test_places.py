@@ -44,6 +44,20 @@ def test_a_box_is_lost_when_it_is_cut_off_or_the_step_is_unknown():
     assert prepared_box(BOX, (200, 100), (Resize(50), Flip())) is None
 
 
+@pytest.mark.parametrize("shape", [(50, 101), (101, 50), (33, 60), (60, 33)])
+@pytest.mark.parametrize("keep", ["crop", "pad", "stretch"])
+def test_odd_sizes_are_halved_as_the_step_halves_them(shape, keep):
+    height, width = shape
+    picture = np.zeros((height, width, 1), np.float32)
+    picture[height // 2 - 8 : height // 2 + 8, width // 2 - 6 : width // 2 + 6] = 1
+    step = Resize(4 * (min(shape) if keep == "crop" else max(shape)), keep)
+    box = Box("a", width // 2 - 6, height // 2 - 8, width // 2 + 6, height // 2 + 8)
+    found = prepared_box(box, shape, (step,))
+    rows, columns = np.nonzero(step(picture)[..., 0] > 0.5)
+    seen = (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
+    np.testing.assert_allclose((found.x1, found.y1, found.x2, found.y2), seen, atol=1)
+
+
 @pytest.mark.parametrize("steps", STEPS)
 @pytest.mark.parametrize("shape", [(200, 100), (61, 301)])
 def test_boxes_go_there_and_back(steps, shape):

@@ -1,11 +1,15 @@
 """PASCAL VOC: corners from 1, odd boxes as findings, pictures that are not there."""
 
+import unicodedata
+
 import pytest
 from PIL import Image
 from write_files import write_picture
 
+from resdx.audit import audit
 from resdx.cases import Box
 from resdx.errors import DataError
+from resdx.steps.read import ReadImage
 from resdx.voc import Voc
 
 
@@ -86,3 +90,51 @@ def test_of_several_pictures_the_one_beside_is_meant(tmp_path):
     (tmp_path / "1.xml").write_text("<svg/>")
     with pytest.raises(DataError, match=r"1\.xml cannot be read as an annotation of PASCAL VOC \(it is about <svg>\)"):
         Voc().scan(tmp_path)
+
+
+def test_objects_can_be_chosen_and_one_class_is_enough(tmp_path):
+    note(tmp_path, "1", thing("mask", 2, 2, 9, 9), thing("dog", 2, 2, 9, 9))
+    note(tmp_path, "2", thing("mask", 3, 3, 9, 9))
+    found = Voc(only=("mask",)).scan(tmp_path)
+    assert found.classes == ("mask",) and [len(case.boxes) for case in found.cases] == [1, 1]
+    assert next(one for one in found.findings if one.code == "other-objects").text == "1 box of other objects, left out: dog"
+    with pytest.raises(DataError, match="no object is called cat; there are dog, mask"):
+        Voc(only=("cat",)).scan(tmp_path)
+
+
+def test_pictures_without_an_xml_are_told(tmp_path):
+    note(tmp_path, "1", thing("mask", 2, 2, 9, 9))
+    Image.new("L", (40, 30)).save(write_picture(tmp_path / "JPEGImages" / "empty.png"))
+    told = next(one for one in Voc().scan(tmp_path).findings if one.code == "pictures-without-boxes")
+    assert told.text.startswith("1 picture without an XML file, left out: JPEGImages/empty.png") and told.grade == "look"
+
+
+def test_folders_of_one_name_belong_together_and_names_are_compared_as_they_read(tmp_path):
+    for part in ("train", "val"):
+        note(tmp_path, "1", thing("mask", 2, 2, 9, 9))
+        for place, suffix in (("Annotations", "xml"), ("JPEGImages", "png")):
+            (tmp_path / place / part).mkdir(parents=True)
+            (tmp_path / place / f"1.{suffix}").rename(tmp_path / place / part / f"1.{suffix}")
+    assert [case.id for case in Voc().scan(tmp_path).cases] == ["JPEGImages/train/1.png", "JPEGImages/val/1.png"]
+    other = tmp_path / "other"
+    other.mkdir()
+    note(other, unicodedata.normalize("NFD", "Zähne"), thing("tooth", 2, 2, 9, 9), picture=False)
+    (other / "Annotations").rename(other / "notes")
+    next((other / "notes").iterdir()).rename(other / "notes" / (unicodedata.normalize("NFD", "Zähne") + ".XML"))
+    Image.new("L", (40, 30)).save(write_picture(other / "JPEGImages" / (unicodedata.normalize("NFC", "Zähne") + ".png")))
+    assert len(Voc().scan(other).cases) == 1
+
+
+def test_boxes_of_another_size_stop_the_audit(tmp_path):
+    note(tmp_path, "1", thing("mask", 2, 2, 9, 9), size="<size><width>80</width><height>60</height></size>")
+    note(tmp_path, "2", thing("mask", 30, 2, 90, 9), size="")
+    note(tmp_path, "3", thing("mask", 3, 3, 9, 9))
+    found = {one.code: one for one in audit(Voc().scan(tmp_path), ReadImage(), processes=1).findings}
+    assert found["boxes-of-other-size"].grade == "stop" and found["boxes-of-other-size"].cases == ("JPEGImages/1.png",)
+    assert "1.png is 40x30, its boxes are of 80x60" in found["boxes-of-other-size"].text
+    assert found["boxes-outside"].cases == ("JPEGImages/2.png",)
+
+
+def test_corners_that_are_no_numbers_are_no_box(tmp_path):
+    note(tmp_path, "1", thing("mask", 2, 2, "inf", 9), thing("mask", 2, 2, 9, 9), size="")
+    assert len(Voc().scan(tmp_path).cases[0].boxes) == 1

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ..audit import ACCEPTABLE
-from ..compare import compare, make_folder
+from ..compare import compare, make_folder, question_of
 from ..engines.torch import infer
 from ..errors import ResdxError, RunError
 from ..recipe import Recipe
@@ -274,10 +274,10 @@ def _pairs(data: str, out: Path) -> None:
     if len(runs) < 2 or (place.exists() and read_json(place)["systems"] == known):
         return
     called = {path.name: name for name, path in runs.items()}
-    by_test: dict[tuple[str, ...], list[str]] = {}  # the same pictures, and asked for the same classes
+    by_test: dict[tuple[str, ...], list[str]] = {}  # the same pictures, and asked the same
     for name, path in runs.items():
-        judged_by = read_json(path / "metrics.json")
-        by_test.setdefault((judged_by["test"]["hash"], *judged_by["scores"]["classes"]), []).append(name)
+        run = Run.open(path, quiet=True)
+        by_test.setdefault((run.metrics["test"]["hash"], *question_of(run.recipe)), []).append(name)
     rows = []
     for members in by_test.values():
         if len(members) > 1:
