@@ -1,9 +1,9 @@
-"""What the living review says of phantoms whose films share persons, and of the same films with persons that mean nothing.
+"""What the living review says of phantoms whose films share persons, and of films that share nothing but a name.
 
     python -m benchmarks.phantom_leak WORK > benchmarks/phantom_leak.md
 
-Films of phantoms with faint opacities, four a person. "shared" names the persons as they are; in "unrelated" every four films of one class, dealt at random, count as one
-person, so that a split by image leaks nothing that helps. Both go through the review as any data set does, by frozen features: the cells, the matched-leak experiment and the
+Films of phantoms with faint opacities, four a person. "shared" names the persons as they are; in "unrelated" each film is of a person of its own, and every four of one class, dealt at random,
+are called one, so that a split by image leaks nothing that helps. Both go through the review as any data set does, by frozen features: the cells, the matched-leak experiment and the
 sentences of the page are its own.
 """
 
@@ -18,7 +18,7 @@ import numpy as np
 from resdx.cases import Case, Manifest
 from resdx.phantoms import draw_phantoms
 from resdx.records import write_json
-from resdx.report import interval
+from resdx.report import figure, interval
 from resdx.review import reviewed
 from resdx.review.cells import Trial, about_set, measure
 
@@ -28,7 +28,8 @@ NAMES = ("shared", "unrelated")
 
 def collection(folder: Path, name: str) -> None:
     """Films in a folder with a manifest that names their persons."""
-    truth = draw_phantoms(folder, persons=PERSONS, images=FILMS, size=96, prevalence=0.5, contrast=CONTRAST, seed=3).manifest
+    persons, films = (PERSONS, FILMS) if name == "shared" else (PERSONS * FILMS, 1)
+    truth = draw_phantoms(folder, persons=persons, images=films, size=96, prevalence=0.5, contrast=CONTRAST, seed=3).manifest
     cases = truth.cases if name == "shared" else tuple(dealt(truth.cases))
     (folder / "manifest.csv").write_text(Manifest(folder, cases).to_csv())
 
@@ -57,15 +58,15 @@ def main(work: Path) -> None:
         about_set(name, out)
         found = reviewed(out)
         row, about = found["rows"][0], found["sets"][0]
-        accuracies = (f"{row[key]['value']:.3f} ({interval(row[key])})" for key in ("own", "honest"))
+        areas = (f"{figure(row[key])} ({interval(row[key]) or 'no interval'})" for key in ("own", "honest"))
         said = "; ".join(about["against"]) or "nothing"
-        rows.append(f"| {name} | {' | '.join(accuracies)} | {about['leak']} | {said} |")
+        rows.append(f"| {name} | {' | '.join(areas)} | {about['leak']} | {said} |")
     print(PAGE.format(rows="\n".join(rows), persons=PERSONS, films=FILMS))
 
 
 PAGE = """# What the review says of a leak that was planted
 
-{persons} phantoms of faint opacities, {films} films each; frozen features of ImageNet MobileNet-V2. "shared": the persons as they are. "unrelated": the same films, each four of one class at random called one person. AUROC with 95 % intervals by
+{persons} phantoms of faint opacities, {films} films each; frozen features of ImageNet MobileNet-V2. "shared": the persons as they are. "unrelated": as many films, each of another person, and each four of one class at random called one. AUROC with 95 % intervals by
 person (in "unrelated" by what is called one). The worth is that of the matched-leak experiment, on identical images; what speaks against the set is the review's own sentence.
 
 | collection | images at random | persons apart | worth of a leak | against the set, says the review |
