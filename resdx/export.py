@@ -26,9 +26,11 @@ from numpy.typing import NDArray
 from safetensors.numpy import save
 
 from . import __version__
+from .boxes import said_boxes
 from .calibrate import fit_calibration
 from .calibration import Calibration
 from .data import Prepared
+from .detect import find_boxes, mean_ap50
 from .engines import Answers, Engine
 from .engines.graph import Graph
 from .engines.torch import infer
@@ -36,6 +38,7 @@ from .errors import RunError
 from .exported import FORMAT, ROOMS, SUMS, load_engine, sums
 from .features import is_cross_fitted
 from .metrics import auroc, macro_auroc
+from .models.net import Detector
 from .parts import Part, part_of
 from .predict import EXPORTED, MADE_OF, Predictor
 from .recipe import Ensemble
@@ -46,6 +49,7 @@ from .tasks import positive_class
 from .trained import answerer, graph_of, load_network
 
 MOST_LOST = 0.005  # AUROC that int8 may lose
+MOST_LOST_BOXES = 0.02  # of the mean AP50, which a few boxes near an overlap of 0.5 move more than they move an AUROC
 MOST_FLIPPED = 0.01, 3  # share of decisions, and their number, both of which must be passed to refuse int8
 QUANTISED_ON = 300  # training pictures that NNCF sees
 ALIKE = 256  # training pictures that stand in for validation where a run has none
@@ -58,7 +62,7 @@ class Parity:
     """How far an engine's answers lie from those of the trained network on `cases` of the parts `on`.
 
     Probabilities are compared after each one's own calibration; a decision flips when another class is called, a referral when a case
-    is sent to a person by one alone. `auroc` is that of the positive class, or the macro mean; None where it is not defined.
+    is sent to a person by one alone. `auroc` is that of the positive class, or the macro mean; None where it is not defined. `ap50` is that of boxes.
     """
 
     on: str
@@ -69,6 +73,8 @@ class Parity:
     flipped: int
     referred: int
     images_per_second: float
+    ap50_torch: float | None = None
+    ap50: float | None = None
 
     @property
     def lost(self) -> float:
@@ -79,24 +85,28 @@ class Parity:
     def passes(self) -> bool:
         """Whether the guard lets it pass."""
         share, number = MOST_FLIPPED
+        if self.ap50 is not None and self.ap50_torch is not None and self.ap50_torch - self.ap50 > MOST_LOST_BOXES:
+            return False
         return self.lost <= MOST_LOST and not (self.flipped > share * self.cases and self.flipped > number)
 
     def __str__(self) -> str:
         area = "" if self.auroc is None else f"AUROC {self.auroc:.4f} (PyTorch {self.auroc_torch:.4f}), "
+        boxes = "" if self.ap50 is None else f"AP50 {self.ap50:.4f} (PyTorch {self.ap50_torch:.4f}), "
         return (
-            f"{self.cases:,} images of {self.on}: {area}{self.flipped} decisions and {self.referred} referrals differ, "
+            f"{self.cases:,} images of {self.on}: {area}{boxes}{self.flipped} decisions and {self.referred} referrals differ, "
             f"probabilities by {self.probability:.4f} at most; {self.images_per_second:.0f} images/s"
         )
 
 
 @dataclass(frozen=True)
 class Known:
-    """What the trained network says of the validation images."""
+    """What the trained network says of the validation images, and how well it finds boxes there."""
 
     on: str
     part: Part
     said: Answers
     own: NDArray[np.bool_]  # (N,) the calib cases, on which a calibrator may be fitted; none where the run has no calib part
+    ap50: float | None = None
 
 
 def export(run: Run, *engines: str, guard: bool = True) -> list[Path]:
@@ -104,7 +114,7 @@ def export(run: Run, *engines: str, guard: bool = True) -> list[Path]:
 
     Args:
         engines: of onnx, openvino, bf16 and int8.
-        guard: refuse int8 that loses more than 0.005 of AUROC, or flips more than 1 % and more than 3 decisions.
+        guard: refuse int8 that loses more than 0.005 of AUROC or 0.02 of AP50, or flips more than 1 % and more than 3 decisions.
 
     Raises:
         RunError: the run is not finished, what an engine needs is not installed, the guard refuses, or the disk is full.
@@ -195,7 +205,10 @@ def _known(run: Run, prepared: Prepared) -> Known:
             raise RunError(f"{run.path}: the scores are not those of the split; run `resdx train {run.path}` again")
         said = Answers(np.concatenate([one.logits for one in scores]), np.concatenate([one.embeddings for one in scores]))
         own = np.repeat([False, True], [len(part.ids) for part in parts])
-        return Known("tune and calib", parts[0] + parts[1], said, own)
+        both = parts[0] + parts[1]
+        network = load_network(run)
+        found = find_boxes(network, prepared.images, both.rows) if isinstance(network, Detector) else None
+        return Known("tune and calib", both, said, own, None if found is None else mean_ap50(found, both.targets))
     part = part_of(run, prepared, "train")
     some = part.at(np.sort(_shuffled(run, part)[: min(ALIKE, len(part.ids) // 2)]))
     said = Answers(*infer(load_network(run), prepared.images, some.rows, views=run.recipe.views))
@@ -261,7 +274,7 @@ def _quantised(
     share, number = MOST_FLIPPED
     raise RunError(
         f"int8 answers too differently, also in mixed precision ({parity}); at most {MOST_LOST} of AUROC may be lost, and "
-        f"{share:.0%} or {number} decisions flip. Export to openvino or bf16, or keep it in spite of that with --no-guard"
+        f"{MOST_LOST_BOXES} of AP50, and {share:.0%} or {number} decisions flip. Export to openvino or bf16, or keep it in spite of that with --no-guard"
     )
 
 
@@ -304,7 +317,16 @@ def _parity(said: Answers, speed: float, predictor: Predictor, calibration: Cali
         flipped=int((predictor.calibration.choose(ours) != calibration.choose(theirs)).any(1).sum()),
         referred=int((referred[0] != referred[1]).sum()),
         images_per_second=speed,
+        ap50_torch=known.ap50,
+        ap50=_boxes(said, calibration, known),
     )
+
+
+def _boxes(said: Answers, calibration: Calibration, known: Known) -> float | None:
+    """The mean AP50 of what an engine says of the validation images; None where it finds no boxes."""
+    if not calibration.boxes or said.maps is None:
+        return None
+    return mean_ap50([said_boxes(grid, calibration.boxes.anchors) for grid in said.maps], known.part.targets)
 
 
 def _timed(engine: Engine, prepared: Prepared, known: Known) -> tuple[Answers, float]:
@@ -312,7 +334,9 @@ def _timed(engine: Engine, prepared: Prepared, known: Known) -> tuple[Answers, f
     rows, started = known.part.rows, time.perf_counter()
     said = list(engine.answers(_pictures(prepared, rows[i : i + engine.batch]) for i in range(0, len(rows), engine.batch)))
     speed = len(rows) / (time.perf_counter() - started)
-    return Answers(np.concatenate([one.logits for one in said]), np.concatenate([one.embeddings for one in said])), speed
+    logits, embeddings = np.concatenate([one.logits for one in said]), np.concatenate([one.embeddings for one in said])
+    grids = [one.maps for one in said if one.maps is not None] if known.ap50 is not None else []
+    return Answers(logits, embeddings, np.concatenate(grids) if grids else None), speed
 
 
 def _pictures(prepared: Prepared, rows: NDArray[np.int64]) -> NDArray[np.uint8]:

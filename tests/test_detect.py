@@ -170,7 +170,8 @@ def test_the_command_writes_pictures_and_json(made, tmp_path):
 
 def test_an_export_finds_the_same_boxes(made, tmp_path):
     truth, done = made
-    export(done, "onnx")
+    told = json.loads((export(done, "onnx")[0] / "export.json").read_text())["parity"]
+    assert told["ap50"] == pytest.approx(told["ap50_torch"], abs=1e-3) and told["ap50"] > 0.5
     files = [truth.root / case.path for case in done.cases("test")[:6]]
     ours, theirs = (Predictor.open(done.path, engine=name).predict(files)[0] for name in ("torch", "onnx"))
     for one, other in zip(ours, theirs, strict=True):
