@@ -72,10 +72,8 @@ def test_system_without_its_set_reads_a_stand_in_and_keeps_all_else():
 @pytest.mark.parametrize("system", recipe_names())
 def test_every_system_that_is_judged_can_be_read_and_has_a_defect_told(system):
     module = importlib.import_module(f"resdx.recipes.{system}")
-    folder = getattr(module, "JUDGED_ON", "")
-    assert folder or system == "plain"
-    if folder:
-        assert judged(system, folder, getattr(module, "SMALL", ("features",))[0]).name == system and defect_of(system, folder)
+    folder = module.JUDGED_ON
+    assert judged(system, folder, getattr(module, "SMALL", ("features",))[0]).name == system and defect_of(system, folder)
 
 
 def test_cell_of_a_run_holds_its_figures_and_names_no_case(study):
@@ -96,7 +94,7 @@ def test_examples_that_a_finding_names_are_no_part_of_a_cell(study):
 
 def test_what_is_absent_is_said_and_the_rest_goes_on(tmp_path):
     (tmp_path / "data").mkdir()
-    found = review(["malaria", "plain"], data=tmp_path / "data", out=tmp_path / "out", seeds=1, quiet=True)
+    found = review(["malaria"], data=tmp_path / "data", out=tmp_path / "out", seeds=1, quiet=True)
     assert set(found["failed"]) == {"malaria--features--honest--0", "malaria--features--published--0"}
     assert "malaria is judged on it" in found["failed"]["malaria--features--honest--0"]
     with pytest.raises(RunError, match="there is no system 'maleria'"):

@@ -20,3 +20,4 @@ RECIPE = Recipe(
     differs=("the paper states neither data nor training: all settings are ours",),
 )
 VARIANTS = {"features": on_features(RECIPE), "fine-tuned": fine_tuned(RECIPE)}
+JUDGED_ON = "us-breast"  # of any folder, one in three classes
