@@ -24,6 +24,11 @@ RUNS: dict[str, tuple[str, str, tuple[tuple[str, str], ...]]] = {
     "mobilenet-sgd": ("face-mask", "face_masks:mobilenet-sgd", ()),
     "resnet50": ("face-mask", "face_masks", (("model.trunk.trunk.weights", ""), ("learn.epochs", "12"))),
     "blood-cells": ("blood-cells-bccd", "face_masks:blood-cells", ()),
+    "blood-cells-sgd": (
+        "blood-cells-bccd",
+        "face_masks:blood-cells",
+        (("learn.optimiser", "sgd"), ("learn.lr", "0.01")),
+    ),
 }
 KEYS = ("ap50", "ap50_95", "voc_ap50", "log_average_miss_rate", "precision", "recall")
 
