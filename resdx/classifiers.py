@@ -90,6 +90,8 @@ def fit_head(
 def logits_of(head: nn.Module, features: NDArray[np.floating[Any]]) -> Floats32:
     """Logits (N, outputs) of a head for features (N, E)."""
     like = next(value for value in head.state_dict().values() if value.is_floating_point())
+    if not len(features):
+        return np.zeros((0, cast(Any, head).outputs), np.float32)
     said = []
     with torch.inference_mode():
         for start in range(0, len(features), AT_ONCE):

@@ -49,7 +49,10 @@ def part_of(run: Run, prepared: Prepared, name: str) -> Part:
     """The cases of a part that could be prepared, with the boxes to be found where the task is that. Raises RunError when there are none."""
     cases = [case for case in run.cases(name) if case.id in prepared.row]
     if not cases:
-        raise RunError(f"{run.path}: no readable case is in the {name} part; see split.csv and failures.csv")
+        raise RunError(
+            f"{run.path}: no readable case is in the {name} part: too few persons outside the test part to be divided, or files that cannot be read; "
+            "see split.csv and failures.csv"
+        )
     return part_of_cases(run, prepared, cases, boxes=isinstance(run.recipe.task, Detect))
 
 

@@ -38,11 +38,12 @@ from .records import digest, read_json
 from .steps.chain import prepare_image
 from .steps.ecg import ReadBeat
 from .steps.read import split_index
-from .strips import draw_strip
+from .strips import draw_strip, pauses_between
 
 if TYPE_CHECKING:
     from .runs import Scores
 
+AFTER_PAUSE = "after-pause"  # a heartbeat may have been missed before this one
 AHEAD = 64  # files read ahead: memory stays the same for any number of files
 ENGINES = ("int8", "bf16", "openvino", "onnx", "torch")  # the fastest first
 EXPORTED = "export.json"  # what makes a folder an exported model
@@ -324,10 +325,24 @@ def predict_files(
         answers, failures = predictor.predict(
             paths, maps=maps, boxes=boxes, progress=lambda done: bar.update(bar.task_ids[0], completed=done)
         )
+    if isinstance(read, ReadBeat):
+        answers = [
+            one for _, some in groupby(answers, key=lambda one: split_index(one.case)[0]) for one in _after_pauses(list(some))
+        ]
     if strips and isinstance(read, ReadBeat):
         for number, (file, some) in enumerate(groupby(answers, key=lambda one: split_index(one.case)[0]), 1):
             draw_strip(file, read.leads, list(some), strips / f"{number:05d}-{_short(Path(file).stem)}.png")
     return answers, failures
+
+
+def _after_pauses(beats: Sequence[Prediction]) -> list[Prediction]:
+    """The heartbeats of a recording, those after a long pause with the flag AFTER_PAUSE: one may have been missed before them."""
+    seconds = [float(split_index(one.case)[1]) for one in beats]
+    late = {last for _, last in pauses_between(seconds)}
+    return [
+        replace(one, flags=(*one.flags, AFTER_PAUSE)) if second in late else one
+        for one, second in zip(beats, seconds, strict=True)
+    ]
 
 
 def to_csv(predictions: Sequence[Prediction]) -> str:

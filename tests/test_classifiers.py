@@ -25,6 +25,7 @@ from resdx.errors import RecipeError, WeightsError
 from resdx.maps import class_activation, grad_cam
 from resdx.models.classical import leaves
 from resdx.models.head_specs import Boosting, Forest, Linear, NaiveBayes, Neighbours, Svm
+from resdx.models.heads import build_head
 from resdx.models.net import build
 from resdx.models.specs import Net, ResNet
 from resdx.models.weights import load_state, save_state
@@ -336,3 +337,8 @@ def test_fitted_head_is_not_trained_and_neighbours_have_no_weights():
         Recipe(name="own", title="", model=Net(ResNet(18), Neighbours()), learn=BALANCED)
     tried = Recipe(name="own", title="", model=Net(ResNet(18), Svm()), learn=LEARN).set("model.head.c", "1,3.5")
     assert tried.model.head == Svm(c=(1.0, 3.5))
+
+
+def test_no_features_give_no_logits():
+    head = build_head(Svm(), 4, 3)
+    assert logits_of(head, np.zeros((0, 4))).shape == (0, 3)

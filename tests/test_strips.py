@@ -12,12 +12,12 @@ from resdx.cli import cli
 from resdx.errors import RunError
 from resdx.models.specs import Cnn, Net
 from resdx.phantoms import draw_layout
-from resdx.predict import predict_files
+from resdx.predict import _after_pauses, predict_files
 from resdx.recipe import Training
 from resdx.recipes import get_recipe
 from resdx.runs import Run
 from resdx.stages import EVIDENCE, resume
-from resdx.strips import draw_strip
+from resdx.strips import draw_strip, pauses_between
 from resdx.study import start
 
 
@@ -78,3 +78,28 @@ def test_what_is_drawn_says_how_many_and_marks_the_rare(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(RunError, match=r"cannot be written .*choose another folder for --strips"):
         draw_strip(file, ("MLII",), beats, tmp_path / "file" / "a.png")
+
+
+def test_pauses_are_those_in_which_a_beat_may_have_been_missed(tmp_path):
+    seconds = [0.8 * k for k in range(12)]
+    assert pauses_between(seconds) == []
+    assert pauses_between([*seconds[:6], *seconds[7:]]) == [(seconds[5], seconds[7])]
+    early = [*seconds[:6], seconds[6] - 0.25, *seconds[7:]]  # an early beat and the pause after it
+    assert pauses_between(early) == []
+    assert pauses_between([0.0, 1.0, 9.0]) == []  # nothing is usual yet
+    beats = [Prediction(f"{tmp_path}/a.hea#{second}", {"N": 1.0}, "N") for second in (*seconds[:6], *seconds[7:])]
+    assert [one.flags for one in _after_pauses(beats)] == [("after-pause",) if k == 6 else () for k in range(11)]
+
+
+def test_what_was_not_recorded_is_a_gap_on_the_strip(tmp_path):
+    time = np.arange(20 * 250) / 250
+    wave = np.sin(2 * np.pi * 1.2 * time) ** 15
+    pictures = []
+    for name, gone in (("whole", ()), ("gap", range(2000, 2500))):
+        rows = [f"{t:.3f},{'' if k in gone else v}" for k, (t, v) in enumerate(zip(time, wave, strict=True))]
+        (tmp_path / f"{name}.csv").write_text("\n".join(["time,II", *rows]))
+        draw_strip(f"{tmp_path}/{name}.csv", ("II",), [], tmp_path / f"{name}.png")
+        pictures.append(np.asarray(Image.open(tmp_path / f"{name}.png").convert("L")))
+    dark = [(picture < 250)[40:120].any(0) for picture in pictures]  # above the axis
+    middle = slice(int(1400 * 0.42), int(1400 * 0.48))  # seconds 8.4 to 9.6
+    assert dark[0][middle].mean() > 0.9 and not dark[1][middle].any()

@@ -86,6 +86,7 @@ def draw_layout(name: str, folder: Path, *, persons: int = 8, seed: int = 0) -> 
     Raises:
         DataError: no such layout, a folder in use, or fewer than 2 persons.
     """
+    folder = Path(folder)
     if name not in LAYOUTS:
         raise DataError(f"there is no layout {name!r}; there are {', '.join(sorted(LAYOUTS))}")
     if folder.exists() and any(folder.iterdir()):

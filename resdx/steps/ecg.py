@@ -145,7 +145,10 @@ class ReadBeat:
         recording = read_recording(file)
         if recording.seconds < self.before + self.after:
             raise DataError(f"{file} is {recording.seconds:.2g} s long, which is less than one heartbeat")
-        found = find_beats(recording.lead(self.leads), recording.rate)
+        signal = recording.lead(self.leads)
+        if np.nanmin(signal) == np.nanmax(signal):
+            raise DataError(f"{file}: the lead is flat, {signal[~np.isnan(signal)][0]:g} all along; look at the electrodes")
+        found = find_beats(signal, recording.rate)
         if not len(found):
             raise DataError(f"no heartbeat was found in {file}; look at the lead {' or '.join(self.leads)}")
         return [f"{file}#{second:.4f}" for second in found]

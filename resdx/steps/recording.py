@@ -51,7 +51,7 @@ class Recording:
         found = next((known[name.upper()] for name in wanted if name.upper() in known), 0 if len(self.leads) == 1 else None)
         if found is None:
             raise DataError(
-                f"no lead is called {' or '.join(wanted)} (there are {', '.join(self.leads)}); name yours in read.leads"
+                f"no lead is called {' or '.join(wanted)} (there are {', '.join(self.leads)}); rename the column if it is that lead, or train with --set read.leads={self.leads[0]}"
             )
         if np.isnan(self.signal[:, found]).all():
             raise DataError(f"lead {self.leads[found]} holds no samples; export the recording again")
