@@ -84,7 +84,9 @@ def page(found: dict[tuple[str, int], dict[str, list[float]]]) -> str:
         rows.append(
             f"| {protocol} | {seed} | {train} / {test} / {persons} | {min(swing):.3f} to {max(swing):.3f} | {last} | {int(one['chosen'][0])} | {chosen} |"
         )
-    return PAGE.format(rows="\n".join(rows), defect=defect_of("covid_ct", "ct-covid"), last=LAST)
+    return PAGE.format(
+        rows="\n".join(rows), defect=defect_of("covid_ct", "ct-covid"), last=LAST, seeds=len({seed for _, seed in found})
+    )
 
 
 def draw(found: dict[tuple[str, int], dict[str, list[float]]]) -> None:
@@ -113,7 +115,7 @@ test of the last {last} epochs: what a report of the last epoch could have said.
 |---|---|---|---|---|---|---|
 {rows}
 
-Made by `python -m benchmarks.last_epoch WORK --data FOLDER`.
+Made by `python -m benchmarks.last_epoch WORK --data FOLDER --seeds {seeds}`.
 """
 
 

@@ -189,12 +189,8 @@ def _matched_once(over: Floats, threshold: float) -> NDArray[np.bool_]:
 
 def precision_and_recall(found: Found, hit: NDArray[np.bool_], weights: Floats | None = None) -> tuple[Floats, Floats]:
     """Precision and recall at each score, best first; `weights` (N,) of pictures."""
-    weight = _weights(found, weights)
-    order = np.argsort(-found.score, kind="stable")
-    each = weight[found.picture[order]]
-    last = np.append(np.diff(found.score[order]) != 0, True)[: len(order)]  # of equal scores none comes before the other
-    right, all_said = np.cumsum(each * hit[order])[last], np.cumsum(each)[last]
-    total = float((weight * found.there).sum())
+    right, all_said = _so_far(found, hit, weights)
+    total = float((_weights(found, weights) * found.there).sum())
     precision = np.divide(right, all_said, out=np.zeros_like(right), where=all_said > 0)
     return precision, right / total if total else np.full_like(right, np.nan)
 
@@ -225,6 +221,14 @@ def best_limit(found: Found) -> float:
     both = precision + recall
     best = int(np.divide(2 * precision * recall, both, out=np.zeros_like(both), where=both > 0).argmax())
     return float((limits[best] + limits[min(best + 1, len(limits) - 1)]) / 2)
+
+
+def _so_far(found: Found, hit: NDArray[np.bool_], weights: Floats | None) -> tuple[Floats, Floats]:
+    """At each score, best first, the weight of the boxes up to there that are right, and of all of them."""
+    order = np.argsort(-found.score, kind="stable")
+    each = _weights(found, weights)[found.picture[order]]
+    last = np.append(np.diff(found.score[order]) != 0, True)[: len(order)]  # of equal scores none comes before the other
+    return np.cumsum(each * hit[order])[last], np.cumsum(each)[last]
 
 
 def _weights(found: Found, weights: Floats | None) -> Floats:
@@ -263,10 +267,8 @@ def log_average_miss_rate(found: Found, weights: Floats | None = None) -> float:
     weight = _weights(found, weights)
     if not weight @ found.there:
         return float("nan")
-    order = np.argsort(-found.score, kind="stable")
-    each, hit = weight[found.picture[order]], found.hit[order, 0]
-    last = np.append(np.diff(found.score[order]) != 0, True)[: len(order)]  # of equal scores none comes before the other
-    wrong = np.concatenate([[0.0], np.cumsum(each * ~hit)[last]]) / weight.sum()
-    missed = 1 - np.concatenate([[0.0], np.cumsum(each * hit)[last]]) / (weight * found.there).sum()
+    right, all_said = _so_far(found, found.hit[:, 0], weights)
+    wrong = np.concatenate([[0.0], all_said - right]) / weight.sum()
+    missed = 1 - np.concatenate([[0.0], right]) / (weight * found.there).sum()
     at = np.searchsorted(wrong, MISSED_AT, side="right") - 1
     return float(np.exp(np.log(np.maximum(missed[at], 1e-10)).mean()))

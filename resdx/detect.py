@@ -76,9 +76,10 @@ def settle_anchors(run: Run, train: Part, tune: Part) -> Run:
     if not len(_there(tune.targets)):
         raise DataError(f"{run.path}: no case of tune has a box, so no epoch could be chosen; use more data")
     sides = boxes[:, 3:] - boxes[:, 1:3]
-    anchors, overlap = find_anchors(sides, head.count, seed=run.settings.seed)
     most = min(CURVE, len(np.unique(sides, axis=0)))
-    curve = [find_anchors(sides, k, seed=run.settings.seed)[1] for k in range(1, most + 1)]
+    tried = {k: find_anchors(sides, k, seed=run.settings.seed) for k in {*range(1, most + 1), head.count}}
+    anchors, overlap = tried[head.count]
+    curve = [tried[k][1] for k in range(1, most + 1)]
     found = tuple((float(wide), float(high)) for wide, high in anchors)
     run.say(
         f"train: {count(head.count, 'anchor')} from {len(boxes):,} boxes; the best one overlaps a box by {overlap:.2f} in the mean"

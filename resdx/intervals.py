@@ -9,7 +9,6 @@ with the variance between persons; above, the percentiles of a bootstrap of pers
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +28,10 @@ FEW_FOR_AREA = (
 )
 RARE = 5  # persons of one composition that make a stratum of their own
 CHUNK = 500_000  # weights drawn at a time; another number would draw others
+ENDS, NEUTRAL = (
+    ("all right", "all wrong or zero"),
+    ("at its end", "at its end"),
+)  # of a figure that is 1, or the lowest; less may be better
 PIECE = 150_000  # weights given at a time, so that they and what is made of them stay in the processor's cache
 
 # Success and denominator of the plain shares, as (truth, answer) -> two (N,) masks.
@@ -279,11 +282,7 @@ def weighted(
     codes, columns = person_codes(groups, len(there)), there.reshape(len(there), -1)
     persons, few = int(codes.max(initial=-1)) + 1, min(len(np.unique(codes[column])) for column in columns.T)
     values = {name: figure(None) if few else float("nan") for name, figure in wanted.items()}
-    out = {name: found for name, value in values.items() if (found := _limited(value, few, persons, (0.0, 1.0)))}
-    out = {
-        name: replace(found, note=found.note.replace("all right", "at its end").replace("all wrong or zero", "at its end"))
-        for name, found in out.items()
-    }
+    out = {name: found for name, value in values.items() if (found := _limited(value, few, persons, (0.0, 1.0), at_ends=NEUTRAL))}
     asked = [name for name in wanted if name not in out]
     sample: dict[str, list[float]] = {name: [] for name in asked}
     for weights in resample(columns.astype(int), codes, draws=draws, seed=seed) if asked else ():
@@ -322,22 +321,24 @@ def _settled(metric: Metric, value: float, few: int, persons: int) -> Estimate |
     return _limited(value, few, persons, _range(metric))
 
 
-def _limited(value: float, few: int, persons: int, limits: tuple[float, float]) -> Estimate | None:
+def _limited(
+    value: float, few: int, persons: int, limits: tuple[float, float], *, at_ends: tuple[str, str] = ENDS
+) -> Estimate | None:
     low, high = limits
     if np.isnan(value):
         return Estimate(None, None, None, persons, "not estimable: a class has no case")
     if few < FEWEST:
         return Estimate(value, None, None, persons, too_few(few))
     if value in (low, high):
-        return exact(value, few, persons, low)
+        return exact(value, few, persons, low, at_ends=at_ends)
     return None
 
 
-def exact(value: float, few: int, persons: int, lowest: float) -> Estimate:
-    """Clopper and Pearson's bound when all of `few` persons are right, or all wrong."""
+def exact(value: float, few: int, persons: int, lowest: float, *, at_ends: tuple[str, str] = ENDS) -> Estimate:
+    """Clopper and Pearson's bound when all of `few` persons are right, or all wrong; `at_ends` says it of a figure of 1 or of the lowest."""
     bound = ((1 - LEVEL) / 2) ** (1 / few)
     reach = (1 - lowest) * (1 - bound)
-    note = f"all {'right' if value == 1 else 'wrong or zero'}: exact bound on {few} persons"
+    note = f"{at_ends[value != 1]}: exact bound on {few} persons"
     return Estimate(value, value - reach if value == 1 else value, value if value == 1 else value + reach, persons, note)
 
 
