@@ -2,7 +2,7 @@
 
     python -m benchmarks.strategies WORK --data FOLDER > benchmarks/strategies.md
 
-FOLDER holds the sets under their names. Each set is run by `resdx strategies` with a ResNet-18 of 112 px (a ResNet-50 takes hours on a processor); killed, the same command goes on.
+FOLDER holds the sets under their names. Each set is run by `resdx strategies` with a ResNet-18 of 96 px (a ResNet-50 takes hours on a processor); killed, the same command goes on.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from resdx.sets import SETS
 from resdx.steps.image import Resize
 from resdx.strategies import strategies
 
-NAMES = ("us-breast", "ct-covid", "skin-ham10000")
-DEPTH, SIZE = 18, 112  # pixels
+NAMES = ("us-breast", "ct-covid", "cxr-covid-cohen")
+DEPTH, SIZE = 18, 96  # pixels
 
 
 def recipe_of(name: str) -> Recipe:

@@ -15,7 +15,7 @@ from resdx.pages import render
 from resdx.recipes import get_recipe, recipe_names
 from resdx.records import read_json, write_json
 from resdx.review import review, reviewed, write_pages
-from resdx.review.cells import Trial, cells, facts, nameless, trials
+from resdx.review.cells import Trial, about_pairs, about_set, cells, facts, nameless, trials
 from resdx.review.page import markdown, over_seeds
 from resdx.sets import defect_of, judged
 
@@ -109,6 +109,21 @@ def test_cell_that_is_there_is_not_measured_again_unless_its_recipe_has_changed(
     (tmp_path / "data").mkdir()
     found = review(["malaria"], data=tmp_path / "data", out=tmp_path / "out", seeds=1, quiet=True)
     assert set(found["failed"]) == {"malaria--features--published--0"} and found["cells"] == cells(tmp_path / "out")
+
+
+def test_what_was_found_with_runs_that_lie_elsewhere_stays(study, tmp_path):
+    told = {"data": "us-breast", "system": "plain"}
+    out = keep(tmp_path, *(cell(variant=one, fingerprint=one, **told) for one in ("features", "fine-tuned", "elsewhere")))
+    for variant in ("features", "fine-tuned"):
+        place = out / "runs" / Trial("plain", variant, "honest", 0, "us-breast").name
+        place.parent.mkdir(exist_ok=True)
+        place.symlink_to(study.run.path)
+    kept = {"set": {"fingerprint": "elsewhere"}, "pairs": {"systems": {"plain:elsewhere": "elsewhere"}, "pairs": []}}
+    for name, found in kept.items():
+        write_json(out / "cells" / f"{name}-us-breast.json", found)
+    about_set("us-breast", out)
+    about_pairs("us-breast", out)
+    assert {name: read_json(out / "cells" / f"{name}-us-breast.json") for name in kept} == kept
 
 
 def test_cells_of_a_system_that_is_gone_are_left_out(tmp_path):

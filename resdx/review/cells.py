@@ -119,7 +119,7 @@ def review(
     for name in sorted({one["data"] for one in cells(out)}):
         try:
             about_set(name, out)
-            _pairs(name, out)
+            about_pairs(name, out)
         except ResdxError as error:
             failed[name] = str(error)
     return {"cells": cells(out), "failed": failed}
@@ -239,9 +239,12 @@ def _fingerprint(path: Path) -> str:
 
 
 def about_set(data: str, out: Path) -> None:
-    """Write the cell of a data set: what audit, controls and the leak experiment found, by its first honest run in `out`; nothing where there is none."""
+    """Write the cell of a data set: what audit, controls and the leak experiment found, by its first honest run in `out`; nothing where there is none.
+
+    It stays while a cell has the fingerprint of the run that it was made by, wherever that run lies.
+    """
     place, runs = _cell(out, f"set-{data}"), _honest(data, out)
-    if not runs or (place.exists() and read_json(place).get("fingerprint") in map(_fingerprint, runs.values())):
+    if not runs or (place.exists() and read_json(place).get("fingerprint") in {one.get("fingerprint") for one in cells(out)}):
         return
     path = next(iter(runs.values()))
     for stage in ("controls", "leak-worth"):
@@ -266,12 +269,17 @@ def about_set(data: str, out: Path) -> None:
     )
 
 
-def _pairs(data: str, out: Path) -> None:
-    """The cell of all pairs of systems on a data set, with Holm's adjustment over them; written anew when a system is added."""
+def about_pairs(data: str, out: Path) -> None:
+    """The cell of all pairs of systems on a data set, with Holm's adjustment over them; written anew when a system is added.
+
+    It stays where runs that it was made from lie elsewhere, for it would lose their pairs.
+    """
     runs = _honest(data, out)
     place = _cell(out, f"pairs-{data}")
     known = {name: _fingerprint(path) for name, path in sorted(runs.items())}
-    if len(runs) < 2 or (place.exists() and read_json(place)["systems"] == known):
+    had = read_json(place)["systems"] if place.exists() else {}
+    measured = {one.get("fingerprint") for one in cells(out)}
+    if len(runs) < 2 or had == known or any(one in measured for name, one in had.items() if name not in known):
         return
     called = {path.name: name for name, path in runs.items()}
     by_test: dict[tuple[str, ...], list[str]] = {}  # the same pictures, and asked the same

@@ -177,8 +177,8 @@ def markdown(found: Json) -> str:
     """The table as Markdown."""
     lines = [HEAD.format(cells=found["cells"])]
     lines += [
-        "| system | data | published | own protocol | honest AUROC | honest, same figure | persons | parameters | minutes | images/s |",
-        "|---" * 10 + "|",
+        "| system | data | published | figure | own protocol | honest | honest AUROC | persons | parameters | minutes | images/s |",
+        "|---" * 11 + "|",
     ]
     for one in found["rows"]:
         published = "; ".join(
@@ -186,8 +186,8 @@ def markdown(found: Json) -> str:
         )
         own = f"{one['protocol']}: {_shown(one['own_metric'])}" if one["own_metric"] else "-"
         cells_ = (
-            f"{one['number']} `{one['name']}`".strip(), one["data"], published or "-", own, _shown(one["honest"]), f"{named(one['metric']).lower()} {_shown(one['honest_metric'])}",
-            str(one["persons"]), f"{one['parameters'] / 1e6:.1f} M", f"{one['minutes']:.1f}", f"{one['rate']:.0f}",
+            f"{one['number']} `{one['name']}`".strip(), one["data"], published or "-", named(one["metric"]).lower(), own,
+            _shown(one["honest_metric"]), _shown(one["honest"]), str(one["persons"]), f"{one['parameters'] / 1e6:.1f} M", f"{one['minutes']:.1f}", f"{one['rate']:.0f}",
         )  # fmt: skip
         lines.append("| " + " | ".join(cells_) + " |")
     lines += ["\n## For and against\n", "Derived from the figures, by fixed rules.\n"]
