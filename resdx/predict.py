@@ -7,7 +7,7 @@ import importlib
 import io
 import json
 import os
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
@@ -38,12 +38,15 @@ from .records import digest, read_json
 from .steps.chain import prepare_image
 from .steps.ecg import ReadBeat
 from .steps.read import split_index
+from .steps.voice import CLIPPED, ReadSpectrogram, ReadVoice, read_sound
 from .strips import draw_strip, pauses_between
 
 if TYPE_CHECKING:
     from .runs import Scores
 
 AFTER_PAUSE = "after-pause"  # a heartbeat may have been missed before this one
+DISTORTED = "clipped"  # a recording whose loudest samples were cut off
+ROWS = 40  # answers to parts of one file that a person reads one by one
 AHEAD = 64  # files read ahead: memory stays the same for any number of files
 ENGINES = ("int8", "bf16", "openvino", "onnx", "torch")  # the fastest first
 EXPORTED = "export.json"  # what makes a folder an exported model
@@ -325,14 +328,23 @@ def predict_files(
         answers, failures = predictor.predict(
             paths, maps=maps, boxes=boxes, progress=lambda done: bar.update(bar.task_ids[0], completed=done)
         )
+    if isinstance(read, ReadVoice | ReadSpectrogram):
+        answers = _distorted(answers)
     if isinstance(read, ReadBeat):
-        answers = [
-            one for _, some in groupby(answers, key=lambda one: split_index(one.case)[0]) for one in _after_pauses(list(some))
-        ]
+        answers = [one for _, some in groupby(answers, key=_file) for one in _after_pauses(list(some))]
     if strips and isinstance(read, ReadBeat):
-        for number, (file, some) in enumerate(groupby(answers, key=lambda one: split_index(one.case)[0]), 1):
+        for number, (file, some) in enumerate(groupby(answers, key=_file), 1):
             draw_strip(file, read.leads, list(some), strips / f"{number:05d}-{_short(Path(file).stem)}.png")
     return answers, failures
+
+
+def _file(one: Prediction) -> str:
+    return split_index(one.case)[0]
+
+
+def _distorted(answers: Sequence[Prediction]) -> list[Prediction]:
+    """Answers to recordings, those of clipped ones with the flag DISTORTED."""
+    return [replace(one, flags=(*one.flags, DISTORTED)) if read_sound(one.case).clipped > CLIPPED else one for one in answers]
 
 
 def _after_pauses(beats: Sequence[Prediction]) -> list[Prediction]:
@@ -370,14 +382,24 @@ def to_json(predictions: Sequence[Prediction]) -> str:
 
 
 def to_table(predictions: Sequence[Prediction]) -> str:
-    """A table for the terminal: the answer, its probability, and why a case is referred."""
+    """A table for the terminal: the answer, its probability, and why a case is referred; of a file with more than ROWS parts how many are what."""
     table = Table(
         Column("case", overflow="fold"), "answer", "probabilities", "why", title="For research, not for diagnosis of patients"
     )
-    for one in predictions:
-        chances = sorted(one.probabilities.items(), key=lambda item: -item[1])[:3]
-        shown = ", ".join(f"{name} {chance:.3f}" for name, chance in chances)
-        table.add_row(Text(one.case), Text(label_text(one) or "refer to a person"), Text(shown), Text(", ".join(one.flags)))
+    for file, some in groupby(predictions, key=_file):
+        parts = list(some)
+        if len(parts) > ROWS:
+            said = Counter(label_text(one) or "refer to a person" for one in parts).most_common()
+            why = Counter(flag for one in parts for flag in one.flags).most_common()
+            counts = [", ".join(f"{what} {often:,}" for what, often in found) for found in (said, why)]
+            table.add_row(
+                Text(file), Text(f"{len(parts):,} answers: {counts[0]}"), Text("each with --csv or --json"), Text(counts[1])
+            )
+            continue
+        for one in parts:
+            chances = sorted(one.probabilities.items(), key=lambda item: -item[1])[:3]
+            shown = ", ".join(f"{name} {chance:.3f}" for name, chance in chances)
+            table.add_row(Text(one.case), Text(label_text(one) or "refer to a person"), Text(shown), Text(", ".join(one.flags)))
     console = Console(file=io.StringIO(), width=120)
     console.print(table)
     return str(console.file.getvalue())  # type: ignore[attr-defined]

@@ -13,11 +13,12 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from PIL import Image
+from scipy.io import wavfile
 
 from resdx.cases import Prediction
 from resdx.cli import cli
 from resdx.errors import DataError, RunError
-from resdx.predict import Predictor, label_text, predict_files, to_csv, to_json, to_table
+from resdx.predict import Predictor, _distorted, label_text, predict_files, to_csv, to_json, to_table
 
 
 @pytest.fixture(scope="module")
@@ -161,6 +162,28 @@ def test_folder_without_images_is_an_error(study, tmp_path):
 def test_run_that_is_not_finished_says_what_to_do(twin):
     with pytest.raises(RunError, match=r"has no calibration\.json yet; run `resdx calibrate .*` first"):
         Predictor.open(twin("train"))
+
+
+def test_clipped_recording_is_flagged(tmp_path):
+    wave = np.sin(np.arange(4800) / 10)
+    for name, loud in (("clean", 0.8), ("clipped", 3.0)):
+        wavfile.write(tmp_path / f"{name}.wav", 8000, (np.clip(loud * wave, -1, 1) * 32767).astype(np.int16))
+    said = _distorted(
+        [Prediction(f"{tmp_path}/{name}.wav", {"ill": 1.0}, "ill", (), ("unsure",)) for name in ("clean", "clipped")]
+    )
+    assert [one.flags for one in said] == [("unsure",), ("unsure", "clipped")]
+
+
+def test_parts_of_one_file_are_counted_where_they_are_many():
+    def beats(file, n):
+        return [
+            Prediction(f"{file}#{k}", {"N": 0.9, "V": 0.1}, *(("N", ()) if k % 3 else (None, ("N", "V"), ("unsure",))))
+            for k in range(n)
+        ]
+
+    shown = to_table([*beats("long.hea", 300), *beats("short.hea", 3)])
+    assert "long.hea#" not in shown and "300 answers: N 200, refer to" in shown and "unsure 100" in shown
+    assert all(f"short.hea#{k}" in shown for k in range(3))
 
 
 def test_referred_case_has_no_label_and_says_why():
