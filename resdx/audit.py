@@ -147,7 +147,13 @@ def _unreadable(evidence: _Evidence) -> Iterable[Finding]:
     failed = evidence.seen.unreadable
     if failed:
         share = len(failed) / len(evidence.manifest)
-        text = f"{len(failed)} of {count(len(evidence.manifest), 'file')} cannot be read, left out; the first: {failed[0][1]}."
+        manifest, why = evidence.manifest, {}
+        for case, reason in failed:
+            why.setdefault(manifest.by_id[case].path.partition("#")[0], reason)
+        parts = "file" if len(why) == len(failed) else "case"  # several of one file: heartbeats, slices, rows
+        text = f"{len(failed)} of {count(len(manifest), parts)} cannot be read, left out"
+        text += "" if parts == "file" else f", of {count(len(why), 'file')}"
+        text += f"; {'the first' if len(why) > 1 else 'for'}: {'; '.join(list(why.values())[: 1 if parts == 'file' else SHOWN])}."
         grade: Grade = "stop" if share > UNREADABLE else "look"
         yield Finding("unreadable", grade, text, tuple(case for case, _ in failed), {"count": len(failed), "share": share})
 

@@ -14,7 +14,7 @@ from . import __version__
 from .errors import ResdxError, count
 
 STAGES = {
-    "audit": "Look for what would make the result wrong; status 1 while a finding of grade stop is open.",
+    "audit": "Look for what would make the result wrong; status 1 while a finding of grade stop is open or a file cannot be read.",
     "split": "Divide the persons into train, tune, calib and test.",
     "prepare": "Read and prepare every picture once, into the store's cache.",
     "train": "Train, or go on where training was killed.",

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass, replace
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from .cases import Case, Finding, Manifest
 from .errors import DataError, RecipeError, count
 from .listing import age, close, sex, some
 from .records import record
 from .steps.read import optional, reading
+from .steps.recording import peakedness, read_recording
 
 Pairs = tuple[tuple[str, str], ...]
 
@@ -28,6 +32,18 @@ DS2 = tuple(
     map(str, (100, 103, 105, 111, 113, 117, 121, 123, 200, 202, 210, 212, 213, 214, 219, 221, 222, 228, 231, 232, 233, 234))
 )
 PACED = ("102", "104", "107", "217")
+
+
+BESIDE = 2.0  # how much steeper the leads are where beats are annotated than between them, below which they are of something else
+ENDS_EARLY = 10.0  # seconds without a heartbeat at the end of a recording
+FINDINGS = {
+    "record-without-annotations": "{records} without annotations ({some}), left out",
+    "record-without-header": "{records} without a header, left out: {some} is not there; copy it too",
+    "record-without-heartbeats": "{records} with annotations of no heartbeat: {some}; copy the annotations again",
+    "broken-record": "{records} left out: {some}",
+    "annotations-end-early": "annotations of {records} end before the recording: {some}; copy them again where they were cut off",
+    "beats-beside-peaks": "annotated beats of {records} do not lie on peaks of the signal: {some}; are the annotations of another record, or is the header's sampling rate wrong?",
+}
 
 
 @record
@@ -55,10 +71,15 @@ class Heartbeats:
         of_the_division = {*DS1, *DS2, *PACED, *self.test, *self.without}
         divided = {path.stem for path in headers} <= of_the_division  # else records of other persons, some of them called alike
         headers = [path for path in headers if not (divided and path.stem in self.without)]
+        lone = [
+            path
+            for kind in (".dat", f".{self.annotator}")
+            for path in sorted(root.rglob(f"*{kind}"))
+            if not path.name.startswith(".") and not path.with_suffix(".hea").exists()
+        ]
         if not headers:
-            lone = next(root.rglob("*.dat"), None)
             what = (
-                f"{lone.name} without its header {lone.stem}.hea"
+                f"{lone[0].name} without its header {lone[0].stem}.hea"
                 if lone
                 else "no WFDB records (100.hea with 100.dat and 100.atr)"
             )
@@ -68,16 +89,31 @@ class Heartbeats:
             raise DataError(
                 f"{headers[0]} has no annotations beside it ({headers[0].stem}.{self.annotator}); to learn, beats must be annotated"
             )
-        findings = []
-        if gone := [path.name for path in headers if path not in there]:
-            text = f"{count(len(gone), 'record')} without annotations ({some(gone)}), left out"
-            findings.append(Finding("record-without-annotations", "look", text, figures={"records": len(gone)}))
+        told: dict[str, list[str]] = defaultdict(list)
+        told["record-without-annotations"] = [path.name for path in headers if path not in there]
+        told["record-without-header"] = sorted({f"{path.stem}.hea" for path in lone})
         cases, others, names = [], Counter[str](), {path.stem for path in there}
         divided = divided and bool(names & set(self.test)) and bool(names - set(self.test))
         for header in there:
-            found, left = self._record(root, header, divided)
+            try:
+                found, left = self._record(root, header, divided, told)
+            except DataError as error:
+                told["broken-record"].append(str(error))
+                continue
             cases += found
             others += left
+        if not cases and told["broken-record"]:
+            raise DataError(told["broken-record"][0])
+        findings = [
+            Finding(
+                code,
+                "look",
+                text.format(records=count(len(told[code]), "record"), some=some(told[code])),
+                figures={"records": len(told[code])},
+            )
+            for code, text in FINDINGS.items()
+            if told[code]
+        ]
         if others:
             shown = ", ".join(f"{number:,} of kind {symbol}" for symbol, number in others.most_common())
             text = f"{count(others.total(), 'heartbeat')} of kinds that are no class of the recipe, left out: {shown}"
@@ -86,11 +122,15 @@ class Heartbeats:
             cases = [replace(case, group=case.path.partition(".hea#")[0]) for case in cases]
         return close(root, cases, findings)
 
-    def _record(self, root: Path, header: Path, divided: bool) -> tuple[list[Case], Counter[str]]:
-        """The cases of a record, in its part where there is a division, and how many beats of what kinds are none."""
+    def _record(self, root: Path, header: Path, divided: bool, told: dict[str, list[str]]) -> tuple[list[Case], Counter[str]]:
+        """The cases of a record, in its part where there is a division, and how many beats of what kinds are none; what is odd goes into `told`."""
         with reading(str(header), "an annotated WFDB record"):
             seconds, symbols = optional("ecg").beats(str(header), self.annotator)
             said = optional("ecg").comments(str(header))
+        if not len(seconds):
+            told["record-without-heartbeats"].append(header.name)
+        elif doubt := _doubt(header, seconds):
+            told[doubt[0]].append(doubt[1])
         person = re.match(r"\s*(\d+)\s+([MF])\b", " ".join(said[:1]))
         name, kinds, below = header.stem, dict(self.kinds), header.relative_to(root).as_posix()
         part = "" if not divided else "test" if name in self.test else "train"
@@ -109,3 +149,17 @@ class Heartbeats:
             if symbol in kinds
         ]
         return cases, Counter(symbol for symbol in symbols if symbol not in kinds)
+
+
+def _doubt(header: Path, seconds: NDArray[np.float64]) -> tuple[str, str] | None:
+    """Code of a finding, and what it says, where annotations do not fit the signal; a signal that cannot be read is the audit's to tell."""
+    try:
+        recording = read_recording(str(header))
+    except DataError:
+        return None
+    steepness = max(peakedness(lead, recording.rate, seconds) for lead in recording.signal.T if not np.isnan(lead).all())
+    if len(seconds) > 1 and steepness < BESIDE:
+        return "beats-beside-peaks", header.name
+    if recording.seconds - seconds[-1] > ENDS_EARLY:
+        return "annotations-end-early", f"{header.name} at {seconds[-1]:.1f} of {recording.seconds:.1f} s"
+    return None

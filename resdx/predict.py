@@ -10,6 +10,7 @@ import os
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from itertools import groupby, islice, tee
 from os import PathLike
@@ -28,7 +29,7 @@ from .boxes import said_boxes
 from .calibration import Boxing, Calibration
 from .cases import Box, Prediction
 from .engines import Engine
-from .errors import ResdxError, RunError, count
+from .errors import DataError, ResdxError, RunError, count
 from .familiarity import Familiarity
 from .inputs import opened
 from .overlays import boxed, captioned, overlay
@@ -38,13 +39,14 @@ from .records import digest, read_json
 from .steps.chain import prepare_image
 from .steps.ecg import ReadBeat
 from .steps.read import split_index
+from .steps.recording import read_recording
 from .steps.voice import CLIPPED, ReadSpectrogram, ReadVoice, read_sound
 from .strips import draw_strip, pauses_between
 
 if TYPE_CHECKING:
     from .runs import Scores
 
-AFTER_PAUSE = "after-pause"  # a heartbeat may have been missed before this one
+AFTER_PAUSE, BEFORE_END = "after-pause", "before-end"  # a heartbeat may have been missed before this one, after this one
 DISTORTED = "clipped"  # a recording whose loudest samples were cut off
 ROWS = 40  # answers to parts of one file that a person reads one by one
 AHEAD = 64  # files read ahead: memory stays the same for any number of files
@@ -344,15 +346,22 @@ def _file(one: Prediction) -> str:
 
 def _distorted(answers: Sequence[Prediction]) -> list[Prediction]:
     """Answers to recordings, those of clipped ones with the flag DISTORTED."""
-    return [replace(one, flags=(*one.flags, DISTORTED)) if read_sound(one.case).clipped > CLIPPED else one for one in answers]
+    out = []
+    for one in answers:
+        with suppress(DataError):  # a file that has gone since it was answered
+            if read_sound(one.case).clipped > CLIPPED:
+                one = replace(one, flags=(*one.flags, DISTORTED))
+        out.append(one)
+    return out
 
 
 def _after_pauses(beats: Sequence[Prediction]) -> list[Prediction]:
-    """The heartbeats of a recording, those after a long pause with the flag AFTER_PAUSE: one may have been missed before them."""
+    """The heartbeats of a recording, flagged where one may have been missed: AFTER_PAUSE, or BEFORE_END of the last one."""
     seconds = [float(split_index(one.case)[1]) for one in beats]
-    late = {last for _, last in pauses_between(seconds)}
+    pauses = pauses_between(seconds, read_recording(_file(beats[0])).seconds)
+    late, last = {end for _, end in pauses}, {start for start, end in pauses if end > seconds[-1]}
     return [
-        replace(one, flags=(*one.flags, AFTER_PAUSE)) if second in late else one
+        replace(one, flags=(*one.flags, *[AFTER_PAUSE] * (second in late), *[BEFORE_END] * (second in last)))
         for one, second in zip(beats, seconds, strict=True)
     ]
 

@@ -2,14 +2,13 @@
 
 Every set has its own columns of one linear head. The self-supervised part is VICReg (Bardes, Ponce and LeCun 2022): two views of a
 picture shall have equal projections, whose coordinates vary and do not repeat each other; it needs no large batch. The teacher
-part predicts the pooled features that another network gives of the plain picture (Romero et al. 2015). As in `train`, nothing
-random has a state, and a killed run goes on to the same weights.
+part predicts the last map that another network makes of the same view (Romero et al. 2015 for maps, Beyer et al. 2022 for the same
+view), enlarged for it. As in `train`, nothing random has a state, and a killed run goes on to the same weights.
 """
 
 from __future__ import annotations
 
 import copy
-import io
 import json
 import math
 import re
@@ -28,11 +27,11 @@ from torch import Tensor, nn
 from torch.nn.functional import mse_loss, relu
 
 from .cards import card, reserved_auroc
-from .corpus import Corpus, Member, Pool, gather
+from .corpus import Corpus, Member, gather
 from .engines.torch import BATCH, DTYPES, device, three_channels, to_tensor
 from .errors import AuditStop, RecipeError, RunError
 from .losses import loss_function
-from .models.net import Network, build
+from .models.net import Network, build, pool
 from .models.packed import Seen, pack
 from .models.specs import Net, Pretrained, ResNet
 from .recipe import Recipe, Training
@@ -49,9 +48,9 @@ from .train import Progress, faster, follow, load_checkpoint, rate_at, save_chec
 PROJECTED = 1024  # length of a projection
 STEPS = 100  # steps from one checkpoint to the next
 STATISTICS = 1024  # pictures that give the packed network its BatchNorm statistics
+TEACHER = Net(Pretrained("mobilenetv2_100", weights="imagenet", frozen="all"))
 TEACHER_SIZE = 224  # pixels the teacher was made for
-
-Floats = NDArray[np.float32]
+LARGER = 2  # how much larger than the pupil's the teacher's view is, up to what it was made for
 
 
 @dataclass(frozen=True)
@@ -68,7 +67,10 @@ class Parts:
 
 
 class Pupil(nn.Module):
-    """The network with one linear head for all sets, a projector for the views and a linear map to the teacher's features."""
+    """The network with one linear head for all sets, a projector for the views, and a linear map to the `teacher` channels of the teacher's.
+
+    The teacher's channels are standardised over the batch, so that all count alike.
+    """
 
     def __init__(self, network: Network, teacher: int) -> None:
         super().__init__()
@@ -77,7 +79,8 @@ class Pupil(nn.Module):
         self.projector = nn.Sequential(
             nn.Linear(wide, PROJECTED), nn.BatchNorm1d(PROJECTED), nn.ReLU(), nn.Linear(PROJECTED, PROJECTED)
         )
-        self.imitate = nn.Linear(wide, max(teacher, 1))
+        self.imitate = nn.Conv2d(wide, max(teacher, 1), 1)
+        self.standard = nn.BatchNorm2d(max(teacher, 1), affine=False)
 
 
 @dataclass(frozen=True)
@@ -91,7 +94,7 @@ class Lesson:
     average: Pupil
     optimiser: torch.optim.Optimizer
     losses: tuple[Callable[[Tensor, Tensor], Tensor], ...]
-    taught: tuple[Floats, ...]  # the teacher's features of each pool, standardised
+    teacher: Network | None
     dtype: str
 
 
@@ -287,10 +290,10 @@ def _opened(out: Path, recipe: Recipe, parts: Parts, members: Sequence[Member], 
 def _lesson(run: Run, corpus: Corpus, parts: Parts) -> Lesson:
     recipe, where = run.recipe, device()
     learn = cast(Training, recipe.learn)
-    taught = tuple(_taught(run, pool) for pool in corpus.pools) if parts.teacher else ()
+    teacher = build(TEACHER, 1).to(where).eval() if parts.teacher else None
     torch.manual_seed(run.settings.seed)
     network = build(recipe.model, corpus.first[-1])
-    pupil = Pupil(network, taught[0].shape[1] if taught else 0).to(where).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    pupil = Pupil(network, teacher.channels if teacher else 0).to(where).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = copy.deepcopy(pupil).requires_grad_(False)
     matrices = [p for p in pupil.parameters() if p.ndim > 1]
     groups: list[dict[str, Any]] = [
@@ -299,7 +302,7 @@ def _lesson(run: Run, corpus: Corpus, parts: Parts) -> Lesson:
     ]
     optimiser = torch.optim.AdamW(groups, lr=learn.lr, weight_decay=learn.weight_decay, fused=True)
     losses = tuple(loss_function(pool.member.run.recipe.task) for pool in corpus.pools)
-    lesson = Lesson(run, corpus, parts, pupil, average, optimiser, losses, taught, "bfloat16")
+    lesson = Lesson(run, corpus, parts, pupil, average, optimiser, losses, teacher, "bfloat16")
     dtype = run.settings.choices.get("dtype") or _faster(lesson)
     return replace(lesson, run=run.changed(choices={**run.settings.choices, "dtype": dtype}), dtype=dtype)
 
@@ -372,10 +375,12 @@ def _loss(lesson: Lesson, step: int, size: int) -> tuple[Tensor, NDArray[np.floa
         for view in range(views)
     ]
     with torch.autocast(where.type, DTYPES[lesson.dtype], enabled=lesson.dtype != "float32"):
-        embedding = pupil.network.embed(torch.cat(varied).contiguous(memory_format=torch.channels_last))
+        seen = torch.cat(varied).contiguous(memory_format=torch.channels_last)
+        maps = pupil.network.maps(seen)
+        embedding = pool(maps)
         logits = pupil.network.head(embedding) if parts.labels else None
         projected = pupil.projector(embedding) if parts.views else None
-        imitated = pupil.imitate(embedding) if parts.teacher else None
+        imitated = pupil.imitate(maps) if parts.teacher else None
     terms = [embedding.new_zeros((), dtype=torch.float32) for _ in range(3)]
     if logits is not None:
         for view in torch.split(logits.float(), len(images)):
@@ -387,31 +392,19 @@ def _loss(lesson: Lesson, step: int, size: int) -> tuple[Tensor, NDArray[np.floa
     if projected is not None:
         terms[1] = vicreg(*projected.chunk(2))
     if imitated is not None:
-        wanted = torch.from_numpy(np.concatenate([lesson.taught[k][at] for k, at in drawn])).to(where)
-        terms[2] = mse_loss(imitated.float(), wanted.repeat(views, 1))
+        wanted = taught(cast(Network, lesson.teacher), seen, cast("tuple[int, int]", imitated.shape[2:]))
+        terms[2] = mse_loss(imitated.float(), pupil.standard(wanted))
     weights = (parts.labels, parts.views / 25, parts.teacher)  # a VICReg loss is about 25 times a cross-entropy
     total = torch.stack([weight * term for weight, term in zip(weights, terms, strict=True)]).sum()
     return total, np.array([float(term.detach()) for term in terms])
 
 
-def _taught(run: Run, pool: Pool) -> Floats:
-    """The teacher's pooled features of the cases of a pool, standardised over them; kept beside the pictures."""
-    path = pool.pictures.folder / f"mobilenetv2_100-imagenet-{TEACHER_SIZE}.npy"
-    if not path.exists():
-        teacher = build(Net(Pretrained("mobilenetv2_100", weights="imagenet", frozen="all")), 1).to(device())
-        found = []
-        with run.progress(f"teacher on {pool.member.name}", len(pool.pictures.images)) as bar:
-            for start in range(0, len(pool.pictures.images), BATCH):
-                images = to_tensor(pool.pictures.images[start : start + BATCH], device())
-                large = nn.functional.interpolate(images, size=TEACHER_SIZE, mode="bilinear", antialias=True)
-                with torch.inference_mode():
-                    found.append(teacher.eval().embed(three_channels(large)).float().cpu().numpy())
-                bar.advance(TaskID(0), len(images))
-        out = io.BytesIO()
-        np.save(out, np.concatenate(found))
-        write_bytes(path, out.getvalue())
-    features = np.load(path, allow_pickle=False)[pool.rows]
-    return np.asarray((features - features.mean(0)) / (features.std(0) + 1e-3), np.float32)
+def taught(teacher: Network, images: Tensor, cells: tuple[int, int]) -> Tensor:
+    """(B, C, *cells), what the teacher makes of (B, 3, S, S), enlarged for it; its finer map is averaged."""
+    size = max(images.shape[-1], min(LARGER * images.shape[-1], TEACHER_SIZE))
+    with torch.no_grad():
+        large = nn.functional.interpolate(images, size=size, mode="bilinear", align_corners=False)
+        return nn.functional.adaptive_avg_pool2d(teacher.maps(large).float(), cells)
 
 
 def _finish(lesson: Lesson, path: Path) -> None:

@@ -445,7 +445,10 @@ class Recipe:
         if not self.classes:
             return replace(self, classes=found)
         if strange := sorted(set(found) - set(self.classes)):
-            raise RecipeError(f"{self.name}: the data has the label {strange[0]!r}, the recipe knows {', '.join(self.classes)}")
+            raise RecipeError(
+                f"{self.name}: the data has the label {', '.join(map(repr, strange[:5]))}, the recipe knows {', '.join(self.classes)}; change the labels of the "
+                "data, or `rename` them in the source of a recipe of your own"
+            )
         return self
 
     def fingerprint(self) -> str:

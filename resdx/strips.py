@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -32,12 +33,15 @@ def _likeliest(one: Prediction) -> str:
     return one.label if isinstance(one.label, str) else max(one.probabilities, key=lambda name: one.probabilities[name])
 
 
-def pauses_between(seconds: Sequence[float]) -> list[tuple[float, float]]:
-    """From one heartbeat to the next where that takes PAUSE times as long as usual: a detector may have missed one, wide ones first of all."""
-    between = np.diff(seconds)
-    if len(between) < FEWEST:
+def pauses_between(seconds: Sequence[float], whole: float) -> list[tuple[float, float]]:
+    """From one heartbeat to the next where that takes PAUSE times as long as usual: a detector may have missed one, wide ones first of all.
+
+    So too from the beginning to the first, and from the last to the end of the recording, `whole` seconds long.
+    """
+    if len(seconds) <= FEWEST:
         return []
-    return [(seconds[i], seconds[i + 1]) for i in np.flatnonzero(between > PAUSE * np.median(between)).tolist()]
+    usual, ends = float(np.median(np.diff(seconds))), [0.0, *seconds, whole]
+    return [(first, last) for first, last in pairwise(ends) if last - first > PAUSE * usual]
 
 
 def draw_strip(file: str, leads: Sequence[str], beats: Sequence[Prediction], out: Path) -> None:
@@ -55,7 +59,7 @@ def draw_strip(file: str, leads: Sequence[str], beats: Sequence[Prediction], out
     colours = dict(zip(sorted(label for label, _ in often), COLOURS * len(said), strict=False))
     rows = min(MOST, max(1, int(np.ceil(recording.seconds / ROW))))
     low, high = np.nanpercentile(signal, (0.05, 99.95))
-    silent, pauses = float(np.isnan(signal).sum()) / rate, pauses_between([second for second, _, _ in said])
+    silent, pauses = float(np.isnan(signal).sum()) / rate, pauses_between([second for second, _, _ in said], recording.seconds)
     room = 0.2 * (high - low or 1.0)
     figure = Figure(figsize=(14, 0.8 + 0.75 * rows), dpi=100, layout="constrained")
     figure.suptitle(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -64,7 +65,9 @@ class Voc:
             )
         alone = sorted(set(pictures) - {case.path for case in cases})
         boxes_there = sum(len(case.boxes) for case in cases) + len(odd)
-        return close(root, cases, _findings(gone, alone, odd, shortened, others, boxes_there))
+        like = {_letters(name) for name in (*self.only, *dict(self.rename))}
+        near = [name for name in others if _letters(name) in like]
+        return close(root, cases, _findings(gone, alone, odd, shortened, others, near, boxes_there))
 
     def _boxes(self, note: Path) -> tuple[str, list[Box], list[str], int, str]:
         """The picture's file name, the boxes that can be used, what is wrong with the others, how many were cut to the picture, and its size."""
@@ -96,6 +99,11 @@ class Voc:
 def _plain(name: str) -> str:
     """A name as one system writes it: some take letters and their accents apart."""
     return unicodedata.normalize("NFC", name)
+
+
+def _letters(name: str) -> str:
+    """What two spellings of a name have in common."""
+    return re.sub(r"[\W_]+", "", name.casefold())
 
 
 def _by(pictures: Sequence[str], key: Callable[[Path], str]) -> dict[str, list[str]]:
@@ -139,30 +147,43 @@ def _box(name: str, corners: list[float], width: float, height: float) -> Box | 
         x1, y1, x2, y2 = max(x1, 0), max(y1, 0), min(x2, width), min(y2, height)
     else:
         x1, y1 = max(x1, 0), max(y1, 0)
-    if not (x2 - x1 > 1 and y2 - y1 > 1 and math.isfinite(x2 - x1) and math.isfinite(y2 - y1)):  # of one pixel or none, or NaN
-        return f"a box of {name} without an area in the picture"
+    if not all(map(math.isfinite, corners)):
+        return f"a box of {name} with a corner that is no number"
+    if corners[2] < corners[0] or corners[3] < corners[1]:
+        return f"a box of {name} whose corners are the wrong way round"
+    if not (x2 - x1 > 1 and y2 - y1 > 1):  # of one pixel or none
+        outside = corners[2] - corners[0] > 1 and corners[3] - corners[1] > 1
+        return f"a box of {name} outside the picture" if outside else f"a box of {name} without an area"
     return Box(name, x1, y1, x2, y2)
 
 
 def _findings(
-    gone: list[str], alone: list[str], odd: list[tuple[str, str]], shortened: list[str], others: Counter[str], boxes: int
+    gone: list[str],
+    alone: list[str],
+    odd: list[tuple[str, str]],
+    shortened: list[str],
+    others: Counter[str],
+    near: list[str],
+    boxes: int,
 ) -> list[Finding]:
     out = []
     if alone:
         text = f"{count(len(alone), 'picture')} without an XML file, left out: {some(alone)}. Where nothing is in them, an XML without objects takes them in"
         out.append(Finding("pictures-without-boxes", "look", text, figures={"files": len(alone)}))
     if others:
-        text = f"{count(sum(others.values()), 'box', 'boxes')} of other objects, left out: {', '.join(sorted(others))}"
-        out.append(Finding("other-objects", "note", text, figures={"boxes": sum(others.values())}))
+        each = ", ".join(f"{name} {number:,}" for name, number in others.most_common())
+        text = f"{count(others.total(), 'box', 'boxes')} of other objects, left out: {each}"
+        text += f". Is {' or '.join(near)} another spelling of an object that is kept? Then rename it" if near else ""
+        out.append(Finding("other-objects", "look" if near else "note", text, figures={"boxes": others.total()}))
     if gone:
         text = f"{count(len(gone), 'XML file')} without the picture that they name, left out: {some(gone)}"
         out.append(Finding("boxes-without-picture", "look", text, figures={"files": len(gone)}))
     if odd:
-        said = "; ".join(f"{path}: {what}" for path, what in odd[:3])
+        said = "; ".join(f"{path}: {what}" for path, what in odd[:3]) + (" ..." if len(odd) > 3 else "")
         text = f"{len(odd)} of {boxes} boxes cannot be used and are left out: {said}"
         out.append(Finding("bad-boxes", "look", text, tuple(dict.fromkeys(path for path, _ in odd)), {"boxes": len(odd)}))
     if shortened:
         paths = tuple(dict.fromkeys(shortened))
-        text = f"{count(len(shortened), 'box', 'boxes')} reach out of their picture and are cut to it: {some(paths)}"
+        text = f"{count(len(shortened), 'box reaches', 'boxes reach')} out of their picture and are cut to it: {some(paths)}"
         out.append(Finding("boxes-cut", "note", text, paths, {"boxes": len(shortened)}))
     return out

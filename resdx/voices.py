@@ -14,6 +14,7 @@ from .sources import class_and_part
 from .steps.voice import CLIPPED, read_sound, speech_rows
 
 Pairs = tuple[tuple[str, str], ...]
+OTHER_SOUNDS = (".mp3", ".flac", ".ogg", ".opus", ".m4a", ".aac", ".wma", ".aif", ".aiff")
 
 
 @record
@@ -35,9 +36,8 @@ class Voices:
             raise DataError(
                 f"{root} is {'a file, not a folder' if root.exists() else 'not there'}; give a folder of WAV files, a folder a class"
             )
-        files = sorted(
-            file for file in walk(str(root)) if file.lower().endswith(".wav") and not file.rpartition("/")[2].startswith(".")
-        )
+        every = sorted(walk(str(root)))
+        files = [file for file in every if file.lower().endswith(".wav") and not file.rpartition("/")[2].startswith(".")]
         if not files:
             raise DataError(f"{root} holds no WAV files; put them in a folder a class (DATA/healthy/*.wav, DATA/ill/*.wav)")
         places, rename = class_and_part(files), dict(self.rename)
@@ -54,6 +54,9 @@ class Voices:
             if name
         ]
         findings = _findings(sounds)
+        if others := [file for file in every if file.lower().endswith(OTHER_SOUNDS)]:
+            text = f"{count(len(others), 'recording')} of another kind than WAV, left out: {some(others)}; convert them (ffmpeg -i a.mp3 a.wav)"
+            findings.append(Finding("other-recordings", "look", text, tuple(others), {"files": len(others)}))
         if loose := [file for file, (name, _) in places.items() if not name]:
             text = f"{count(len(loose), 'recording')} in no class folder, left out: {some(loose)}"
             findings.append(Finding("files-without-class", "look", text, tuple(loose)))

@@ -1,11 +1,15 @@
 """Annotated records become cases: kinds, persons, parts, and what is left out or missing."""
 
+import shutil
+
 import pytest
 
+from resdx.audit import audit
 from resdx.errors import DataError, RecipeError
 from resdx.heartbeats import AAMI, DS1, DS2, PACED, Heartbeats
 from resdx.phantoms import draw_layout
 from resdx.phantoms.heart import Heart, draw_ecg
+from resdx.steps.ecg import ReadBeat
 from resdx.steps.waveform import write
 
 
@@ -68,6 +72,52 @@ def test_records_without_annotations_are_told(tmp_path):
     (tmp_path / "100.atr").unlink()
     with pytest.raises(DataError, match=r"100\.hea has no annotations beside it \(100\.atr\); to learn, beats must be annotated"):
         Heartbeats().scan(tmp_path)
+
+
+def told(found):
+    return {one.code: one.text for one in found.findings if one.grade == "look"}
+
+
+def test_records_that_lack_a_header_or_beats_or_are_broken_are_told_and_the_others_go_on(tmp_path):
+    for name in ("a", "b", "c", "d"):
+        record(tmp_path, name, "NNNVNN")
+    assert told(Heartbeats().scan(tmp_path)) == {}
+    (tmp_path / "b.hea").unlink()
+    (tmp_path / "c.hea").write_text("nonsense\n")
+    (tmp_path / "d.atr").write_bytes(b"\0\0")
+    found = Heartbeats().scan(tmp_path)
+    said = told(found)
+    assert {case.group for case in found.cases} == {"a"}
+    assert said["record-without-header"] == "1 record without a header, left out: b.hea is not there; copy it too"
+    assert (
+        said["broken-record"].startswith("1 record left out: ")
+        and "c.hea cannot be read as an annotated WFDB" in said["broken-record"]
+    )
+    assert "d.hea" in said["record-without-heartbeats"]
+
+
+def test_annotations_that_do_not_fit_the_signal_are_told(tmp_path):
+    for name, seed in (("a", 0), ("b", 1), ("c", 2), ("d", 3)):
+        signal, peaks = draw_ecg(Heart.draw(seed), "NNNV" * 10, seed=seed)
+        some = peaks[:12] if name == "c" else peaks
+        write(tmp_path, name, signal, 360, ("MLII", "V1"), beats=some, symbols=list("NNNV" * 10)[: len(some)])
+    shutil.copy(tmp_path / "b.atr", tmp_path / "a.atr")  # of another record
+    header = (tmp_path / "d.hea").read_text()
+    (tmp_path / "d.hea").write_text(header.replace(" 360 ", " 180 "))
+    said = told(Heartbeats().scan(tmp_path))
+    assert said["beats-beside-peaks"].startswith("annotated beats of 2 records do not lie on peaks of the signal: a.hea, d.hea;")
+    assert "c.hea at " in said["annotations-end-early"] and set(said) == {"beats-beside-peaks", "annotations-end-early"}
+
+
+def test_beats_that_cannot_be_read_are_told_by_record(tmp_path):
+    for name in ("a", "b", "c"):
+        record(tmp_path, name)
+    (tmp_path / "a.dat").unlink()
+    (tmp_path / "b.dat").write_bytes(b"\0" * 300)
+    seen = audit(Heartbeats().scan(tmp_path), ReadBeat(), processes=1)
+    text = next(one.text for one in seen.findings if one.code == "unreadable")
+    assert text.startswith("8 of 12 cases cannot be read, left out, of 2 files; the first: ")
+    assert "a.hea names the signal file a.dat, which is not beside it; " in text and "b.hea: its signal file holds fewer" in text
 
 
 def test_folders_without_headers_are_told(tmp_path):

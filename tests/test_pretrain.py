@@ -21,7 +21,7 @@ from resdx.models.net import build
 from resdx.models.packed import read_seen
 from resdx.models.specs import Net, Pretrained, ResNet
 from resdx.phantoms import draw_phantoms
-from resdx.pretrain import Parts, pretrain, pretraining_recipe, vicreg
+from resdx.pretrain import Parts, pretrain, pretraining_recipe, taught, vicreg
 from resdx.recipe import Training
 from resdx.runs import Run
 from resdx.seen import learnt_before, seen_by, start_of
@@ -54,6 +54,24 @@ def test_the_loss_of_views_is_that_of_the_paper():
     covariance = sum((np.cov(z.T)[~np.eye(6, dtype=bool)] ** 2).sum() / 6 for z in (a, b))
     wanted = 25 * ((a - b) ** 2).mean() + 25 * spread + covariance
     assert float(vicreg(torch.tensor(a), torch.tensor(b))) == pytest.approx(wanted, rel=1e-5)
+
+
+def test_the_teacher_sees_the_same_view_enlarged():
+    teacher, views = build(Net(ResNet(18)), 1).eval(), torch.rand(2, 3, 64, 64)
+    large = torch.nn.functional.interpolate(views, size=128, mode="bilinear", align_corners=False)
+    with torch.no_grad():
+        torch.testing.assert_close(taught(teacher, views, (1, 1))[:, :, 0, 0], teacher.embed(large))
+        torch.testing.assert_close(taught(teacher, views, (2, 2)).mean((2, 3)), teacher.embed(large))
+    assert taught(teacher, torch.rand(1, 3, 150, 150), (7, 7)).shape == (1, 512, 7, 7)  # 224 px, no more
+
+
+def test_what_a_teacher_says_is_learnt_from_pictures_alone(study, tmp_path, monkeypatch):
+    monkeypatch.setattr("resdx.pretrain.TEACHER", Net(ResNet(18)))  # any network can teach
+    recipe = replace(SMALL, learn=replace(SMALL.learn, epochs=6, lr=3e-3))
+    path = pretrain([Member(study.run, "films", "CC0")], tmp_path / "out", recipe=recipe, parts=Parts(0, 0, 1), quiet=True)
+    steps = Run.open(path.parent, quiet=True).events("steps")
+    assert steps[-1]["teacher"] < 0.9  # standardised: saying nothing costs 1
+    assert steps[-1]["labels"] == steps[-1]["views"] == 0
 
 
 def test_weights_card_and_corpus_are_written(result, study):

@@ -8,7 +8,7 @@ from pydicom.uid import ExplicitVRLittleEndian, TwelveLeadECGWaveformStorage
 
 from resdx.errors import DataError
 from resdx.phantoms.heart import Heart, draw_ecg
-from resdx.steps.recording import at_rate, filled, find_beats, read_recording, without_noise
+from resdx.steps.recording import at_rate, filled, find_beats, peakedness, read_recording, without_noise
 from resdx.steps.waveform import write
 
 RATE = 250.0
@@ -78,19 +78,42 @@ def test_one_lead_needs_no_name(tmp_path):
 @pytest.mark.parametrize(
     ("text", "what"),
     [
-        ("MLII,V1\n1,2\n", "does not say when its samples were taken: it needs a column time"),
-        ("", "does not say when its samples were taken"),
-        ("time,II\n0,1\n0.01,2\n0.5,3\n", "the times in column 'time' do not go up in equal steps"),
+        ("MLII,V1\n1,2\n", "does not say when its samples were taken: its first row is MLII, V1, and it needs a column time"),
+        (",time\n0,0\n1,0.01\n", "does not say when its samples were taken: its first row is , time"),
+        ("", r"a\.csv is empty; export the recording again"),
+        (
+            "time,II\n0,1\n0.01,2\n0.02,2\n0.5,3\n",
+            r"the times in column 'time' do not go up in equal steps \(row 5\), so there is no .*empty cells",
+        ),
+        ("time,II\n", "do not go up in equal steps"),
         ("time,II\n0,1\n", "do not go up in equal steps"),
         ("time,II\n0,1\n1,2\n2,3\n", "has 1 samples a second; is the unit of its time right"),
-        ("time,II\n0,one\n", "cannot be read as an electrocardiogram .*could not convert string to float"),
-        ("time,II,V1\n0,1,2\n0.01,2\n", "cannot be read as an electrocardiogram"),
+        ("time,II\n0,1\n\n0.01,'NA'\n", "\"'NA'\" in row 4 is no number; leave a cell empty where nothing was recorded"),
+        ("time,II,V1\n0,1,2\n0.01,2\n", "row 3 has 2 cells and the first row 3"),
     ],
 )
 def test_tables_that_are_no_recording(tmp_path, text, what):
     (tmp_path / "a.csv").write_text(text)
     with pytest.raises(DataError, match=what):
         read_recording(f"{tmp_path}/a.csv")
+
+
+def test_what_tables_are_often_like(tmp_path):
+    rows = "".join(f"{k},{k / 100},{k % 7}\n" for k in range(200))
+    (tmp_path / "a.csv").write_text(f",Time (s),ecg\n{rows},,\n")  # the number of the row comes first, and the last row is empty
+    found = read_recording(f"{tmp_path}/a.csv")
+    assert (found.rate, found.leads, len(found.signal)) == (pytest.approx(100), ("ecg",), 200)
+    (tmp_path / "b.csv").write_text("time,ecg,aux\n" + "".join(f"{k / 100},{k % 7},1\n" for k in range(200)))
+    with pytest.raises(DataError, match=r"b\.csv: no lead is called MLII or II \(there are ecg, aux\)"):
+        read_recording(f"{tmp_path}/b.csv").lead(("MLII", "II"))
+
+
+def test_signals_are_steeper_where_beats_are(drawn):
+    lead, seconds = drawn[0][:, 0], drawn[1] / RATE
+    assert peakedness(lead, RATE, seconds) > 3
+    assert peakedness(lead, RATE, seconds[:-1] + 0.4) < 1.5
+    assert peakedness(lead, RATE / 2, seconds) < 2
+    assert peakedness(np.zeros(1000), RATE, np.arange(1.0, 3.0)) == 0
 
 
 def test_damaged_records_are_told(tmp_path, drawn):
@@ -105,6 +128,10 @@ def test_damaged_records_are_told(tmp_path, drawn):
     with pytest.raises(DataError, match="samples of lead MLII do not sum up to the header's checksum; copy the record again"):
         read_recording(str(file))
     file.write_text(whole)
+    samples = (tmp_path / "r.dat").read_bytes()
+    (tmp_path / "r.dat").write_bytes(samples[:600])
+    with pytest.raises(DataError, match=r"r\.hea: its signal file holds fewer samples than it says; copy the record again"):
+        read_recording(str(file))
     (tmp_path / "r.dat").unlink()
     with pytest.raises(DataError, match=r"r\.hea names the signal file r\.dat, which is not beside it"):
         read_recording(str(file))
@@ -180,6 +207,7 @@ def test_peaks_are_found_whatever_the_rate(rate):
 def test_semicolons_and_doubled_columns_are_told(tmp_path):
     for text, what in (
         ("time;II\n0,00;1\n", "is separated by semicolons; save it with commas"),
+        ("time\tII\n0.00\t1\n", "is separated by tabs; save it with commas"),
         ("time,II,II\n0,1,2\n0.01,1,2\n", "has several columns called 'II'"),
     ):
         (tmp_path / "a.csv").write_text(text)

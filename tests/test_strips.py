@@ -81,14 +81,17 @@ def test_what_is_drawn_says_how_many_and_marks_the_rare(tmp_path):
 
 
 def test_pauses_are_those_in_which_a_beat_may_have_been_missed(tmp_path):
-    seconds = [0.8 * k for k in range(12)]
-    assert pauses_between(seconds) == []
-    assert pauses_between([*seconds[:6], *seconds[7:]]) == [(seconds[5], seconds[7])]
+    seconds = [0.5 + 0.8 * k for k in range(12)]
+    assert pauses_between(seconds, 9.6) == []
+    assert pauses_between([*seconds[:6], *seconds[7:]], 9.6) == [(seconds[5], seconds[7])]
     early = [*seconds[:6], seconds[6] - 0.25, *seconds[7:]]  # an early beat and the pause after it
-    assert pauses_between(early) == []
-    assert pauses_between([0.0, 1.0, 9.0]) == []  # nothing is usual yet
-    beats = [Prediction(f"{tmp_path}/a.hea#{second}", {"N": 1.0}, "N") for second in (*seconds[:6], *seconds[7:])]
-    assert [one.flags for one in _after_pauses(beats)] == [("after-pause",) if k == 6 else () for k in range(11)]
+    assert pauses_between(early, 9.6) == []
+    assert pauses_between([0.0, 1.0, 9.0], 60) == []  # nothing is usual yet
+    assert pauses_between(seconds, 60) == [(seconds[11], 60)] and pauses_between(seconds[4:], 9.6) == [(0, seconds[4])]
+    (tmp_path / "a.csv").write_text("time,II\n" + "".join(f"{k / 50},{k % 7}\n" for k in range(3000)))
+    beats = [Prediction(f"{tmp_path}/a.csv#{second}", {"N": 1.0}, "N") for second in (*seconds[:6], *seconds[7:])]
+    flags = {6: ("after-pause",), 10: ("before-end",)}
+    assert [one.flags for one in _after_pauses(beats)] == [flags.get(k, ()) for k in range(11)]
 
 
 def test_what_was_not_recorded_is_a_gap_on_the_strip(tmp_path):

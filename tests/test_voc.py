@@ -44,11 +44,14 @@ def test_boxes_that_cannot_be_used_are_named(tmp_path):
     note(tmp_path, "1", thing("mask", 5, 5, 5, 9), thing("mask", 60, 5, 70, 9), thing("", 1, 1, 9, 9), thing("mask", 2, 2, 9, 9))
     note(tmp_path, "2", thing("none", 30, 20, 90, 25), thing("mask", -20, 1, 10, 10))
     note(tmp_path, "3", thing("mask", 2, 2, 9, 9), picture=False)
+    note(tmp_path, "4", thing("mask", 9, 2, 2, 9), thing("mask", "nan", 2, 9, 9))
     found = Voc().scan(tmp_path)
+    wrong = Voc()._boxes(tmp_path / "Annotations" / "4.xml")[2]
+    assert wrong == ["a box of mask whose corners are the wrong way round", "a box of mask with a corner that is no number"]
     told = {one.code: one for one in found.findings}
     assert told["bad-boxes"].text == (
-        "3 of 6 boxes cannot be used and are left out: JPEGImages/1.png: a box of mask without an area in the picture; "
-        "JPEGImages/1.png: a box of mask without an area in the picture; JPEGImages/1.png: a box without a name"
+        "5 of 8 boxes cannot be used and are left out: JPEGImages/1.png: a box of mask without an area; "
+        "JPEGImages/1.png: a box of mask outside the picture; JPEGImages/1.png: a box without a name ..."
     )
     assert told["boxes-cut"].text == "2 boxes reach out of their picture and are cut to it: JPEGImages/2.png"
     assert told["boxes-without-picture"].text == "1 XML file without the picture that they name, left out: 3.xml"
@@ -97,8 +100,13 @@ def test_objects_can_be_chosen_and_one_class_is_enough(tmp_path):
     note(tmp_path, "2", thing("mask", 3, 3, 9, 9))
     found = Voc(only=("mask",)).scan(tmp_path)
     assert found.classes == ("mask",) and [len(case.boxes) for case in found.cases] == [1, 1]
-    assert next(one for one in found.findings if one.code == "other-objects").text == "1 box of other objects, left out: dog"
-    with pytest.raises(DataError, match="no object is called cat; there are dog, mask"):
+    assert next(one for one in found.findings if one.code == "other-objects").text == "1 box of other objects, left out: dog 1"
+    note(tmp_path, "3", thing("With_Mask", 3, 3, 9, 9))
+    odd = next(
+        one for one in Voc(rename=(("with mask", "mask"),), only=("mask",)).scan(tmp_path).findings if one.code == "other-objects"
+    )
+    assert odd.grade == "look" and odd.text.endswith("Is With_Mask another spelling of an object that is kept? Then rename it")
+    with pytest.raises(DataError, match="no object is called cat; there are With_Mask, dog, mask"):
         Voc(only=("cat",)).scan(tmp_path)
 
 

@@ -1,5 +1,8 @@
 """Voices as pictures: WAV files of every kind, what is the same whatever the microphone, heat maps, spectrograms, tables, and bad recordings."""
 
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
 import numpy as np
 import pytest
 from scipy.io import wavfile
@@ -8,7 +11,17 @@ from resdx.errors import DataError, RecipeError
 from resdx.phantoms import draw_layout
 from resdx.phantoms.voice import draw_voice
 from resdx.steps.tqwt import FAMILIES, statistics, tqwt
-from resdx.steps.voice import RANGES, ReadSpectrogram, ReadSpeechRow, ReadVoice, heat_map, read_sound, speech_rows, spoken
+from resdx.steps.voice import (
+    RANGES,
+    ReadSpectrogram,
+    ReadSpeechRow,
+    ReadVoice,
+    heat_map,
+    is_cut_off,
+    read_sound,
+    speech_rows,
+    spoken,
+)
 
 RATE = 24000
 VOICE = draw_voice(1, 0, ill=False)
@@ -157,6 +170,18 @@ def test_bad_tables_are_told(table, tmp_path):
         other.write_text("\n".join([*lines[:2], ",".join(cells)]))
         with pytest.raises(DataError, match=what):
             ReadSpeechRow()(f"{other}#0")
+
+
+def test_a_cut_off_file_is_told_whatever_other_threads_read(tmp_path):
+    whole, cut = sound(tmp_path / "whole.wav"), tmp_path / "cut.wav"
+    cut.write_bytes(Path(whole).read_bytes()[:-200])
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(is_cut_off, [whole, str(cut)] * 200))
+    assert found == [False, True] * 200
+    stream = bytearray(Path(whole).read_bytes())
+    stream[40:44] = b"\xff" * 4  # as a programme leaves it that writes into a pipe
+    cut.write_bytes(stream)
+    assert not is_cut_off(str(cut))
 
 
 def test_recordings_that_are_cut_off_or_in_odd_units_are_told(tmp_path):

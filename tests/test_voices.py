@@ -66,9 +66,10 @@ def test_rates_channels_and_clipping_are_told(tmp_path, vowels):
         wavfile.write(tmp_path / case.path, rate * 2 if k == 2 else rate, samples)
     (tmp_path / truth.cases[3].path).write_bytes(b"RIFF")
     (tmp_path / "loose.wav").write_bytes(b"")
+    (tmp_path / "other.mp3").write_bytes(b"")
     found = Voices(SPEAKER).scan(tmp_path)
     told = {one.code: one.text for one in found.findings}
-    assert told.keys() == {"clipped-recordings", "sampling-rates", "several-channels", "files-without-class"}
+    assert told.keys() == {"clipped-recordings", "sampling-rates", "several-channels", "files-without-class", "other-recordings"}
     assert told["clipped-recordings"].startswith("1 recording of 11 clipped (more than 1% of the samples at full scale)")
     assert "10 at 24,000 Hz, 1 at 48,000 Hz" in told["sampling-rates"]
     seen = audit(found, ReadVoice(), processes=1)

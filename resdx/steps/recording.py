@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pydicom
@@ -21,20 +23,25 @@ from .read import DICOM_SUFFIXES, file_kind, optional, reading
 Signal = NDArray[np.float64]
 
 RECORDINGS = (".hea", ".csv", *DICOM_SUFFIXES)
-TIMES = {"time": 1.0, "t": 1.0, "s": 1.0, "sec": 1.0, "seconds": 1.0, "time_s": 1.0, "time_ms": 1e-3, "ms": 1e-3}  # column -> s
+TIMES = dict.fromkeys(("time", "t", "s", "sec", "seconds", "time_s", "time_sec", "time_seconds"), 1.0) | {
+    "time_ms": 1e-3,
+    "ms": 1e-3,
+}  # s
 EVEN = 0.5  # by what share of a step a time may lie off the straight line
 SEEN_AT = 250.0  # samples a second that the detector was made for: at 1,000 it finds few beats, at 50 they are 80 ms early
 RATES = (50.0, 10_000.0)  # Hz; what lies outside is a unit taken for another
+AROUND = 0.08  # s around an R peak in which its slopes lie
 MAINS = (50.0, 60.0)  # Hz, of the two kinds of power grid
 
 
 @dataclass(frozen=True)
 class Recording:
-    """What electrodes saw: `signal` (samples, leads), NaN where nothing was recorded; `rate` in Hz."""
+    """What electrodes saw: `signal` (samples, leads), NaN where nothing was recorded; `rate` in Hz; the `file` it was read from."""
 
     signal: Signal
     rate: float
     leads: tuple[str, ...]
+    file: str = ""
 
     @property
     def seconds(self) -> float:
@@ -51,10 +58,10 @@ class Recording:
         found = next((known[name.upper()] for name in wanted if name.upper() in known), 0 if len(self.leads) == 1 else None)
         if found is None:
             raise DataError(
-                f"no lead is called {' or '.join(wanted)} (there are {', '.join(self.leads)}); rename the column if it is that lead, or train with --set read.leads={self.leads[0]}"
+                f"{self.file}: no lead is called {' or '.join(wanted)} (there are {', '.join(self.leads)}); rename the column if it is that lead, or train with --set read.leads={self.leads[0]}"
             )
         if np.isnan(self.signal[:, found]).all():
-            raise DataError(f"lead {self.leads[found]} holds no samples; export the recording again")
+            raise DataError(f"{self.file}: lead {self.leads[found]} holds no samples; export the recording again")
         return self.signal[:, found]
 
 
@@ -84,33 +91,67 @@ def _recording(file: str, changed: int) -> Recording:
             )
     if not RATES[0] <= found.rate <= RATES[1]:
         raise DataError(f"{file} has {found.rate:g} samples a second; is the unit of its time right?")
-    return found
+    return replace(found, file=file)
 
 
 def _read_csv(file: str) -> Recording:
     with open(file, newline="", encoding="utf-8-sig") as stream:
-        rows = list(csv.reader(stream))
-    header = [name.strip() for name in rows[0]] if rows else []
-    place = next((k for k, name in enumerate(header) if name.lower() in TIMES), None)
-    if len(header) == 1 and ";" in header[0]:
-        raise DataError(f"{file} is separated by semicolons; save it with commas between cells and points in numbers")
-    if place is None or len(header) < 2:
+        rows = [(number, row) for number, row in enumerate(csv.reader(stream), 1) if any(cell.strip() for cell in row)]
+    if not rows:
+        raise DataError(f"{file} is empty; export the recording again")
+    header = [name.strip() for name in rows[0][1]]
+    units = [TIMES.get("_".join(re.findall(r"\w+", name.lower()))) for name in header]  # "Time (s)" is time_s
+    place = next((k for k, unit in enumerate(units) if unit), None)
+    leads = [k for k, name in enumerate(header) if name and k != place]  # what has no name is the number of the row
+    if len(header) == 1 and (
+        between := next((name for mark, name in ((";", "semicolons"), ("\t", "tabs")) if mark in header[0]), "")
+    ):
+        raise DataError(f"{file} is separated by {between}; save it with commas between cells and points in numbers")
+    if place is None or not leads:
         raise DataError(
-            f"{file} does not say when its samples were taken: it needs a column time (in seconds) and one for each lead"
+            f"{file} does not say when its samples were taken: its first row is {', '.join(header)[:80]}, and it needs a column time (in seconds: "
+            "the number of the row over the samples a second) and one for each lead"
         )
-    if twice := [name for name in header if header.count(name) > 1]:
+    if twice := [name for name in header if name and header.count(name) > 1]:
         raise DataError(f"{file} has several columns called {twice[0]!r}; rename or remove one")
-    table = np.array([[float(cell) if cell.strip() else np.nan for cell in row] for row in rows[1:] if row], np.float64)
-    table[np.isinf(table)] = np.nan
-    times = table[:, place] * TIMES[header[place].lower()]
+    table = _numbers(file, header, rows[1:])
+    times = table[:, place] * cast(float, units[place])
     steps = np.diff(times)
     line = np.linspace(times[0], times[-1], len(times)) if len(times) > 1 else times  # times may be rounded, to 3 decimals say
     if not len(steps) or not np.isfinite(steps).all() or steps.min() < 0 or np.abs(times - line).max() > EVEN * steps.mean():
         raise DataError(
-            f"{file}: the times in column {header[place]!r} do not go up in equal steps, so there is no sampling rate"
+            f"{file}: the times in column {header[place]!r} do not go up in equal steps{_uneven(steps, rows)}, so there is no sampling rate; where "
+            "samples are missing, add their rows with the time and empty cells"
         )
-    leads = [k for k in range(len(header)) if k != place]
     return Recording(table[:, leads], float(1 / steps.mean()), tuple(header[k] for k in leads))
+
+
+def _numbers(file: str, header: Sequence[str], rows: Sequence[tuple[int, Sequence[str]]]) -> Signal:
+    """(rows, columns), NaN where a cell is empty. Raises DataError that names the row."""
+    values = []
+    for number, row in rows:
+        if len(row) != len(header):
+            raise DataError(
+                f"{file}: row {number} has {len(row)} cells and the first row {len(header)}; export the recording again"
+            )
+        try:
+            values.append([float(cell) if cell.strip() else np.nan for cell in row])
+        except ValueError as error:
+            cell = str(error).partition(": ")[2]
+            raise DataError(
+                f"{file}: {cell} in row {number} is no number; leave a cell empty where nothing was recorded, write points in numbers, and remove "
+                "columns and rows that hold text"
+            ) from error
+    table = np.array(values, np.float64).reshape(len(rows), len(header))
+    table[np.isinf(table)] = np.nan
+    return table
+
+
+def _uneven(steps: Signal, rows: Sequence[tuple[int, Sequence[str]]]) -> str:
+    """Where the first step is that is unlike most."""
+    usual = np.nanmedian(steps) if np.isfinite(steps).any() else np.nan
+    odd = np.flatnonzero(~(np.abs(steps - usual) <= EVEN * abs(usual)))
+    return f" (row {rows[odd[0] + 2][0]})" if len(odd) else ""
 
 
 def _read_dicom(file: str) -> Recording:
@@ -159,6 +200,21 @@ def at_rate(signal: Signal, rate: float, wanted: float) -> Signal:
     share = Fraction(wanted / round(rate, 3)).limit_denominator(20_000)  # a coarser one would drift over half an hour
     out: Signal = resample_poly(signal, share.numerator, share.denominator) if share != 1 else signal
     return out
+
+
+def peakedness(signal: Signal, rate: float, seconds: Signal) -> float:
+    """How much steeper a lead is within 80 ms of annotated beats than midway between them, by medians: about 1 where beats are not there."""
+    steep = np.abs(np.diff(filled(signal)))
+    half = max(1, round(AROUND * rate))
+
+    def steepest(at: Signal) -> float:
+        places = np.round(at * rate).astype(np.int64)
+        places = places[(places >= half) & (places < len(steep) - half)]
+        if not len(places):
+            return 0.0
+        return float(np.median(steep[places[:, None] + np.arange(-half, half + 1)].max(1)))
+
+    return steepest(seconds) / max(steepest((seconds[1:] + seconds[:-1]) / 2), 1e-12)
 
 
 def find_beats(signal: Signal, rate: float) -> Signal:

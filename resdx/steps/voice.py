@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 import warnings
 from dataclasses import dataclass
 from functools import lru_cache
@@ -21,7 +22,10 @@ from .tqwt import FAMILIES, Signal, most_levels, statistics, tqwt
 
 SILENT = 10 ** (-60 / 20)  # root mean square below which nothing was said, of full scale
 BANDS = 36  # of a speech table
+UNKNOWN = 0xFFFFFFFF  # as the length of a chunk, of a stream that was not finished
 CLIPPED = 0.01  # share of the samples at full scale from which a recording is distorted
+
+warnings.filterwarnings("ignore", category=wavfile.WavFileWarning)  # chunks that hold no sound are nothing to tell
 
 # How each family of statistics becomes a grey: decades below or above 1 of its size (log), or the value itself, from black to white. The
 # voice is brought to a root mean square of 1 first, so none depends on the microphone's gain; the ranges are wide and the same for all.
@@ -67,11 +71,10 @@ def read_sound(file: str) -> Sound:
     Raises:
         DataError: it cannot be read, holds nothing, or values that are no numbers.
     """
-    with reading(file, "a WAV recording"), warnings.catch_warnings(record=True) as said:
-        warnings.simplefilter("always")
-        rate, samples = wavfile.read(file)
-        if any("Reached EOF" in str(one.message) for one in said):
+    with reading(file, "a WAV recording"):
+        if is_cut_off(file):
             raise DataError(f"{file} is cut off: its header promises more sound than there is; copy it again")
+        rate, samples = wavfile.read(file)
         if not samples.size or not rate:
             raise DataError(f"{file} holds no sound")
         if samples.dtype.kind == "f":
@@ -88,6 +91,21 @@ def read_sound(file: str) -> Sound:
     return Sound(table.mean(1), float(rate), table.shape[1], float((np.abs(table) >= edge).mean()))
 
 
+def is_cut_off(file: str) -> bool:
+    """Whether the chunk of samples of a RIFF file goes beyond its end. (SciPy warns of it, but threads share the filters of warnings.)"""
+    size = os.path.getsize(file)
+    with open(file, "rb") as stream:
+        if stream.read(4) != b"RIFF":
+            return False
+        stream.seek(12)
+        while len(head := stream.read(8)) == 8:
+            length = int.from_bytes(head[4:], "little")
+            if head[:4] == b"data":
+                return length != UNKNOWN and stream.tell() + length > size
+            stream.seek(length + length % 2, os.SEEK_CUR)
+    return False
+
+
 def spoken(path: str, rate: float, seconds: float) -> Signal:
     """The middle `seconds` of a recording at `rate`, without offset, with a root mean square of 1; an even number of samples.
 
@@ -99,9 +117,9 @@ def spoken(path: str, rate: float, seconds: float) -> Signal:
         raise DataError(f"{path}: a recording has no parts; leave out #{index}")
     sound = read_sound(file)
     if sound.seconds < seconds:
-        raise DataError(f"{file} is {sound.seconds:.2g} s long, and {seconds:g} s are looked at")
+        raise DataError(f"{file} is {sound.seconds:.2g} s long, and {seconds:g} s are looked at; record longer")
     if np.sqrt(np.mean((sound.signal - sound.signal.mean()) ** 2)) < SILENT:
-        raise DataError(f"{file} is silent ({sound.loudness:.0f} dB of full scale)")
+        raise DataError(f"{file} is silent ({sound.loudness:.0f} dB of full scale); record it anew")
     whole = at_rate(sound.signal, sound.rate, rate)
     wanted = 2 * round(seconds * rate / 2)
     start = max(0, (len(whole) - wanted) // 2)
@@ -110,7 +128,7 @@ def spoken(path: str, rate: float, seconds: float) -> Signal:
     piece = piece - piece.mean()
     level = np.sqrt(np.mean(piece**2))
     if level < SILENT:
-        raise DataError(f"the middle {seconds:g} s of {file} are silent")
+        raise DataError(f"the middle {seconds:g} s of {file} are silent; cut it to where something is said")
     out: Signal = piece / level
     return out
 

@@ -29,6 +29,10 @@ def samples(file: str) -> tuple[NDArray[np.float64], float, tuple[str, ...]]:
         record: Any = wfdb.rdrecord(file[: -len(".hea")], physical=False)
     except FileNotFoundError as error:
         raise DataError(f"{file} names the signal file {Path(str(error.filename)).name}, which is not beside it") from error
+    except ValueError as error:
+        if "broadcast" in str(error) or "reshape" in str(error):  # what NumPy says of too few bytes
+            raise DataError(f"{file}: its signal file holds fewer samples than it says; copy the record again") from error
+        raise
     said = (record.checksum or []) if set(record.samps_per_frame) == {1} else []  # wfdb averages several before it sums
     for name, one, other in zip(record.sig_name, said, record.calc_checksum(), strict=False):
         if one is not None and (one - other) % ROUND:
