@@ -7,6 +7,7 @@ the accuracy over all of them pin each other down.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -28,38 +29,50 @@ class Printed:
     text: str
 
     def __post_init__(self) -> None:
-        try:
-            good = 0 <= float(self.text.strip().rstrip("%")) <= 100
-        except ValueError:
-            good = False
-        if not good:
+        if not re.fullmatch(r"(\d+(\.\d*)?|\.\d+) ?%?", self.text.strip()) or float(self.digits) > 100:
             raise DataError(f"{self.text!r} is no figure; give a share such as 0.9755, or per cent such as 97.55 or 97.55%")
+        if not self.per_cent and not self.digits.partition(".")[2]:
+            raise DataError(
+                f"{self.text!r} has no places, and any share could stand behind it; give it as it is printed: 1.00, or 100%"
+            )
+
+    @property
+    def digits(self) -> str:
+        """The number without its sign of per cent."""
+        return self.text.strip().rstrip("%").strip()
 
     @property
     def per_cent(self) -> bool:
-        """97.55 and 0.5% are; 1 is a share, and 1% or 100 is not."""
-        return "%" in self.text or float(self.text) > 1
+        """97.55 and 0.5% are; 1.0 is a share, and 1% or 100 is not."""
+        return "%" in self.text or float(self.digits) > 1
 
     @property
     def value(self) -> float:
         """From 0 to 1."""
-        return float(self.text.strip().rstrip("%")) / (100 if self.per_cent else 1)
+        return float(self.digits) / (100 if self.per_cent else 1)
 
     @property
     def unit(self) -> float:
         """One in the last place."""
-        places = len(self.text.strip().rstrip("%").partition(".")[2])
+        places = len(self.digits.partition(".")[2])
         return float(10.0 ** -(places + (2 if self.per_cent else 0)))
 
-    def counts(self, of: int) -> list[int]:
+    def counts(self, of: int) -> range:
         """How many of `of` cases print this figure, rounded or cut off after the last place."""
-        low, high = (of * (self.value - self.unit / 2), of * (self.value + self.unit))
-        return [right for right in range(max(0, math.floor(low)), min(of, math.ceil(high)) + 1) if self.fits(right / of)]
+        low, high = max(0, math.floor(of * (self.value - self.unit / 2))), min(of, math.ceil(of * (self.value + self.unit)))
+        while low <= high and not self.fits(low / of):
+            low += 1
+        while high > low and not self.fits(high / of):
+            high -= 1
+        return range(low, high + 1)
 
     def fits(self, share: float) -> bool:
         """Whether `share` prints this figure."""
-        away = (share - self.value) / self.unit
-        return -0.5 - 1e-9 <= away < 1 - 1e-9
+        return -0.5 - 1e-9 <= (share - self.value) / self.unit < 1 - 1e-9
+
+    def is_cut_off(self, share: float) -> bool:
+        """Whether `share` prints this figure only where places are cut off instead of rounded."""
+        return (share - self.value) / self.unit > 0.5 + 1e-9
 
 
 @dataclass(frozen=True)
@@ -89,7 +102,7 @@ def counts(printed: str, *, total: int = 0, of: int = 0, most: int = MOST) -> li
         most: where neither is known, parts of up to so many cases
 
     Raises:
-        DataError: the figure cannot be read, or a number of cases is negative.
+        DataError: the figure cannot be read, a number of cases is negative, or more counts fit than tell anything.
     """
     figure = Printed(printed)
     if min(total, of, most) < 0:
@@ -101,7 +114,10 @@ def counts(printed: str, *, total: int = 0, of: int = 0, most: int = MOST) -> li
         parts = usual_parts(total)
     else:
         parts = ((cases, "") for cases in range(1, most + 1))
-    return [Count(right, cases, part) for cases, part in parts for right in figure.counts(cases)]
+    found = [(cases, part, figure.counts(cases)) for cases, part in parts]
+    if (many := sum(len(rights) for _, _, rights in found)) > CHOICES:
+        raise DataError(f"{many:,} counts print {printed}; give a figure with more places, or fewer cases")
+    return [Count(right, cases, part) for cases, part, rights in found for right in rights]
 
 
 def usual_parts(total: int) -> Iterator[tuple[int, str]]:
@@ -157,13 +173,18 @@ def table(figure: str, classes: Sequence[str], *, total: int = 0, of: int = 0, m
     """What `counts` or `joint` found, in words, the first `shown` of them."""
     if classes:
         together = joint(figure, classes, of=of, most=most)
-        lines = [f"{_sum(one)}: " + ", ".join(f"{part.right} of {part.of}" for part in one) for one in together]
+        found, lines = (
+            len(together),
+            [f"{_sum(one)}: " + ", ".join(f"{part.right} of {part.of}" for part in one) for one in together[:shown]],
+        )
     else:
-        lines = [f"{one}, 95 % interval {_shown(one.interval)}" for one in counts(figure, total=total, of=of, most=most)]
-    if not lines:
+        printed, known = Printed(figure), counts(figure, total=total, of=of, most=most)
+        cut = [", places cut off" if printed.is_cut_off(one.right / one.of) else "" for one in known[:shown]]
+        found = len(known)
+        lines = [f"{one}{how}, 95 % interval {_shown(one.interval)}" for one, how in zip(known, cut, strict=False)]
+    if not found:
         return f"No such count prints {figure}: another part, another average, or a slip."
-    more = [f"... and {len(lines) - shown} more"] if len(lines) > shown else []
-    return "\n".join([*lines[:shown], *more])
+    return "\n".join([*lines, *[f"... and {found - shown:,} more"] * (found > shown)])
 
 
 def _shown(interval: Estimate) -> str:

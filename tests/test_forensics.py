@@ -36,7 +36,8 @@ def test_two_rates_of_eighty_recordings():
 
 def test_a_figure_is_read_as_share_or_per_cent():
     assert Printed("0.5").value == Printed("50").value == Printed("50%").value == 0.5
-    assert Printed("1").value == 1 and Printed("1%").value == 0.01
+    assert Printed("1.0").value == 1 and Printed("1%").value == 0.01
+    assert Printed("89.47 %").unit == Printed("89.47%").unit and counts("89.47 %") == counts("89.47%") != []
     assert Printed("88.89").unit == pytest.approx(1e-4) and Printed("0.889").unit == pytest.approx(1e-3)
 
 
@@ -54,7 +55,7 @@ def test_parts_are_counted_once():
     assert {one.of for one in counts("0.8", of=90)} == {90}
 
 
-@pytest.mark.parametrize("wrong", ["", "good", "101", "-3", "nan"])
+@pytest.mark.parametrize("wrong", ["", "good", "101", "-3", "nan", "1e-3", "0.9_5", "."])
 def test_what_is_no_figure_is_said(wrong):
     with pytest.raises(DataError, match=r"is no figure; give a share such as 0\.9755"):
         counts(wrong)
@@ -65,3 +66,13 @@ def test_what_is_no_figure_is_said(wrong):
 def test_figures_that_pin_nothing_down_are_said():
     with pytest.raises(DataError, match="sets of counts print these figures; give figures with more places"):
         joint("0.9", ["0.9", "0.9", "0.9"])
+    with pytest.raises(DataError, match="'1' has no places, and any share could stand behind it"):
+        counts("1")
+    with pytest.raises(DataError, match="15,000,000 counts print 0.5; give a figure with more places"):
+        counts("0.5", of=100_000_000)
+
+
+def test_places_that_were_cut_off_are_told_from_rounded_ones():
+    lines = table("0.899", (), of=1000).splitlines()
+    assert lines[0].startswith("899 of 1,000 = 0.899000, 95 %") and len(lines) == 1
+    assert "8 of 9 = 0.888889, places cut off, 95 %" in table("0.888", (), of=9) and "cut off" not in table("0.889", (), of=9)
