@@ -435,12 +435,11 @@ def review_command(systems: tuple[str, ...], as_json: bool, **asked: Any) -> Non
 
     found = review(systems, quiet=as_json, **asked)
     page = write_pages(asked["out"])
-    if as_json:
-        click.echo(json.dumps(found))
-        return
     for name, why in found["failed"].items():
         click.echo(f"{name}: {why}", err=True)
-    click.echo(f"{count(len(found['cells']), 'cell')}; {page}")
+    click.echo(json.dumps(found) if as_json else f"{count(len(found['cells']), 'cell')}; {page}")
+    if found["failed"]:
+        raise SystemExit(1)
 
 
 @cli.command("strategies")

@@ -283,7 +283,7 @@ Reader = (
     | voice.ReadSpectrogram
     | voice.ReadSpeechRow
 )
-STATES = ("", "real data", "stand-in", "no data")
+STATES = ("", "the paper's data", "real data", "stand-in", "no data")
 
 
 @record
@@ -291,14 +291,14 @@ STATES = ("", "real data", "stand-in", "no data")
 class About:
     """What `resdx recipes` tells of a recipe: the number of its system ("S09"; empty where no paper stands behind it), disease, modality and data.
 
-    `state` is what its figures rest on so far: "real data" of the disease, a "stand-in" (a set of another disease or organ), or "no data".
+    `state` is what its figures rest on so far: "the paper's data" (a part of it at least), other "real data" of the disease, a "stand-in" (a set of another disease or organ), or "no data".
     """
 
     system: str = ""
     disease: str = ""
     modality: str = ""
     data: str = ""
-    state: Literal["", "real data", "stand-in", "no data"] = ""
+    state: Literal["", "the paper's data", "real data", "stand-in", "no data"] = ""
 
     def __post_init__(self) -> None:
         if self.state not in STATES:
@@ -452,8 +452,9 @@ class Recipe:
         return self
 
     def fingerprint(self) -> str:
-        """Hash of the whole record but for `about`: two runs with the same one did the same thing."""
-        return hashlib.sha256(json.dumps(to_record(replace(self, about=About())), sort_keys=True).encode()).hexdigest()
+        """Hash of all that is done, not of what is told of it: two runs with the same one did the same thing."""
+        done = replace(self, about=About(), title="", published=(), differs=())
+        return hashlib.sha256(json.dumps(to_record(done), sort_keys=True).encode()).hexdigest()
 
 
 def on_features(recipe: Recipe, *, views: int = 1) -> Recipe:

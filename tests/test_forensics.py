@@ -68,7 +68,7 @@ def test_figures_that_pin_nothing_down_are_said():
         joint("0.9", ["0.9", "0.9", "0.9"])
     with pytest.raises(DataError, match="'1' has no places, and any share could stand behind it"):
         counts("1")
-    with pytest.raises(DataError, match="15,000,000 counts print 0.5; give a figure with more places"):
+    with pytest.raises(DataError, match=r"15,000,000 counts print 0\.5; give a figure with more places"):
         counts("0.5", of=100_000_000)
 
 

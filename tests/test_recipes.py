@@ -132,13 +132,19 @@ def test_list_goes_by_number_and_names_every_variant_once():
     assert {row["name"] for row in rows} | {name for row in rows for name in row["variants"]} == set(NAMES)
     lines = recipe_table().splitlines()
     assert len(lines) == 1 + 2 * len(rows)
-    assert re.search(r"^S12 +malaria +malaria +blood smear +NIH cells +real data\n +:features, ", recipe_table(), re.MULTILINE)
+    assert re.search(
+        r"^S12 +malaria +malaria +blood smear +NIH cells +the paper's data\n +:features, ", recipe_table(), re.MULTILINE
+    )
 
 
 def test_what_is_told_of_a_recipe_is_no_part_of_its_fingerprint():
     recipe = get_recipe("malaria")
     assert replace(recipe, about=About(state="stand-in")).fingerprint() == recipe.fingerprint()
-    with pytest.raises(RecipeError, match="About state must be one of '', 'real data', 'stand-in', 'no data', not 'good'"):
+    told = replace(recipe, title="another", published=(), differs=("nothing",))
+    assert told.fingerprint() == recipe.fingerprint() != recipe.set("learn.epochs", "3").fingerprint()
+    with pytest.raises(
+        RecipeError, match="About state must be one of '', \"the paper's data\", 'real data', 'stand-in', 'no data', not 'good'"
+    ):
         About(state="good")
 
 

@@ -47,12 +47,13 @@ RECIPE = Recipe(
     prepare=(Resize(SHEET.rows * SHEET.side),),
     **levels(ResNet(50, joined=True, weights="imagenet", frozen="all")),  # type: ignore[arg-type]
     task=Classify(),
-    published=(Published("accuracy", 0.9490),),
+    published=(Published("accuracy", 0.8889, seen=True),),
     differs=(
         "the paper's scales, four classifiers, pooling of slices and training were not seen: all are ours",
         "level 1 is frozen: only some persons of the set have labelled slices, and out-of-fold features would train a network a fold",
         "the regression over the four learns from out-of-fold answers",
         "raw images are not cleaned by hand",
+        "the figure is that of the test part; the validation part gave .949",
     ),
 )
 FEATURES = replace(

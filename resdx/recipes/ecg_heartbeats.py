@@ -38,7 +38,7 @@ KINDS = (
 RECIPE = Recipe(
     name="ecg_heartbeats",
     title="Kinds of heartbeats in electrocardiograms",
-    about=About("S08", "arrhythmia", "electrocardiogram", "MIT-BIH", "real data"),
+    about=About("S08", "arrhythmia", "electrocardiogram", "MIT-BIH", "the paper's data"),
     source=Heartbeats(),
     classes=("N", "S", "V", "F"),
     read=ReadBeat(picture=WignerVille("plain")),
@@ -69,6 +69,11 @@ VARIANTS = {
         title=f"{RECIPE.title}, 201 and 202 as two persons",
         source=Heartbeats(same=()),
         published_split=ShippedParts(),
+        published=(),
+        differs=(
+            "the division is that of de Chazal et al. 2004, not one that this paper is known to have used",
+            *RECIPE.differs[1:],
+        ),
     ),
     "cnn": CNN,
     "resnet50": replace(RECIPE, title=f"{RECIPE.title}, ResNet-50", model=Net(ResNet(50, weights="imagenet"))),
@@ -78,6 +83,7 @@ VARIANTS = {
         source=Heartbeats(kinds=KINDS, without=()),
         classes=tuple(name for _, name in KINDS),
         published=(),
+        differs=tuple(said for said in RECIPE.differs if not said.startswith("four classes")),
     ),
 }
 VARIANTS |= {
@@ -88,6 +94,7 @@ VARIANTS |= {
         classes=VARIANTS[name].classes,
         published_split=VARIANTS[name].published_split,
         published=VARIANTS[name].published,
+        differs=(*VARIANTS[name].differs, CNN.differs[-1]),
     )
     for name in ("kinds", "de_chazal")
 }

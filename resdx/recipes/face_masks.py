@@ -31,7 +31,7 @@ MOBILENET = Net(Until(Pretrained("mobilenetv2_100", weights="imagenet"), "block5
 RECIPE = Recipe(
     name="face_masks",
     title="Face masks in photographs",
-    about=About("S13", "none: prevention", "photographs", "face-mask detection (Kaggle)", "real data"),
+    about=About("S13", "none: prevention", "photographs", "face-mask detection (Kaggle)", "the paper's data"),
     source=Voc(rename=KINDS),
     classes=("mask", "no mask", "worn wrongly"),
     prepare=(Resize(416, keep="pad"),),

@@ -21,7 +21,7 @@ from ..steps.random import Affine
 RECIPE = Recipe(
     name="pneumonia_resnetchest",
     title="ResNetChest: pneumonia in children's chest radiographs",
-    about=About("S15", "pneumonia", "chest radiograph", "Kermany", "real data"),
+    about=About("S15", "pneumonia", "chest radiograph", "Kermany", "the paper's data"),
     source=KERMANY,
     classes=KERMANY_CLASSES,
     prepare=(Grey(), Resize(224)),

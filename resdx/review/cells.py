@@ -31,6 +31,22 @@ from ..trained import load_network
 Json = dict[str, Any]
 
 BUDGETS = ("small", "full")
+CELL = {
+    "system",
+    "variant",
+    "protocol",
+    "seed",
+    "data",
+    "test",
+    "class",
+    "auroc",
+    "metrics",
+    "classes",
+    "parameters",
+    "size",
+    "seconds",
+    "images_per_second",
+}
 TIMED = 64  # pictures by which the rate of answering is measured
 SEEDS = 3
 
@@ -110,7 +126,7 @@ def review(
     make_folder(out / "cells")
     failed: dict[str, str] = {}
     for trial in trials(systems or names, budget=budget, seeds=seeds):
-        if (place := _cell(out, trial.name)).exists() and read_json(place).get("asked") == trial.recipe.fingerprint():
+        if (place := _cell(out, trial.name)).exists() and _read(place).get("asked") == trial.recipe.fingerprint():
             continue
         try:
             write_json(place, measure(trial, data, out, quiet=quiet))
@@ -200,8 +216,18 @@ def facts(trial: Trial, run: Run) -> Json:
 
 
 def cells(out: Path) -> list[Json]:
-    """All cells of trials in `out`, in the order of their names."""
-    return [read_json(path) for path in sorted((out / "cells").glob("*--*.json"))]
+    """All cells of trials in `out`, in the order of their names. Raises RunError where a file there is no cell."""
+    return [_read(path) for path in sorted((out / "cells").glob("*--*.json"))]
+
+
+def _read(path: Path) -> Json:
+    try:
+        found = read_json(path)
+    except ResdxError as error:
+        raise RunError(f"{path} is no cell of the review ({error}); delete it") from error
+    if not isinstance(found, dict) or not found.keys() >= CELL:
+        raise RunError(f"{path} is no cell of the review; delete it")
+    return found
 
 
 def _cell(out: Path, name: str) -> Path:

@@ -9,17 +9,19 @@ from typing import Any
 import numpy as np
 
 from ..errors import count
-from ..pages import render
+from ..pages import p_value, render
+from ..paired import holm
 from ..recipes import get_recipe, recipe_names, variants_of
 from ..records import read_json, write_text
 from ..report.words import figure, interval, named
 from ..sets import SETS, defect_of
-from .cells import cells
+from .cells import SEEDS, Trial, cells, trials
 
 Json = dict[str, Any]
 Figure = Mapping[str, Any]
 
 ALPHA = 0.05
+PAPERS = "the paper's data"
 NONE: Json = {"value": None, "low": None, "high": None}
 GOOD, CALIBRATED, SMALL, SPREAD, CARRIES, FEW = 0.9, 0.05, 5e6, 0.03, 0.5, 100
 
@@ -40,13 +42,51 @@ def reviewed(out: Path) -> Json:
         if cell["system"] not in known or cell["variant"] not in ("", *variants_of(cell["system"])):
             continue  # a recipe that was removed since
         groups.setdefault((cell["data"], cell["system"], cell["variant"]), []).append(cell)
+    kept = [cell for members in groups.values() for cell in members]
     sets = {one["data"]: one for one in _all(out, "set-")}
-    pairs = [pair | {"data": one["data"]} for one in _all(out, "pairs-") for pair in one["pairs"]]
-    rows = [row(members, sets.get(key[0]), pairs) for key, members in sorted(groups.items())]
-    return {"rows": rows, "sets": [about(one) for one in sets.values()], "pairs": pairs, "cells": sum(map(len, groups.values()))}
+    found = {one["data"]: distinct(one["pairs"]) for one in _all(out, "pairs-")}
+    pairs = [pair | {"data": data} for data, (some, _) in found.items() for pair in some]
+    same = {name: to for _, names in found.values() for name, to in names.items()}
+    rows = [row(members, sets.get(key[0]), pairs, same) for key, members in sorted(groups.items())]
+    asked = {one.name for one in trials(known, budget="small", seeds=SEEDS)}
+    names = {Trial(*(cell[key] for key in ("system", "variant", "protocol", "seed", "data"))).name for cell in kept}
+    reads = {
+        data: max(cell["test"].get("reads", 1) for cell in kept if cell["data"] == data)
+        for data in sets
+        if any(cell["data"] == data for cell in kept)
+    }
+    return {
+        "rows": rows,
+        "sets": [about(one) | {"reads": reads.get(one["data"])} for one in sets.values()],
+        "pairs": pairs,
+        "cells": len(kept),
+        "asked": len(asked),
+        "missing": len(asked - names),
+    }
 
 
-def row(members: Sequence[Json], about_set: Json | None, pairs: Sequence[Json]) -> Json:
+def distinct(pairs: Sequence[Json]) -> tuple[list[Json], dict[str, str]]:
+    """Pairs of different models, with Holm's adjustment over those of one test part; and which system is the same model as which.
+
+    Systems that differ in what the small budget leaves out give the same answers; counted apart, they would pad the family.
+    """
+    names = sorted({name for one in pairs for name in one["pair"]})
+
+    def joined(which: Sequence[Json]) -> dict[str, str]:
+        return {name: min([name, *(other for one in which if name in one["pair"] for other in one["pair"])]) for name in names}
+
+    same = joined([one for one in pairs if one["difference"]["value"] == 0 and one["p"] == 1])
+    family = joined(pairs)  # each with every other on its test part
+    kept = [one for one in pairs if all(same[name] == name for name in one["pair"])]
+    out = []
+    for head in dict.fromkeys(family[one["pair"][0]] for one in kept):
+        members = [one for one in kept if family[one["pair"][0]] == head]
+        adjusted = holm({str(k): one["p"] for k, one in enumerate(members) if one["p"] is not None})
+        out += [one | {"p_holm": adjusted.get(str(k))} for k, one in enumerate(members)]
+    return out, {name: to for name, to in same.items() if name != to}
+
+
+def row(members: Sequence[Json], about_set: Json | None, pairs: Sequence[Json], same: Mapping[str, str] | None = None) -> Json:
     """One system and variant: its honest seeds, those under the paper's own protocol, and what follows from them."""
     first = members[0]
     recipe = get_recipe(":".join(filter(None, (first["system"], first["variant"]))))
@@ -60,15 +100,19 @@ def row(members: Sequence[Json], about_set: Json | None, pairs: Sequence[Json]) 
         "data": first["data"],
         "defect": defect_of(first["system"], first["data"]),
         "other": "" if recipe.model == get_recipe(first["system"]).model else " (of another network)",
-        "stand_in": recipe.about.state != "real data",
+        "state": recipe.about.state,
+        "same": (same or {}).get(name, ""),
+        "persons_known": not about_set or "no-person-id" not in {one["code"] for one in about_set["findings"]},
         "published": [{"metric": one.metric, "value": one.value, "seen": one.seen} for one in recipe.published],
-        "metric": next((one.metric for one in recipe.published if _metric(first, one.metric)), "accuracy"),
+        "metric": next((one for one in (*(one.metric for one in recipe.published), "accuracy") if _metric(first, one)), "auroc"),
         "seeds": len(honest),
+        "own_seeds": len(own),
         "protocol": own[0]["protocol"] if own else "",
         "class": first["class"],
         "parameters": first["parameters"],
+        "size_text": size_text(first["parameters"]),
         "size": first["size"],
-        "minutes": float(np.mean([cell["seconds"] for cell in members])) / 60,
+        "minutes": float(np.median([cell["seconds"] for cell in members])) / 60,
         "rate": float(np.median([cell["images_per_second"] for cell in members])),
         "persons": honest[0]["test"]["persons"] if honest else 0,
         "cases": honest[0]["test"]["cases"] if honest else 0,
@@ -103,22 +147,20 @@ def merits(row: Json, honest: Sequence[Json], pairs: Sequence[Json]) -> list[str
     """What speaks for a system, each with the figure that says so."""
     out = []
     area = row["honest"]
-    if area and area["low"] is not None and area["low"] >= GOOD:
+    if area and area["low"] is not None and area["low"] >= GOOD and row["persons_known"]:
         what = "its classes apart" if row["class"] == "macro" else row["class"]
         out.append(f"tells {what} with AUROC {_shown(area)} on test images that share no person or near-duplicate with training")
-    if better := _against(row["name"], pairs, sign=1):
-        out.append(f"better than {', '.join(better)} on the same test images, Holm's adjustment")
+    if better := _against(row["same"] or row["name"], pairs, sign=1):
+        out.append(f"its model of seed 0 is better than that of {', '.join(better)} on the same test images, Holm's adjustment")
     error = over_seeds([cell["metrics"]["ece"] for cell in honest if "ece" in cell["metrics"]])
-    if error and error["value"] <= CALIBRATED:
+    if error and error["high"] is not None and error["high"] <= CALIBRATED:
         out.append(f"its probabilities mean what they say: calibration error {_shown(error)}")
     if row["parameters"] <= SMALL:
-        out.append(f"small: {row['parameters'] / 1e6:.1f} million parameters, {row['rate']:.0f} images/s")
+        out.append(f"small: {size_text(row['parameters'])} parameters")
     published = _published(row)
     ours = row["honest_metric"]
     if published and ours and ours["low"] is not None and ours["low"] <= published["value"] <= ours["high"]:
-        out.append(
-            f"the published {named(row['metric']).lower()} {published['value']:.3f}{row['other']} lies within our interval {_shown(ours)}"
-        )
+        out.append(f"{_claim(row, published)} lies within our interval {_shown(ours)}")
     return out
 
 
@@ -128,29 +170,47 @@ def demerits(row: Json, honest: Sequence[Json], about_set: Json | None, pairs: S
     published = _published(row)
     ours = row["honest_metric"]
     if published and ours and ours["high"] is not None and published["value"] > ours["high"]:
-        out.append(
-            f"the published {named(row['metric']).lower()} {published['value']:.3f}{row['other']} lies above our interval {_shown(ours)}"
-        )
-    if row["stand_in"]:
+        out.append(f"{_claim(row, published)} lies above our interval {_shown(ours)}")
+    if row["state"] in ("stand-in", "no data"):
         out.append(f"judged on a stand-in, {row['data']}: its published figure says nothing of that set")
+    elif row["published"] and row["state"] != PAPERS:
+        out.append(f"{row['data']} is not known to be the paper's data: its published figure says nothing of that set")
     out.append(f"its data: {row['defect']}")
+    if row["same"]:
+        out.append(f"in the small budget it is the same model as {row['same']}")
     if honest:
-        least, rate = (
-            honest[0]["metrics"].get(key, NONE) for key in ("accuracy", "majority_rate")
+        right, rate = (
+            over_seeds([cell["metrics"].get(key, NONE) for cell in honest]) for key in ("accuracy", "majority_rate")
         )  # several labels have neither
-        if least["low"] is not None and rate["value"] is not None and least["low"] <= rate["value"]:
+        if right and rate and (right["value"] if right["low"] is None else right["low"]) <= rate["value"]:
             out.append(f"not shown to be right more often than always saying the commonest class ({rate['value']:.3f})")
         values = [cell["auroc"]["value"] for cell in honest if cell["auroc"]["value"] is not None]
         if values and max(values) - min(values) > SPREAD:
-            out.append(f"its seeds differ by {max(values) - min(values):.3f} of AUROC")
+            each = ", each with a split of its own" if len({cell["test"]["hash"] for cell in honest}) > 1 else ""
+            out.append(f"its AUROC differs by {max(values) - min(values):.3f} from seed to seed{each}")
+        if (states := len({cell.get("manifest") for cell in honest})) > 1:
+            out.append(f"its seeds were measured on {states} states of the data set")
     if row["persons"] < FEW:
-        of = "test image" if row["persons"] == row["cases"] else "test person"
-        out.append(f"judged on {count(row['persons'], of)} only")
-    if worse := _against(row["name"], pairs, sign=-1):
-        out.append(f"worse than {', '.join(worse)} on the same test images, Holm's adjustment")
+        out.append(f"judged on {persons_text(row)} only")
+    if worse := _against(row["same"] or row["name"], pairs, sign=-1):
+        out.append(f"its model of seed 0 is worse than that of {', '.join(worse)} on the same test images, Holm's adjustment")
     if about_set:
         out += about(about_set)["against"]
     return out
+
+
+def persons_text(row: Json) -> str:
+    """Whom a system was judged on, in words."""
+    if row["persons"] == row["cases"]:
+        return count(row["persons"], "test image")
+    return count(row["persons"], "test person" if row["persons_known"] else "cluster of like test images, persons unknown,")
+
+
+def size_text(parameters: int) -> str:
+    """A number of parameters, "2.2 million", "24 thousand" or "300"."""
+    if parameters < 1e3:
+        return f"{parameters}"
+    return f"{parameters / 1e6:.1f} million" if parameters >= 1e5 else f"{parameters / 1e3:.0f} thousand"
 
 
 def about(one: Json) -> Json:
@@ -161,7 +221,7 @@ def about(one: Json) -> Json:
         against.append(f"the border alone carries {_shown(share)} of the signal that a small probe finds")
     worth = one["leak"].get("worth")
     if worth and worth["low"] is not None and worth["low"] > 0:
-        against.append(f"images of test persons in training would be worth {_shown(worth)} of AUROC")
+        against.append(f"images of test persons in training would be worth {_shown(worth)} of AUROC to {one['by']}")
     return {
         "data": one["data"],
         "defect": SETS[one["data"]].defect if one["data"] in SETS else one["defect"],
@@ -175,10 +235,17 @@ def about(one: Json) -> Json:
 
 def markdown(found: Json) -> str:
     """The table as Markdown."""
-    lines = [HEAD.format(cells=found["cells"])]
+    lines = [
+        HEAD.format(
+            cells=found["cells"],
+            missing=f"; {found['missing']} of {found['asked']} that the small budget asks for are missing"
+            if found["missing"]
+            else "",
+        )
+    ]
     lines += [
-        "| system | data | published | figure | own protocol | honest | honest AUROC | persons | parameters | minutes | images/s |",
-        "|---" * 11 + "|",
+        "| system | data | published | figure | own protocol | honest | honest AUROC | seeds | persons | parameters | minutes | images/s |",
+        "|---" * 12 + "|",
     ]
     for one in found["rows"]:
         published = "; ".join(
@@ -187,34 +254,46 @@ def markdown(found: Json) -> str:
         own = f"{one['protocol']}: {_shown(one['own_metric'])}" if one["own_metric"] else "-"
         cells_ = (
             f"{one['number']} `{one['name']}`".strip(), one["data"], published or "-", named(one["metric"]).lower(), own,
-            _shown(one["honest_metric"]), _shown(one["honest"]), str(one["persons"]), f"{one['parameters'] / 1e6:.1f} M", f"{one['minutes']:.1f}", f"{one['rate']:.0f}",
+            _shown(one["honest_metric"]), _shown(one["honest"]), f"{one['seeds']} + {one['own_seeds']}", f"{one['persons']}{'' if one['persons_known'] else ' c'}",
+            one["size_text"], f"{one['minutes']:.1f}", f"{one['rate']:.0f}",
         )  # fmt: skip
         lines.append("| " + " | ".join(cells_) + " |")
     lines += ["\n## For and against\n", "Derived from the figures, by fixed rules.\n"]
     for one in found["rows"]:
         lines.append(f"**`{one['name']}`** ({one['data']}): {one['title']}\n")
         lines += [f"- for: {text}" for text in one["merits"]] + [f"- against: {text}" for text in one["demerits"]] + [""]
-    lines += ["## The data sets\n", "| set | border carries | leak worth | audit found | known defect |", "|---" * 5 + "|"]
     lines += [
-        f"| {s['data']} | {s['border']} | {s['leak']} | {', '.join(s['found']) or '-'} | {s['defect']} |" for s in found["sets"]
+        "## The data sets\n",
+        "| set | border carries | leak worth | by | audit found | reads of a test part | known defect |",
+        "|---" * 7 + "|",
+    ]
+    lines += [
+        f"| {s['data']} | {s['border']} | {s['leak']} | `{s['by']}` | {', '.join(s['found']) or '-'} | {s['reads'] or '-'} | {s['defect']} |"
+        for s in found["sets"]
     ]
     if found["pairs"]:
         lines += [
             "\n## Systems on the same test images\n",
+            "Models of seed 0: two models are compared, not two systems. Systems that are the same model in the small budget stand once. Intervals are not adjusted, p values are.\n",
             "| data | first | second | difference in AUROC | p (Holm) | test |",
             "|---" * 6 + "|",
         ]
         lines += [
-            f"| {p['data']} | `{p['pair'][0]}` | `{p['pair'][1]}` | {_shown(p['difference'])} | {'-' if p['p_holm'] is None else format(p['p_holm'], '.3f')} | {p['test']} |"
+            f"| {p['data']} | `{p['pair'][0]}` | `{p['pair'][1]}` | {_shown(p['difference'])} | {'-' if p['p_holm'] is None else p_value(p['p_holm']).removeprefix('= ')} | {p['test']} |"
             for p in found["pairs"]
         ]
     return "\n".join(lines) + "\n"
 
 
 def _published(row: Json) -> Json | None:
-    """The figure of the paper that ours is held against; none where ours are of another disease or organ."""
-    figures = () if row["stand_in"] else row["published"]
+    """The figure of the paper that ours is held against; none where ours are of other data."""
+    figures = row["published"] if row["state"] == PAPERS else ()
     return next((one for one in figures if one["metric"] == row["metric"]), None)
+
+
+def _claim(row: Json, published: Json) -> str:
+    known = "" if published["seen"] else " (not seen)"
+    return f"the published {named(row['metric']).lower()} {published['value']:.3f}{known}{row['other']}"
 
 
 def _metric(cell: Json, metric: str) -> Figure | None:
@@ -252,8 +331,10 @@ def _all(out: Path, start: str) -> list[Json]:
 
 HEAD = """# The living review
 
-Every system on real data, under the protocol of its paper (published, or assumed where the paper is silent: images at random, whoever they show) and
-under an honest one: persons and near-duplicates apart, test read once. Figures are means over seeds; an interval is the mean of the seeds' own 95 %
-intervals over persons. The published figure was reached on other images with another split: the difference to ours is not the worth of either system,
-and the worth of a leak is measured apart, on identical test images ("leak worth" below, in AUROC). Written by `resdx review` from {cells} measured cells.
+Every system on real data, under the protocol of its paper (published; or assumed where the paper is silent: images at random, whoever they show) and
+under an honest one: persons and near-duplicates apart. "Figure" is what the paper tells, or accuracy. Figures are means over seeds ("3 + 3": honest and own
+protocol); an interval is the mean of the seeds' own 95 % intervals over persons, or over clusters of like images where no person is known (marked c). Each
+run reads its test part once; systems that are judged on one set read the same part, and how often stands below. The published figure was reached on other images with another
+split: the difference to ours is not the worth of either system, and the worth of a leak is measured apart, on identical test images ("leak worth" below, in AUROC).
+Minutes are the median run's. Written by `resdx review` from {cells} measured cells{missing}.
 """
