@@ -147,7 +147,8 @@ def _unreadable(evidence: _Evidence) -> Iterable[Finding]:
     failed = evidence.seen.unreadable
     if failed:
         share = len(failed) / len(evidence.manifest)
-        manifest, why = evidence.manifest, {}
+        manifest = evidence.manifest
+        why: dict[str, str] = {}
         for case, reason in failed:
             why.setdefault(manifest.by_id[case].path.partition("#")[0], reason)
         parts = "file" if len(why) == len(failed) else "case"  # several of one file: heartbeats, slices, rows

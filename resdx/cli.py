@@ -481,12 +481,16 @@ def gallery_command(out: Path) -> None:
 
 
 @cli.command("recipes")
+@click.argument("name", default="")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def recipes_command(as_json: bool) -> None:
-    """List the recipes with the number of their system, disease, modality, data and state, and their variants."""
-    from .recipes import recipe_list, recipe_table
+def recipes_command(name: str, as_json: bool) -> None:
+    """List the recipes, or tell all of NAME: what its paper published, what the paper does not say, and its variants."""
+    from .recipes import recipe_facts, recipe_list, recipe_table, recipe_text
 
-    click.echo(json.dumps(recipe_list()) if as_json else recipe_table())
+    if as_json:
+        click.echo(json.dumps(recipe_facts(name) if name else recipe_list()))
+    else:
+        click.echo(recipe_text(recipe_facts(name)) if name else recipe_table())
 
 
 def main() -> None:

@@ -22,7 +22,7 @@ from resdx.models.specs import AlexNet, Net
 from resdx.phantoms import draw_layout
 from resdx.phantoms.layouts import TUMOURS
 from resdx.recipe import About, Ensemble, FeatureClassifier, Published, RandomImages, Recipe, Search, Training
-from resdx.recipes import get_recipe, recipe_list, recipe_names, recipe_table, recipe_titles
+from resdx.recipes import get_recipe, recipe_facts, recipe_list, recipe_names, recipe_table, recipe_text, recipe_titles
 from resdx.records import from_record, to_record
 from resdx.steps.image import Grey, Resize, UnsharpMask
 from resdx.steps.random import Affine, Flip
@@ -135,6 +135,17 @@ def test_list_goes_by_number_and_names_every_variant_once():
     assert re.search(
         r"^S12 +malaria +malaria +blood smear +NIH cells +the paper's data\n +:features, ", recipe_table(), re.MULTILINE
     )
+
+
+def test_all_of_a_recipe_is_told():
+    facts = recipe_facts("covid_ct:features")
+    assert facts["published"][0] == {"metric": "accuracy", "value": 0.8954, "seen": True} and facts["system"] == "S33"
+    text = recipe_text(facts)
+    assert "- accuracy 0.8954 (seen)" in text and "What the paper does not say, and we chose:" in text
+    assert all(f"- {said}" in text for said in get_recipe("covid_ct:features").differs) and facts["text"] in text
+    assert "covid_ct:features" in facts["variants"] and json.loads(json.dumps(facts)) == facts
+    with pytest.raises(RecipeError, match="no recipe 'covid_ctt'; did you mean covid_ct"):
+        recipe_facts("covid_ctt")
 
 
 def test_what_is_told_of_a_recipe_is_no_part_of_its_fingerprint():

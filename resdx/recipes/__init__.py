@@ -5,9 +5,11 @@ from __future__ import annotations
 import difflib
 import importlib
 import importlib.util
+import inspect
 import pkgutil
 import sys
 import traceback
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -90,6 +92,38 @@ def recipe_table() -> str:
         lines.append("".join(f"{row[column] or '-':{width[column]}}" for column in columns).rstrip())
         if variants := row.get("variants"):
             lines.append(f"{'':{width['system']}}:{', :'.join(name.partition(':')[2] for name in variants)}")
+    return "\n".join(lines)
+
+
+def recipe_facts(name: str) -> dict[str, Any]:
+    """What `resdx recipes NAME` tells: title, facts (see About), what its file says, published figures, what is ours, and variants.
+
+    Raises:
+        RecipeError: as `get_recipe`.
+    """
+    recipe, base = get_recipe(name), name.partition(":")[0]
+    module = None if base.endswith(".py") else importlib.import_module(f"{__name__}.{base}")
+    return {
+        "name": name,
+        "title": recipe.title,
+        **asdict(recipe.about),
+        "text": inspect.getdoc(module) or "" if module else "",
+        "published": [asdict(one) for one in recipe.published],
+        "differs": list(recipe.differs),
+        "variants": {other: title for other, title in recipe_titles().items() if other.startswith(f"{base}:")},
+    }
+
+
+def recipe_text(facts: Mapping[str, Any]) -> str:
+    """What `recipe_facts` found, for a person to read."""
+    lines = [f"{facts['name']}: {facts['title']}"]
+    lines += [f"  {key:10}{facts[key]}" for key in ("system", "disease", "modality", "data", "state") if facts[key]]
+    lines += ["", facts["text"]] if facts["text"] else []
+    figures = [f"{one['metric']} {one['value']:g} ({'seen' if one['seen'] else 'not seen'})" for one in facts["published"]]
+    for head, told in (("Published", figures), ("What the paper does not say, and we chose", facts["differs"])):
+        lines += ["", f"{head}:", *(f"- {one}" for one in told)] if told else []
+    if facts["variants"]:
+        lines += ["", "Variants:", *(f"  {name}  {title}" for name, title in facts["variants"].items())]
     return "\n".join(lines)
 
 

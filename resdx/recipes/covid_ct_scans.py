@@ -1,7 +1,7 @@
 """S06: COVID-19 and other pneumonia in scans of computed tomography: a multi-scale ResNet-50, four classifiers of persons, one over the four.
 
 Paper: Garg et al. 2021, of which the abstract was read. Data: COVID-CT-MD (Afshar et al. 2021; licence: CC BY 4.0, from memory), 305 scans as DICOM, in a folder a person: COVID-19, community-acquired
-pneumonia, normal. Published: accuracy .949 of 98 persons of the validation part (100, 89.47 and 94.55 % of normal, CAP and COVID-19: 24 of 24, 17 of 19, 52 of 55), .8889 of 90 of the test part.
+pneumonia, normal. Published, as seen in the abstract: accuracy .949 of 98 persons of the validation part (100, 89.47 and 94.55 % of normal, CAP and COVID-19: 24 of 24, 17 of 19, 52 of 55), .8889 of 90 of the test part.
 To doubt: the third level is fitted on what the second was fitted on; scans of CAP are from 2018 and 2019, those of COVID-19 from 2020, so scanner and
 year are a cue; 80 of 90 leaves .81 to .94.
 
