@@ -407,7 +407,7 @@ At 10 % of the training persons fine-tuning is better than from scratch, with th
 ## Which part of the loss helps
 
 ResNet-18 at 64 px, 6 passes over the corpus, then a logistic regression on frozen features of the targets, judged on their tune and calib parts (no test part was read for
-this choice). Macro AUROC at 10 % (mean of 5 draws) and 100 % of the training persons. Made by `python -m benchmarks.pretraining ablation WORK --data FOLDER`.
+this choice). The row "teacher" is of an earlier form, the pooled features of the plain picture; now the pupil learns the teacher's map of the very view it sees, which has not been measured. Macro AUROC at 10 % (mean of 5 draws) and 100 % of the training persons. Made by `python -m benchmarks.pretraining ablation WORK --data FOLDER`.
 
 {ablation}
 """
