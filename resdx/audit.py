@@ -25,6 +25,7 @@ from .listing import some
 from .metrics import Estimate
 from .shortcuts import restarts, same_or_not, tells_class
 from .split import SEEN, units
+from .steps.read import split_index
 from .tasks import MultiLabel, truth
 from .voc import ANNOTATED
 
@@ -147,14 +148,14 @@ def _unreadable(evidence: _Evidence) -> Iterable[Finding]:
     failed = evidence.seen.unreadable
     if failed:
         share = len(failed) / len(evidence.manifest)
-        manifest = evidence.manifest
-        why: dict[str, str] = {}
-        for case, reason in failed:
-            why.setdefault(manifest.by_id[case].path.partition("#")[0], reason)
-        parts = "file" if len(why) == len(failed) else "case"  # several of one file: heartbeats, slices, rows
-        text = f"{len(failed)} of {count(len(manifest), parts)} cannot be read, left out"
-        text += "" if parts == "file" else f", of {count(len(why), 'file')}"
-        text += f"; {'the first' if len(why) > 1 else 'for'}: {'; '.join(list(why.values())[: 1 if parts == 'file' else SHOWN])}."
+        manifest, why = evidence.manifest, dict[str, str]()
+        places = [split_index(f"{manifest.root}/{manifest.by_id[case].path}") for case, _ in failed]
+        for (file, _), (_, reason) in zip(places, failed, strict=True):
+            why.setdefault(file, reason)
+        parts = any(index for _, index in places)  # heartbeats, slices, rows
+        text = f"{len(failed)} of {count(len(manifest), 'case' if parts else 'file')} cannot be read, left out"
+        text += f", of {count(len(why), 'file')}" if parts else ""
+        text += f"; the first: {'; '.join(list(why.values())[: SHOWN if parts else 1])}."
         grade: Grade = "stop" if share > UNREADABLE else "look"
         yield Finding("unreadable", grade, text, tuple(case for case, _ in failed), {"count": len(failed), "share": share})
 

@@ -35,6 +35,7 @@ PACED = ("102", "104", "107", "217")
 
 
 BESIDE = 2.0  # how much steeper the leads are where beats are annotated than between them, below which they are of something else
+ENOUGH = 8  # heartbeats by which that can be judged
 ENDS_EARLY = 10.0  # seconds without a heartbeat at the end of a recording
 FINDINGS = {
     "record-without-annotations": "{records} without annotations ({some}), left out",
@@ -71,16 +72,11 @@ class Heartbeats:
         of_the_division = {*DS1, *DS2, *PACED, *self.test, *self.without}
         divided = {path.stem for path in headers} <= of_the_division  # else records of other persons, some of them called alike
         headers = [path for path in headers if not (divided and path.stem in self.without)]
-        lone = [
-            path
-            for kind in (".dat", f".{self.annotator}")
-            for path in sorted(root.rglob(f"*{kind}"))
-            if not path.name.startswith(".") and not path.with_suffix(".hea").exists()
-        ]
+        samples = [path for path in sorted(root.rglob("*.dat")) if not path.name.startswith(".")]
         if not headers:
             what = (
-                f"{lone[0].name} without its header {lone[0].stem}.hea"
-                if lone
+                f"{samples[0].name} without its header {samples[0].stem}.hea"
+                if samples
                 else "no WFDB records (100.hea with 100.dat and 100.atr)"
             )
             raise DataError(f"{root} holds {what}")
@@ -91,17 +87,26 @@ class Heartbeats:
             )
         told: dict[str, list[str]] = defaultdict(list)
         told["record-without-annotations"] = [path.name for path in headers if path not in there]
-        told["record-without-header"] = sorted({f"{path.stem}.hea" for path in lone})
-        cases, others, names = [], Counter[str](), {path.stem for path in there}
-        divided = divided and bool(names & set(self.test)) and bool(names - set(self.test))
+        told["record-without-header"] = [
+            path.with_suffix(".hea").relative_to(root).as_posix()
+            for path in samples
+            if path.with_suffix(f".{self.annotator}").is_file()
+            and not path.with_suffix(".hea").exists()
+            and path.stem not in self.without
+        ]
+        cases, others, read = [], Counter[str](), list[Path]()
         for header in there:
             try:
-                found, left = self._record(root, header, divided, told)
+                found, left = self._record(root, header, told)
             except DataError as error:
                 told["broken-record"].append(str(error))
                 continue
+            read.append(header)
             cases += found
             others += left
+        names = {path.stem for path in read}
+        if not (divided and names & set(self.test) and names - set(self.test)):
+            cases = [replace(case, part="") for case in cases]
         if not cases and told["broken-record"]:
             raise DataError(told["broken-record"][0])
         findings = [
@@ -118,12 +123,12 @@ class Heartbeats:
             shown = ", ".join(f"{number:,} of kind {symbol}" for symbol, number in others.most_common())
             text = f"{count(others.total(), 'heartbeat')} of kinds that are no class of the recipe, left out: {shown}"
             findings.append(Finding("other-heartbeats", "note", text, figures=dict(others)))
-        if len(names) < len(there):  # called alike, in several folders
+        if len(names) < len(read):  # called alike, in several folders
             cases = [replace(case, group=case.path.partition(".hea#")[0]) for case in cases]
         return close(root, cases, findings)
 
-    def _record(self, root: Path, header: Path, divided: bool, told: dict[str, list[str]]) -> tuple[list[Case], Counter[str]]:
-        """The cases of a record, in its part where there is a division, and how many beats of what kinds are none; what is odd goes into `told`."""
+    def _record(self, root: Path, header: Path, told: dict[str, list[str]]) -> tuple[list[Case], Counter[str]]:
+        """The cases of a record, in the part of the division, and how many beats of what kinds are none; what is odd goes into `told`."""
         with reading(str(header), "an annotated WFDB record"):
             seconds, symbols = optional("ecg").beats(str(header), self.annotator)
             said = optional("ecg").comments(str(header))
@@ -133,7 +138,7 @@ class Heartbeats:
             told[doubt[0]].append(doubt[1])
         person = re.match(r"\s*(\d+)\s+([MF])\b", " ".join(said[:1]))
         name, kinds, below = header.stem, dict(self.kinds), header.relative_to(root).as_posix()
-        part = "" if not divided else "test" if name in self.test else "train"
+        part = "test" if name in self.test else "train"
         cases = [
             Case(
                 id=f"{below}#{second:.4f}",
@@ -157,8 +162,9 @@ def _doubt(header: Path, seconds: NDArray[np.float64]) -> tuple[str, str] | None
         recording = read_recording(str(header))
     except DataError:
         return None
-    steepness = max(peakedness(lead, recording.rate, seconds) for lead in recording.signal.T if not np.isnan(lead).all())
-    if len(seconds) > 1 and steepness < BESIDE:
+    inside = seconds[(seconds > 1) & (seconds < recording.seconds - 1)]
+    steep = [peakedness(lead, recording.rate, inside) for lead in recording.signal.T if not np.isnan(lead).all()]
+    if len(inside) >= ENOUGH and recording.seconds > 2 and steep and max(steep) < BESIDE:
         return "beats-beside-peaks", header.name
     if recording.seconds - seconds[-1] > ENDS_EARLY:
         return "annotations-end-early", f"{header.name} at {seconds[-1]:.1f} of {recording.seconds:.1f} s"

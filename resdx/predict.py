@@ -357,8 +357,10 @@ def _distorted(answers: Sequence[Prediction]) -> list[Prediction]:
 
 def _after_pauses(beats: Sequence[Prediction]) -> list[Prediction]:
     """The heartbeats of a recording, flagged where one may have been missed: AFTER_PAUSE, or BEFORE_END of the last one."""
-    seconds = [float(split_index(one.case)[1]) for one in beats]
-    pauses = pauses_between(seconds, read_recording(_file(beats[0])).seconds)
+    seconds, whole = [float(split_index(one.case)[1]) for one in beats], 0.0
+    with suppress(DataError):  # a file that has gone since it was answered
+        whole = read_recording(_file(beats[0])).seconds
+    pauses = pauses_between(seconds, whole)
     late, last = {end for _, end in pauses}, {start for start, end in pauses if end > seconds[-1]}
     return [
         replace(one, flags=(*one.flags, *[AFTER_PAUSE] * (second in late), *[BEFORE_END] * (second in last)))
@@ -395,7 +397,7 @@ def to_table(predictions: Sequence[Prediction]) -> str:
     table = Table(
         Column("case", overflow="fold"), "answer", "probabilities", "why", title="For research, not for diagnosis of patients"
     )
-    for file, some in groupby(predictions, key=_file):
+    for file, some in groupby(predictions, key=lambda one: _file(one) if os.path.isfile(_file(one)) else one.case):
         parts = list(some)
         if len(parts) > ROWS:
             said = Counter(label_text(one) or "refer to a person" for one in parts).most_common()

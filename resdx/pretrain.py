@@ -79,8 +79,8 @@ class Pupil(nn.Module):
         self.projector = nn.Sequential(
             nn.Linear(wide, PROJECTED), nn.BatchNorm1d(PROJECTED), nn.ReLU(), nn.Linear(PROJECTED, PROJECTED)
         )
-        self.imitate = nn.Conv2d(wide, max(teacher, 1), 1)
-        self.standard = nn.BatchNorm2d(max(teacher, 1), affine=False)
+        self.imitate = nn.Conv2d(wide, teacher, 1) if teacher else nn.Identity()
+        self.standard = nn.BatchNorm2d(teacher, affine=False) if teacher else nn.Identity()
 
 
 @dataclass(frozen=True)

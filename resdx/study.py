@@ -67,8 +67,8 @@ def refuse_another(run: Run, data: str | Path, asked: Mapping[str, Any]) -> None
     wanted = replace(wanted, classes=wanted.classes or run.recipe.classes)
     if "start" in run.settings.choices:  # ImageNet's weights could not be had
         wanted = wanted.set("model.trunk.weights", "resdx")
-    had = (unsettled(run), run.settings.weights, run.settings.seed, run.settings.asked or run.settings.data)
-    if had != (wanted, file, asked.get("seed", 0), str(resolve_data(data))):
+    had = (unsettled(run).fingerprint(), run.settings.weights, run.settings.seed, run.settings.asked or run.settings.data)
+    if had != (wanted.fingerprint(), file, asked.get("seed", 0), str(resolve_data(data))):
         raise RunError(
             f"{run.path} was made with other data, another recipe, other weights or another seed; ask the same again or choose another --out"
         )

@@ -2,6 +2,7 @@
 
 import shutil
 
+import numpy as np
 import pytest
 
 from resdx.audit import audit
@@ -89,6 +90,9 @@ def test_records_that_lack_a_header_or_beats_or_are_broken_are_told_and_the_othe
     said = told(found)
     assert {case.group for case in found.cases} == {"a"}
     assert said["record-without-header"] == "1 record without a header, left out: b.hea is not there; copy it too"
+    (tmp_path / "a-old.atr").touch()  # annotations beside others, and samples of a record that another header names
+    (tmp_path / "e.dat").touch()
+    assert told(Heartbeats().scan(tmp_path)) == said
     assert (
         said["broken-record"].startswith("1 record left out: ")
         and "c.hea cannot be read as an annotated WFDB" in said["broken-record"]
@@ -118,6 +122,29 @@ def test_beats_that_cannot_be_read_are_told_by_record(tmp_path):
     text = next(one.text for one in seen.findings if one.code == "unreadable")
     assert text.startswith("8 of 12 cases cannot be read, left out, of 2 files; the first: ")
     assert "a.hea names the signal file a.dat, which is not beside it; " in text and "b.hea: its signal file holds fewer" in text
+
+
+def test_leads_without_samples_are_told_beat_by_beat(tmp_path):
+    signal, peaks = draw_ecg(Heart.draw(0), "NNNV" * 3)
+    for name, some in (("a", signal), ("b", np.full_like(signal, np.nan))):
+        write(tmp_path, name, some, 360, ("MLII", "V1"), beats=peaks, symbols=list("NNNV" * 3))
+    seen = audit(Heartbeats().scan(tmp_path), ReadBeat(), processes=1)
+    assert {case.partition("#")[0] for case, _ in seen.unreadable} == {"b.hea"}
+
+
+def test_a_division_needs_records_of_both_parts_that_can_be_read(tmp_path):
+    for name in ("100", "101"):
+        record(tmp_path, name)
+    assert {case.part for case in Heartbeats().scan(tmp_path).cases} == {"train", "test"}
+    (tmp_path / "100.hea").write_text("nonsense\n")
+    assert {case.part for case in Heartbeats().scan(tmp_path).cases} == {""}
+
+
+def test_noise_does_not_hide_beats(tmp_path):
+    signal, peaks = draw_ecg(Heart.draw(0), "NNNV" * 10)
+    noisy = signal + np.random.default_rng(0).normal(0, 0.15, signal.shape)
+    write(tmp_path, "a", noisy, 360, ("MLII", "V1"), beats=peaks, symbols=list("NNNV" * 10))
+    assert told(Heartbeats().scan(tmp_path)) == {}
 
 
 def test_folders_without_headers_are_told(tmp_path):

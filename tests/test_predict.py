@@ -174,7 +174,11 @@ def test_clipped_recording_is_flagged(tmp_path):
     assert [one.flags for one in said] == [("unsure",), ("unsure", "clipped")]
 
 
-def test_parts_of_one_file_are_counted_where_they_are_many():
+def test_parts_of_one_file_are_counted_where_they_are_many(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("long.hea", "short.hea"):
+        (tmp_path / name).touch()
+
     def beats(file, n):
         return [
             Prediction(f"{file}#{k}", {"N": 0.9, "V": 0.1}, *(("N", ()) if k % 3 else (None, ("N", "V"), ("unsure",))))
@@ -184,6 +188,7 @@ def test_parts_of_one_file_are_counted_where_they_are_many():
     shown = to_table([*beats("long.hea", 300), *beats("short.hea", 3)])
     assert "long.hea#" not in shown and "300 answers: N 200, refer to" in shown and "unsure 100" in shown
     assert all(f"short.hea#{k}" in shown for k in range(3))
+    assert all(f"gone#{k} " in to_table(beats("gone", 60)) for k in range(60))  # files of which nothing is known
 
 
 def test_referred_case_has_no_label_and_says_why():

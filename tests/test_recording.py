@@ -108,6 +108,13 @@ def test_what_tables_are_often_like(tmp_path):
         read_recording(f"{tmp_path}/b.csv").lead(("MLII", "II"))
 
 
+@pytest.mark.parametrize("name", ["t", "t (s)", "Elapsed time (s)", "time_ms", "t[ms]", "Time in seconds"])
+def test_times_have_many_names(tmp_path, name):
+    step = 10 if "ms" in name else 0.01
+    (tmp_path / "a.csv").write_text(f"{name},ecg\n" + "".join(f"{k * step},{k % 7}\n" for k in range(200)))
+    assert read_recording(f"{tmp_path}/a.csv").rate == pytest.approx(100)
+
+
 def test_signals_are_steeper_where_beats_are(drawn):
     lead, seconds = drawn[0][:, 0], drawn[1] / RATE
     assert peakedness(lead, RATE, seconds) > 3

@@ -209,12 +209,14 @@ def test_systems_that_are_the_same_model_stand_once_in_a_family():
         return {"pair": [first, second], "difference": estimate(value), "p": p}
 
     copies = [pair("a", "b", 0.0, 1.0), pair("a", "c", 0.1, 0.02), pair("b", "c", 0.1, 0.02), pair("x", "y", 0.2, 0.03)]
-    found, same = distinct(copies)
+    found, same = distinct(copies, {"a": (0.9, 0.04), "b": (0.9, 0.04), "c": (0.8, 0.04)})
     assert same == {"b": "a"}
     assert [(one["pair"], one["p_holm"]) for one in found] == [(["a", "c"], 0.02), (["x", "y"], 0.03)]  # two test parts
     three = [pair("a", "b", 0.05, 0.04), pair("a", "c", 0.1, 0.01), pair("b", "c", 0.05, 0.03)]
-    found, same = distinct(three)
+    found, same = distinct(three, {})
     assert not same and [round(one["p_holm"], 9) for one in found] == [0.06, 0.03, 0.06]  # Holm: 3 x .01, 2 x .03, at least that
+    tie = [pair("a", "b", 0.0, 1.0)]  # one AUROC of two models
+    assert distinct(tie, {"a": (0.9, 0.04), "b": (0.9, 0.05)})[1] == {}
 
 
 def test_merits_need_persons_and_intervals_that_hold(tmp_path):

@@ -175,13 +175,47 @@ def test_bad_tables_are_told(table, tmp_path):
 def test_a_cut_off_file_is_told_whatever_other_threads_read(tmp_path):
     whole, cut = sound(tmp_path / "whole.wav"), tmp_path / "cut.wav"
     cut.write_bytes(Path(whole).read_bytes()[:-200])
+
+    def is_read(file):
+        try:
+            return len(read_sound(file).signal) == len(VOICE)
+        except DataError as error:
+            return "is cut off" not in str(error)
+
     with ThreadPoolExecutor(4) as pool:
-        found = list(pool.map(is_cut_off, [whole, str(cut)] * 200))
-    assert found == [False, True] * 200
-    stream = bytearray(Path(whole).read_bytes())
-    stream[40:44] = b"\xff" * 4  # as a programme leaves it that writes into a pipe
-    cut.write_bytes(stream)
-    assert not is_cut_off(str(cut))
+        assert list(pool.map(is_read, [whole, str(cut)] * 200)) == [True, False] * 200
+
+
+@pytest.mark.parametrize("length", [0xFFFFFFFF, 0xFFFFFFFF - 36, 0x7FFFFFFF - 36])
+def test_a_stream_whose_length_nobody_knew_is_read(tmp_path, length):
+    file = Path(sound(tmp_path / "a.wav"))
+    stream = bytearray(file.read_bytes())
+    stream[40:44] = length.to_bytes(4, "little")  # as a programme leaves it that writes into a pipe
+    file.write_bytes(stream)
+    assert not is_cut_off(str(file)) and len(read_sound(str(file)).signal) == len(VOICE)
+
+
+def test_other_kinds_of_wav_files_are_found_cut_off(tmp_path):
+    plain = Path(sound(tmp_path / "a.wav")).read_bytes()
+    fmt, data = plain[12:36], plain[44:]
+    odd = b"junk" + (3).to_bytes(4, "little") + b"abc\0"  # chunks have even lengths
+    long = b"ds64" + (28).to_bytes(4, "little") + bytes(8) + len(data).to_bytes(8, "little") + bytes(12)
+    kinds = {
+        "odd": b"RIFF" + bytes(4) + b"WAVE" + odd + fmt + b"data" + len(data).to_bytes(4, "little"),
+        "rf64": b"RF64" + b"\xff" * 4 + b"WAVE" + long + fmt + b"data" + b"\xff" * 4,
+        "rifx": b"RIFX"
+        + bytes(4)
+        + b"WAVE"
+        + b"fmt "
+        + (16).to_bytes(4, "big")
+        + bytes(16)
+        + b"data"
+        + len(data).to_bytes(4, "big"),
+    }
+    for name, head in kinds.items():
+        for end, said in ((len(data), False), (len(data) - 2, True)):
+            (tmp_path / name).write_bytes(head + data[:end])
+            assert is_cut_off(str(tmp_path / name)) is said, name
 
 
 def test_recordings_that_are_cut_off_or_in_odd_units_are_told(tmp_path):

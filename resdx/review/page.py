@@ -44,7 +44,8 @@ def reviewed(out: Path) -> Json:
         groups.setdefault((cell["data"], cell["system"], cell["variant"]), []).append(cell)
     kept = [cell for members in groups.values() for cell in members]
     sets = {one["data"]: one for one in _all(out, "set-")}
-    found = {one["data"]: distinct(one["pairs"]) for one in _all(out, "pairs-")}
+    answers = {_name(cell): _answers(cell) for cell in kept if (cell["protocol"], cell["seed"]) == ("honest", 0)}
+    found = {one["data"]: distinct(one["pairs"], answers) for one in _all(out, "pairs-")}
     pairs = [pair | {"data": data} for data, (some, _) in found.items() for pair in some]
     same = {name: to for _, names in found.values() for name, to in names.items()}
     rows = [row(members, sets.get(key[0]), pairs, same) for key, members in sorted(groups.items())]
@@ -65,17 +66,17 @@ def reviewed(out: Path) -> Json:
     }
 
 
-def distinct(pairs: Sequence[Json]) -> tuple[list[Json], dict[str, str]]:
+def distinct(pairs: Sequence[Json], answers: Mapping[str, Any]) -> tuple[list[Json], dict[str, str]]:
     """Pairs of different models, with Holm's adjustment over those of one test part; and which system is the same model as which.
 
-    Systems that differ in what the small budget leaves out give the same answers; counted apart, they would pad the family.
+    Systems that differ in what the small budget leaves out give the same `answers`; counted apart, they would pad the family.
     """
     names = sorted({name for one in pairs for name in one["pair"]})
 
     def joined(which: Sequence[Json]) -> dict[str, str]:
         return {name: min([name, *(other for one in which if name in one["pair"] for other in one["pair"])]) for name in names}
 
-    same = joined([one for one in pairs if one["difference"]["value"] == 0 and one["p"] == 1])
+    same = joined([one for one in pairs if len({answers.get(name, name) for name in one["pair"]}) == 1])
     family = joined(pairs)  # each with every other on its test part
     kept = [one for one in pairs if all(same[name] == name for name in one["pair"])]
     out = []
@@ -86,13 +87,23 @@ def distinct(pairs: Sequence[Json]) -> tuple[list[Json], dict[str, str]]:
     return out, {name: to for name, to in same.items() if name != to}
 
 
+def _name(cell: Json) -> str:
+    return f"{cell['system']}:{cell['variant']}" if cell["variant"] else str(cell["system"])
+
+
+def _answers(cell: Json) -> tuple[Any, ...]:
+    """Test part and all figures of a cell to the last digit: the calibration error alone differs where any answer does."""
+    figures = {"auroc": cell["auroc"], **cell["metrics"]}
+    return (cell["data"], cell["test"]["hash"], *((key, one["value"]) for key, one in sorted(figures.items())))
+
+
 def row(members: Sequence[Json], about_set: Json | None, pairs: Sequence[Json], same: Mapping[str, str] | None = None) -> Json:
     """One system and variant: its honest seeds, those under the paper's own protocol, and what follows from them."""
     first = members[0]
     recipe = get_recipe(":".join(filter(None, (first["system"], first["variant"]))))
     honest = [cell for cell in members if cell["protocol"] == "honest"]
     own = [cell for cell in members if cell["protocol"] != "honest"]
-    name = f"{first['system']}:{first['variant']}" if first["variant"] else first["system"]
+    name = _name(first)
     out: Json = {
         "name": name,
         "number": recipe.about.system,

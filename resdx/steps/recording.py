@@ -23,13 +23,11 @@ from .read import DICOM_SUFFIXES, file_kind, optional, reading
 Signal = NDArray[np.float64]
 
 RECORDINGS = (".hea", ".csv", *DICOM_SUFFIXES)
-TIMES = dict.fromkeys(("time", "t", "s", "sec", "seconds", "time_s", "time_sec", "time_seconds"), 1.0) | {
-    "time_ms": 1e-3,
-    "ms": 1e-3,
-}  # s
+UNITS = dict.fromkeys(("s", "sec", "second", "seconds"), 1.0) | dict.fromkeys(("ms", "msec", "milliseconds"), 1e-3)  # s
 EVEN = 0.5  # by what share of a step a time may lie off the straight line
 SEEN_AT = 250.0  # samples a second that the detector was made for: at 1,000 it finds few beats, at 50 they are 80 ms early
 RATES = (50.0, 10_000.0)  # Hz; what lies outside is a unit taken for another
+SLOPES = (1.0, 25.0)  # Hz, in which the slopes of a beat lie
 AROUND = 0.08  # s around an R peak in which its slopes lie
 MAINS = (50.0, 60.0)  # Hz, of the two kinds of power grid
 
@@ -100,7 +98,7 @@ def _read_csv(file: str) -> Recording:
     if not rows:
         raise DataError(f"{file} is empty; export the recording again")
     header = [name.strip() for name in rows[0][1]]
-    units = [TIMES.get("_".join(re.findall(r"\w+", name.lower()))) for name in header]  # "Time (s)" is time_s
+    units = [_unit(name) for name in header]
     place = next((k for k, unit in enumerate(units) if unit), None)
     leads = [k for k, name in enumerate(header) if name and k != place]  # what has no name is the number of the row
     if len(header) == 1 and (
@@ -124,6 +122,15 @@ def _read_csv(file: str) -> Recording:
             "samples are missing, add their rows with the time and empty cells"
         )
     return Recording(table[:, leads], float(1 / steps.mean()), tuple(header[k] for k in leads))
+
+
+def _unit(name: str) -> float | None:
+    """Seconds in one of a column of times, such as "time", "t [ms]", "Elapsed time (s)" or "time_ms"; None of other columns."""
+    words = re.findall(r"[a-z]+", name.lower())
+    unit = [UNITS[word] for word in words if word in UNITS]
+    if not words or len(unit) > 1 or {*words} - {"elapsed", "time", "t", "in", *UNITS} or {*words} <= {"elapsed", "in"}:
+        return None
+    return unit[0] if unit else 1.0
 
 
 def _numbers(file: str, header: Sequence[str], rows: Sequence[tuple[int, Sequence[str]]]) -> Signal:
@@ -204,7 +211,7 @@ def at_rate(signal: Signal, rate: float, wanted: float) -> Signal:
 
 def peakedness(signal: Signal, rate: float, seconds: Signal) -> float:
     """How much steeper a lead is within 80 ms of annotated beats than midway between them, by medians: about 1 where beats are not there."""
-    steep = np.abs(np.diff(filled(signal)))
+    steep = np.abs(np.diff(without_noise(filled(signal), rate, SLOPES)))
     half = max(1, round(AROUND * rate))
 
     def steepest(at: Signal) -> float:

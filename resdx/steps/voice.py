@@ -8,6 +8,7 @@ import warnings
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +23,7 @@ from .tqwt import FAMILIES, Signal, most_levels, statistics, tqwt
 
 SILENT = 10 ** (-60 / 20)  # root mean square below which nothing was said, of full scale
 BANDS = 36  # of a speech table
-UNKNOWN = 0xFFFFFFFF  # as the length of a chunk, of a stream that was not finished
+UNFINISHED = 0x7FFF0000  # bytes of sound from which a length is that of a stream, which nobody knew when it was written
 CLIPPED = 0.01  # share of the samples at full scale from which a recording is distorted
 
 warnings.filterwarnings("ignore", category=wavfile.WavFileWarning)  # chunks that hold no sound are nothing to tell
@@ -92,17 +93,22 @@ def read_sound(file: str) -> Sound:
 
 
 def is_cut_off(file: str) -> bool:
-    """Whether the chunk of samples of a RIFF file goes beyond its end. (SciPy warns of it, but threads share the filters of warnings.)"""
-    size = os.path.getsize(file)
+    """Whether the chunk of samples goes beyond the end of the file. (SciPy warns of it, but threads share the filters of warnings.)"""
+    size, long = os.path.getsize(file), 0
     with open(file, "rb") as stream:
-        if stream.read(4) != b"RIFF":
+        kind = stream.read(4)
+        order: Literal["little", "big"] = "big" if kind == b"RIFX" else "little"
+        if kind not in (b"RIFF", b"RIFX", b"RF64"):
             return False
         stream.seek(12)
         while len(head := stream.read(8)) == 8:
-            length = int.from_bytes(head[4:], "little")
+            length, after = int.from_bytes(head[4:], order), stream.tell()
+            if head[:4] == b"ds64":  # the lengths of RF64
+                long = int.from_bytes(stream.read(16)[8:], "little")
             if head[:4] == b"data":
-                return length != UNKNOWN and stream.tell() + length > size
-            stream.seek(length + length % 2, os.SEEK_CUR)
+                length = long if kind == b"RF64" else 0 if length >= UNFINISHED else length
+                return after + length > size
+            stream.seek(after + length + length % 2)
     return False
 
 
