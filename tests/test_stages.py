@@ -174,7 +174,7 @@ def test_what_nobody_can_answer_for_is_not_accepted(twin, films, tmp_path):
 
 def test_classes_that_the_recipe_does_not_know_are_an_error(study, films, tmp_path):
     recipe = replace(study.run.recipe, classes=("ill", "well"))
-    with pytest.raises(RecipeError, match="tiny: the data has the label 'normal', the recipe knows ill, well"):
+    with pytest.raises(RecipeError, match="tiny: the data has the label 'normal', 'opacity', the recipe knows ill, well"):
         repeat(start(films, recipe=recipe, out=tmp_path / "run", quiet=True), "scan")
 
 
