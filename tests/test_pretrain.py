@@ -68,10 +68,10 @@ def test_the_teacher_sees_the_same_view_enlarged():
 def test_what_a_teacher_says_is_learnt_from_pictures_alone(study, tmp_path, monkeypatch):
     monkeypatch.setattr("resdx.pretrain.TEACHER", Net(ResNet(18)))  # any network can teach
     monkeypatch.setattr("resdx.pretrain.STEPS", 2)
-    recipe = replace(SMALL, learn=replace(SMALL.learn, epochs=6, lr=3e-3))
+    recipe = replace(SMALL, learn=replace(SMALL.learn, lr=3e-3))
     path = pretrain([Member(study.run, "films", "CC0")], tmp_path / "out", recipe=recipe, parts=Parts(0, 0, 1), quiet=True)
     steps = Run.open(path.parent, quiet=True).events("steps")
-    assert steps[0]["teacher"] > 0.8 > steps[-1]["teacher"]  # standardised: saying nothing costs 1
+    assert steps[0]["teacher"] > 0.75 > 0.65 > steps[-1]["teacher"]  # standardised: saying nothing costs 1
     assert steps[-1]["labels"] == steps[-1]["views"] == 0
 
 
