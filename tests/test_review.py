@@ -252,6 +252,13 @@ def test_cells_of_several_states_of_a_set_are_told_and_what_is_missing_counted(t
     )
 
 
+def test_system_without_an_honest_cell_says_so(tmp_path):
+    (row,) = reviewed(keep(tmp_path, cell(protocol="assumed")))["rows"]
+    assert "not measured under the honest protocol" in row["demerits"] and not any(
+        "judged on" in text for text in row["demerits"]
+    )
+
+
 def test_a_file_that_is_no_cell_is_named(tmp_path):
     for number, text in enumerate(("{}", "[]", "{")):
         place = keep(tmp_path / str(number)) / "cells" / "malaria--features--honest--0.json"

@@ -201,7 +201,9 @@ def demerits(row: Json, honest: Sequence[Json], about_set: Json | None, pairs: S
             out.append(f"its AUROC differs by {max(values) - min(values):.3f} from seed to seed{each}")
         if (states := len({cell.get("manifest") for cell in honest})) > 1:
             out.append(f"its seeds were measured on {states} states of the data set")
-    if row["persons"] < FEW:
+    if not honest:
+        out.append("not measured under the honest protocol")
+    elif row["persons"] < FEW:
         out.append(f"judged on {persons_text(row)} only")
     if worse := _against(row["same"] or row["name"], pairs, sign=-1):
         out.append(f"its model of seed 0 is worse than that of {', '.join(worse)} on the same test images, Holm's adjustment")
