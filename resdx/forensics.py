@@ -173,10 +173,8 @@ def table(figure: str, classes: Sequence[str], *, total: int = 0, of: int = 0, m
     """What `counts` or `joint` found, in words, the first `shown` of them."""
     if classes:
         together = joint(figure, classes, of=of, most=most)
-        found, lines = (
-            len(together),
-            [f"{_sum(one)}: " + ", ".join(f"{part.right} of {part.of}" for part in one) for one in together[:shown]],
-        )
+        found = len(together)
+        lines = [f"{_sum(one)}: " + ", ".join(f"{part.right} of {part.of}" for part in one) for one in together[:shown]]
     else:
         printed, known = Printed(figure), counts(figure, total=total, of=of, most=most)
         cut = [", places cut off" if printed.is_cut_off(one.right / one.of) else "" for one in known[:shown]]

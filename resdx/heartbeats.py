@@ -163,8 +163,9 @@ def _doubt(header: Path, seconds: NDArray[np.float64]) -> tuple[str, str] | None
     except DataError:
         return None
     inside = seconds[(seconds > 1) & (seconds < recording.seconds - 1)]
-    steep = [peakedness(lead, recording.rate, inside) for lead in recording.signal.T if not np.isnan(lead).all()]
-    if len(inside) >= ENOUGH and recording.seconds > 2 and steep and max(steep) < BESIDE:
+    leads = [lead for lead in recording.signal.T if not np.isnan(lead).all()]
+    enough = len(inside) >= ENOUGH and recording.seconds > 2 and leads
+    if enough and not any(peakedness(lead, recording.rate, inside) >= BESIDE for lead in leads):
         return "beats-beside-peaks", header.name
     if recording.seconds - seconds[-1] > ENDS_EARLY:
         return "annotations-end-early", f"{header.name} at {seconds[-1]:.1f} of {recording.seconds:.1f} s"

@@ -63,6 +63,14 @@ CNN = replace(
     learn=Training(epochs=8, batch=64, lr=2e-3, sampling="balanced", ema=0.99),
     differs=(*RECIPE.differs, "a small network from scratch, at 84 px, instead of ResNet-101"),
 )
+FOURTEEN = replace(
+    RECIPE,
+    title=f"{RECIPE.title}, 14 kinds",
+    source=Heartbeats(kinds=KINDS, without=()),
+    classes=tuple(name for _, name in KINDS),
+    published=(),
+    differs=tuple(said for said in RECIPE.differs if not said.startswith("four classes")),
+)
 VARIANTS = {
     "features": on_features(RECIPE).set("size", "112").set("learn.class_weights", "balanced"),
     "de_chazal": replace(
@@ -78,25 +86,13 @@ VARIANTS = {
     ),
     "cnn": CNN,
     "resnet50": replace(RECIPE, title=f"{RECIPE.title}, ResNet-50", model=Net(ResNet(50, weights="imagenet"))),
-    # Of the other kinds the records that are at hand hold none, or those of one person or two.
+    "kinds": FOURTEEN,
     "frequent_kinds": replace(
-        RECIPE,
+        FOURTEEN,
         title=f"{RECIPE.title}, 7 of 14 kinds",
         source=Heartbeats(kinds=FREQUENT, without=()),
         classes=tuple(name for _, name in FREQUENT),
-        published=(),
-        differs=(
-            *(said for said in RECIPE.differs if not said.startswith("four classes")),
-            "the 7 of its 14 kinds that three persons or more have here",
-        ),
-    ),
-    "kinds": replace(
-        RECIPE,
-        title=f"{RECIPE.title}, 14 kinds",
-        source=Heartbeats(kinds=KINDS, without=()),
-        classes=tuple(name for _, name in KINDS),
-        published=(),
-        differs=tuple(said for said in RECIPE.differs if not said.startswith("four classes")),
+        differs=(*FOURTEEN.differs, "the 7 of its 14 kinds that three persons or more have in the records at hand"),
     ),
 }
 VARIANTS |= {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -51,14 +52,12 @@ def reviewed(out: Path) -> Json:
     rows = [row(members, sets.get(key[0]), pairs, same) for key, members in sorted(groups.items())]
     asked = {one.name for one in trials(known, budget="small", seeds=SEEDS)}
     names = {Trial(*(cell[key] for key in ("system", "variant", "protocol", "seed", "data"))).name for cell in kept}
-    reads = {
-        data: max(cell["test"].get("reads", 1) for cell in kept if cell["data"] == data)
-        for data in sets
-        if any(cell["data"] == data for cell in kept)
-    }
+    reads = Counter[str]()
+    for cell in kept:
+        reads[cell["data"]] = max(reads[cell["data"]], cell["test"].get("reads", 1))
     return {
         "rows": rows,
-        "sets": [about(one) | {"reads": reads.get(one["data"])} for one in sets.values()],
+        "sets": [about(one) | {"reads": reads[one["data"]]} for one in sets.values()],
         "pairs": pairs,
         "cells": len(kept),
         "asked": len(asked),
@@ -97,7 +96,7 @@ def _answers(cell: Json) -> tuple[Any, ...]:
     return (cell["data"], cell["test"]["hash"], *((key, one["value"]) for key, one in sorted(figures.items())))
 
 
-def row(members: Sequence[Json], about_set: Json | None, pairs: Sequence[Json], same: Mapping[str, str] | None = None) -> Json:
+def row(members: Sequence[Json], about_set: Json | None, pairs: Sequence[Json], same: Mapping[str, str]) -> Json:
     """One system and variant: its honest seeds, those under the paper's own protocol, and what follows from them."""
     first = members[0]
     recipe = get_recipe(":".join(filter(None, (first["system"], first["variant"]))))
@@ -112,7 +111,7 @@ def row(members: Sequence[Json], about_set: Json | None, pairs: Sequence[Json], 
         "defect": defect_of(first["system"], first["data"]),
         "other": "" if recipe.model == get_recipe(first["system"]).model else " (of another network)",
         "state": recipe.about.state,
-        "same": (same or {}).get(name, ""),
+        "same": same.get(name, ""),
         "persons_known": not about_set or "no-person-id" not in {one["code"] for one in about_set["findings"]},
         "published": [{"metric": one.metric, "value": one.value, "seen": one.seen} for one in recipe.published],
         "metric": next((one for one in (*(one.metric for one in recipe.published), "accuracy") if _metric(first, one)), "auroc"),
