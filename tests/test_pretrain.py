@@ -21,11 +21,12 @@ from resdx.models.net import build
 from resdx.models.packed import read_seen
 from resdx.models.specs import Net, Pretrained, ResNet
 from resdx.phantoms import draw_phantoms
-from resdx.pretrain import Parts, pretrain, pretraining_recipe, taught, vicreg
+from resdx.pretrain import Parts, maps_of, pretrain, pretraining_recipe, taught, vicreg
 from resdx.recipe import Training
 from resdx.runs import Run
 from resdx.seen import learnt_before, seen_by, start_of
 from resdx.stages import EVIDENCE, repeat, resume
+from resdx.steps.random import apply
 from resdx.study import start
 from tests.conftest import TINY
 
@@ -60,9 +61,33 @@ def test_the_teacher_sees_the_same_view_enlarged():
     teacher, views = build(Net(ResNet(18)), 1).eval(), torch.rand(2, 3, 64, 64)
     large = torch.nn.functional.interpolate(views, size=128, mode="bilinear", align_corners=False)
     with torch.no_grad():
-        torch.testing.assert_close(taught(teacher, views, (1, 1))[:, :, 0, 0], teacher.embed(large))
-        torch.testing.assert_close(taught(teacher, views, (2, 2)).mean((2, 3)), teacher.embed(large))
-    assert taught(teacher, torch.rand(1, 3, 150, 150), (7, 7)).shape == (1, 512, 7, 7)  # 224 px, no more
+        torch.testing.assert_close(taught(teacher.maps, views, (1, 1))[:, :, 0, 0], teacher.embed(large))
+        torch.testing.assert_close(taught(teacher.maps, views, (2, 2)).mean((2, 3)), teacher.embed(large))
+    assert taught(teacher.maps, torch.rand(1, 3, 150, 150), (7, 7)).shape == (1, 512, 7, 7)  # 224 px, no more
+
+
+def test_openvino_says_what_the_teacher_says_at_any_size():
+    teacher = build(Net(ResNet(18)), 1).eval()
+    quick = maps_of(teacher, torch.device("cpu"))
+    for size in (64, 96):
+        images = torch.rand(3, 3, size, size)
+        with torch.no_grad():
+            torch.testing.assert_close(quick(images), teacher.maps(images), atol=1e-4, rtol=1e-4)
+
+
+def test_views_grow_to_full_size_at_the_end(study, tmp_path, monkeypatch):
+    sizes = []
+
+    def noted(steps, images, keys, **how):
+        sizes.append(how["size"])
+        return apply(steps, images, keys, **how)
+
+    monkeypatch.setattr("resdx.pretrain.apply", noted)
+    monkeypatch.setattr("resdx.pretrain._faster", lambda lesson: "float32")
+    recipe = replace(SMALL, learn=replace(SMALL.learn, start_size=16))
+    pretrain([Member(study.run, "films", "CC0")], tmp_path / "out", recipe=recipe, parts=Parts(0, 1, 0), quiet=True)
+    assert set(sizes) == {16, 32} and sizes == sorted(sizes)
+    assert sizes.count(32) == pytest.approx(0.1 * len(sizes), abs=2)
 
 
 def test_what_a_teacher_says_is_learnt_from_pictures_alone(study, tmp_path, monkeypatch):

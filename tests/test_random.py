@@ -9,7 +9,7 @@ from scipy.stats import kstest
 from torch import Tensor
 
 from resdx.errors import RecipeError
-from resdx.steps.random import Affine, Erase, Flip, Tone, apply, case_keys, compose, move_boxes, resize, uniforms
+from resdx.steps.random import Affine, Crop, Erase, Flip, Tint, Tone, apply, case_keys, compose, move_boxes, resize, uniforms
 
 torch.manual_seed(0)
 IMAGES = torch.rand(6, 3, 32, 32) * 0.9 + 0.05
@@ -36,12 +36,12 @@ def test_middle_draws_leave_geometry_alone(step):
     torch.testing.assert_close(step.matrix(torch.full((1, step.draws), 0.5)), IDENTITY)
 
 
-@pytest.mark.parametrize("step", [Tone(), Erase()])
+@pytest.mark.parametrize("step", [Tone(), Tint(), Erase()])
 def test_middle_draws_leave_colour_alone(step):
     torch.testing.assert_close(step.colour(IMAGES, torch.full((6, step.draws), 0.5)), IMAGES)
 
 
-@pytest.mark.parametrize("step", [Affine(0, 0, 0), Flip(horizontal=False)])
+@pytest.mark.parametrize("step", [Affine(0, 0, 0), Flip(horizontal=False), Crop(1)])
 def test_step_without_range_is_the_identity(step):
     torch.testing.assert_close(step.matrix(torch.rand(5, step.draws)), IDENTITY.expand(5, 2, 3))
 
@@ -80,6 +80,32 @@ def test_shear_slants_the_vertical():
     torch.testing.assert_close(matrix, torch.tensor([[[1.0, 1, 0], [0, 1, 0]]]))
 
 
+def test_a_crop_of_a_quarter_of_the_area_is_a_corner_twice_as_large():
+    matrix = Crop(0.25).matrix(draws((0.0, 0.0, 0.0), (0.0, 1.0, 1.0), (1.0, 0.3, 0.8)))
+    corners = torch.stack([IMAGES[0, :, :16, :16], IMAGES[1, :, 16:, 16:]])
+    grid = torch.nn.functional.affine_grid(matrix[:2], [2, 3, 16, 16], align_corners=False)
+    torch.testing.assert_close(torch.nn.functional.grid_sample(IMAGES[:2], grid, align_corners=False), corners, atol=1e-5, rtol=0)
+    torch.testing.assert_close(matrix[2:], IDENTITY)
+
+
+def test_crops_have_all_sizes_alike_and_stay_inside():
+    matrix = Crop(0.2).matrix(torch.rand(4000, 3))
+    area = torch.linalg.det(matrix[:, :, :2])
+    assert kstest(area.numpy(), "uniform", args=(0.2, 0.8)).pvalue > 0.001
+    assert (matrix[:, :, 2].abs() + matrix[:, [0, 1], [0, 1]]).max() <= 1 + 1e-6
+
+
+def test_a_small_crop_of_a_large_picture_keeps_its_detail():
+    stripes = (torch.arange(64) % 2).float().expand(200, 3, 64, 64)  # half as large they are grey
+    views = apply([Crop(0.25)], stripes, case_keys([str(k) for k in range(200)]), seed=0, epoch=0, size=32)
+    assert views.std((1, 2, 3)).max() > 0.3 > 0.1 > resize(stripes[:1], 32).std()
+
+
+def test_tint_multiplies_each_channel():
+    tinted = Tint(strength=1).colour(IMAGES[:1], draws((1.0, 0.5, 0.0)))
+    torch.testing.assert_close(tinted, (IMAGES[:1] * torch.tensor([2.0, 1, 0.5])[:, None, None]).clamp(0, 1))
+
+
 def test_tone_in_closed_form():
     flat = torch.full((1, 3, 4, 4), 0.25)
     lighter = Tone(brightness=0.1, contrast=0, gamma=0).colour(flat, draws((1.0, 0.5, 0.5)))
@@ -100,7 +126,7 @@ def test_erase_greys_out_one_square_of_the_drawn_area():
 
 
 def test_colours_stay_in_range():
-    for step in (Tone(0.5, 0.9, 2), Erase(0.5)):
+    for step in (Tone(0.5, 0.9, 2), Tint(2), Erase(0.5)):
         out = step.colour(IMAGES, torch.rand(6, step.draws))
         assert 0 <= out.min() <= out.max() <= 1
 
@@ -109,6 +135,12 @@ def test_colours_stay_in_range():
 def test_affine_out_of_range_fails_when_written(field, value):
     with pytest.raises(RecipeError, match="shares from 0 to below 1"):
         Affine(**{field: value})
+
+
+@pytest.mark.parametrize("least", [0, 1.1])
+def test_a_crop_of_nothing_or_of_more_fails_when_written(least):
+    with pytest.raises(RecipeError, match="above 0 and up to 1"):
+        Crop(least)
 
 
 # Many steps, one resampling

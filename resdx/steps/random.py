@@ -77,6 +77,25 @@ class Affine:
 
 @record
 @dataclass(frozen=True)
+class Crop:
+    """Cut out a square of `least` to all of the area anywhere in the picture (Szegedy et al. 2015), and enlarge it to the whole."""
+
+    draws: ClassVar[int] = 3
+    least: float = 0.35
+
+    def __post_init__(self) -> None:
+        if not 0 < self.least <= 1:
+            raise RecipeError(f"Crop least is a share of the area above 0 and up to 1, not {self.least}")
+
+    def matrix(self, uniform: Tensor) -> Tensor:
+        """(B, 3) draws -> (B, 2, 3)."""
+        side = (self.least + (1 - self.least) * uniform[:, 0]).sqrt()
+        centre = (uniform[:, 1:] * 2 - 1) * (1 - side)[:, None]  # the picture is from -1 to 1
+        return torch.cat([torch.diag_embed(side[:, None].expand(-1, 2)), centre[..., None]], -1)
+
+
+@record
+@dataclass(frozen=True)
 class Tone:
     """Vary brightness and contrast by up to these shares and gamma by up to a factor of 1 + `gamma`."""
 
@@ -91,6 +110,20 @@ class Tone:
         centre = images.mean((1, 2, 3), keepdim=True)
         images = (images - centre) * (1 + spread * self.contrast) + centre + light * self.brightness
         return images.clamp(0, 1).clamp_min(1e-4) ** torch.exp(power * float(np.log1p(self.gamma)))
+
+
+@record
+@dataclass(frozen=True)
+class Tint:
+    """Multiply red, green and blue by up to a factor of 1 + `strength` each: another stain or another camera; a grey picture gets a colour."""
+
+    draws: ClassVar[int] = 3
+    strength: float = 0.3
+
+    def colour(self, images: Tensor, uniform: Tensor) -> Tensor:
+        """(B, 3, H, W) in [0, 1] and (B, 3) draws -> (B, 3, H, W) in [0, 1]."""
+        factor = torch.exp((uniform * 2 - 1) * float(np.log1p(self.strength)))
+        return (images * factor[..., None, None]).clamp(0, 1)
 
 
 @record
@@ -158,7 +191,9 @@ def apply(
     else:
         # A sampling grid is inverse to the move of the picture; a random move and its inverse are drawn alike.
         grid = affine_grid(matrix, [len(images), 1, size, size], align_corners=False)
-        images = grid_sample(resize(images, size), grid, padding_mode="zeros", align_corners=False)
+        enlarged = max((step.least**-0.5 for step in steps if isinstance(step, Crop)), default=1.0)
+        detail = max(size, min(images.shape[-1], round(size * enlarged)))  # that a crop will show
+        images = grid_sample(resize(images, detail), grid, padding_mode="zeros", align_corners=False)
     for step, part in zip(steps, parts, strict=True):
         if hasattr(step, "colour"):
             images = step.colour(images, part)
@@ -213,4 +248,4 @@ def resize(images: Tensor, size: int) -> Tensor:
     return interpolate(images, (size, size), mode="bilinear", antialias=True, align_corners=False)
 
 
-NAMES = ("Flip", "Affine", "Tone", "Erase")
+NAMES = ("Flip", "Affine", "Crop", "Tone", "Tint", "Erase")
