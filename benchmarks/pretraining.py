@@ -426,8 +426,7 @@ one share of each set.
 ## What did not help
 
 - Views alone, 11 passes at 112 px over five sets without crops and tints: fine-tuned less from scratch +0.071 (-0.004 to +0.143) on us-breast, -0.009 (-0.102 to +0.098) on ct-covid, -0.003 (-0.027 to +0.025) on skin-ham10000 and
-+0.029 (-0.045 to +0.119) on fundus-odir; frozen features .667, .721, .679 and .612.
-- More steps: mean macro AUROC of frozen features at 10 % and 100 % of the training persons, on tune and calib of the four sets at 112 px, was .754 after 400 of the 1,448 steps, .758 after 900 and .762 at the end. The teacher itself, on the same pictures enlarged twice, has .768.
++0.029 (-0.045 to +0.119) on fundus-odir (`make --parts 0 1 0` and `transfer` of commit e9770ed, in the same order the frozen features .667 (.594-.736), .721 (.617-.816), .679 (.638-.719) and .612 (.552-.666)).
 
 ## Which part of the loss helps
 

@@ -75,6 +75,12 @@ def test_openvino_says_what_the_teacher_says_at_any_size():
             torch.testing.assert_close(quick(images), teacher.maps(images), atol=1e-4, rtol=1e-4)
 
 
+def test_without_openvino_the_teacher_speaks_itself(monkeypatch):
+    monkeypatch.setattr("resdx.pretrain.importlib.util.find_spec", lambda name: None)
+    teacher = build(Net(ResNet(18)), 1).eval()
+    assert maps_of(teacher, torch.device("cpu")) == teacher.maps
+
+
 def test_views_grow_to_full_size_at_the_end(study, tmp_path, monkeypatch):
     sizes = []
 

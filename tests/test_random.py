@@ -104,6 +104,7 @@ def test_a_small_crop_of_a_large_picture_keeps_its_detail():
 def test_tint_multiplies_each_channel():
     tinted = Tint(strength=1).colour(IMAGES[:1], draws((1.0, 0.5, 0.0)))
     torch.testing.assert_close(tinted, (IMAGES[:1] * torch.tensor([2.0, 1, 0.5])[:, None, None]).clamp(0, 1))
+    torch.testing.assert_close(Tint(strength=1).colour(IMAGES[:1, :1], draws((1.0, 0.5, 0.5)))[:, 1:], IMAGES[:1, [0, 0]])
 
 
 def test_tone_in_closed_form():

@@ -121,7 +121,7 @@ class Tint:
     strength: float = 0.3
 
     def colour(self, images: Tensor, uniform: Tensor) -> Tensor:
-        """(B, 3, H, W) in [0, 1] and (B, 3) draws -> (B, 3, H, W) in [0, 1]."""
+        """(B, 1 or 3, H, W) in [0, 1] and (B, 3) draws -> (B, 3, H, W) in [0, 1]."""
         factor = torch.exp((uniform * 2 - 1) * float(np.log1p(self.strength)))
         return (images * factor[..., None, None]).clamp(0, 1)
 
