@@ -69,6 +69,8 @@ class Heartbeats:
 
     def scan(self, root: Path) -> Manifest:
         headers = sorted(path for path in root.rglob("*.hea") if not path.name.startswith("."))
+        pieces = {piece for path in headers for piece in _pieces(path)}
+        headers = [path for path in headers if path not in pieces]
         of_the_division = {*DS1, *DS2, *PACED, *self.test, *self.without}
         divided = {path.stem for path in headers} <= of_the_division  # else records of other persons, some of them called alike
         headers = [path for path in headers if not (divided and path.stem in self.without)]
@@ -154,6 +156,12 @@ class Heartbeats:
             if symbol in kinds
         ]
         return cases, Counter(symbol for symbol in symbols if symbol not in kinds)
+
+
+def _pieces(header: Path) -> list[Path]:
+    """The headers of the pieces that a record of several ("a/2 2 360 7200") is put together from."""
+    rows = [line.split() for line in header.read_text(errors="replace").splitlines() if line.strip() and line[0] != "#"]
+    return [header.with_name(f"{row[0]}.hea") for row in rows[1:]] if rows and "/" in rows[0][0] else []
 
 
 def _doubt(header: Path, seconds: NDArray[np.float64]) -> tuple[str, str] | None:

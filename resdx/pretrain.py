@@ -52,7 +52,7 @@ STEPS = 100  # steps from one checkpoint to the next
 STATISTICS = 1024  # pictures that give the packed network its BatchNorm statistics
 TEACHER = Net(Pretrained("mobilenetv2_100", weights="imagenet", frozen="all"))
 TEACHER_SIZE = 224  # pixels the teacher was made for
-WHOLE = 0.1  # the last share of the steps that sees views of full size, if they start smaller (Touvron et al. 2019)
+WHOLE = 0.3  # the last share of the steps that sees views of full size, if they start smaller (Touvron et al. 2019)
 LARGER = 2  # how much larger than the pupil's the teacher's view is, up to what it was made for
 
 
@@ -310,7 +310,8 @@ def _lesson(run: Run, corpus: Corpus, parts: Parts) -> Lesson:
     says = maps_of(teacher, where) if teacher else None
     lesson = Lesson(run, corpus, parts, pupil, average, optimiser, losses, says, "bfloat16")
     dtype = run.settings.choices.get("dtype") or _faster(lesson)
-    return replace(lesson, run=run.changed(choices={**run.settings.choices, "dtype": dtype}), dtype=dtype)
+    says = maps_of(teacher, where, dtype) if teacher else None
+    return replace(lesson, run=run.changed(choices={**run.settings.choices, "dtype": dtype}), dtype=dtype, teacher=says)
 
 
 def _faster(lesson: Lesson) -> str:
@@ -406,8 +407,11 @@ def _loss(lesson: Lesson, step: int, size: int) -> tuple[Tensor, NDArray[np.floa
     return total, np.array([float(term.detach()) for term in terms])
 
 
-def maps_of(network: Network, where: torch.device) -> Callable[[Tensor], Tensor]:
-    """The network's last map of (B, 3, S, S), without gradients; on a processor by OpenVINO where it is installed, which is faster."""
+def maps_of(network: Network, where: torch.device, dtype: str = "float32") -> Callable[[Tensor], Tensor]:
+    """The network's last map of (B, 3, S, S), without gradients; on a processor by OpenVINO where it is installed, which is faster.
+
+    `dtype` is the number format that OpenVINO may use.
+    """
     if where.type != "cpu" or not importlib.util.find_spec("openvino"):
         return network.to(where).maps
     openvino = importlib.import_module("openvino")  # of an extra, and after `engines`, which silences it
@@ -423,7 +427,10 @@ def maps_of(network: Network, where: torch.device) -> Callable[[Tensor], Tensor]
     @cache
     def compiled(size: int) -> Any:  # one a size: padding may depend on it
         graph = openvino.convert_model(Maps().eval(), example_input=torch.rand(2, 3, size, size))
-        threads = {"INFERENCE_NUM_THREADS": torch.get_num_threads(), "INFERENCE_PRECISION_HINT": "f32"}
+        threads = {
+            "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+            "INFERENCE_PRECISION_HINT": {"float32": "f32", "bfloat16": "bf16"}[dtype],
+        }
         return openvino.Core().compile_model(graph, "CPU", threads)
 
     return lambda images: torch.from_numpy(compiled(images.shape[-1])(images.contiguous().numpy())[0].copy())

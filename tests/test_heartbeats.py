@@ -11,6 +11,7 @@ from resdx.heartbeats import AAMI, DS1, DS2, PACED, Heartbeats
 from resdx.phantoms import draw_layout
 from resdx.phantoms.heart import Heart, draw_ecg
 from resdx.steps.ecg import ReadBeat
+from resdx.steps.recording import read_recording
 from resdx.steps.waveform import write
 
 
@@ -174,3 +175,18 @@ def test_records_of_other_persons_that_are_called_alike_are_not_divided(tmp_path
     for folder in ("a", "b"):
         record(tmp_path / "more" / folder, "r1")
     assert {case.group for case in Heartbeats().scan(tmp_path / "more").cases} == {"a/r1", "b/r1"}
+
+
+def test_pieces_of_a_record_are_no_records_of_their_own(tmp_path):
+    for name in ("one", "two"):
+        record(tmp_path, name)
+    whole = tmp_path / "all.hea"
+    rows = [int((tmp_path / f"{name}.hea").read_text().split()[3]) for name in ("one", "two")]
+    whole.write_text(f"# put together\nall/2 2 360 {sum(rows)}\none {rows[0]}\ntwo {rows[1]}\n")
+    shutil.copy(tmp_path / "two.atr", tmp_path / "all.atr")
+    found = Heartbeats().scan(tmp_path)
+    assert {case.group for case in found.cases} == {"all"} and len(found.cases) == 4
+    recording = read_recording(str(whole))
+    assert recording.leads == ("MLII", "V1")
+    first = [read_recording(str(tmp_path / f"{name}.hea")).signal for name in ("one", "two")]
+    np.testing.assert_array_equal(recording.signal, np.concatenate(first))

@@ -574,3 +574,11 @@ def test_variants_of_a_comparison_differ_where_they_say():
     assert both.prepare == sharp.prepare and both.model.trunk.name == "efficientnet_b4"
     assert get_recipe("metastasis_tta").views == 8 and get_recipe("metastasis_tta:one-view").views == 1
     assert get_recipe("pneumonia_resnet:two-stage").learn.head_epochs > 0 == get_recipe("pneumonia_resnet").learn.head_epochs
+
+
+def test_a_recipe_of_one_s_own_tells_what_its_file_says(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text('"""Lungs, in my way."""\nfrom resdx.recipe import Recipe\nRECIPE = Recipe(name="mine", title="Mine")\n')
+    assert recipe_facts(str(path))["text"] == "Lungs, in my way."
+    path.write_text(path.read_text().partition("\n")[2])
+    assert recipe_facts(str(path))["text"] == ""

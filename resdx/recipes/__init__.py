@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import difflib
 import importlib
 import importlib.util
@@ -102,12 +103,17 @@ def recipe_facts(name: str) -> dict[str, Any]:
         RecipeError: as `get_recipe`.
     """
     recipe, base = get_recipe(name), name.partition(":")[0]
-    module = None if base.endswith(".py") else importlib.import_module(f"{__name__}.{base}")
+    own = base.endswith(".py")
+    text = (
+        ast.get_docstring(ast.parse(Path(base).read_bytes()))
+        if own
+        else inspect.getdoc(importlib.import_module(f"{__name__}.{base}"))
+    )
     return {
         "name": name,
         "title": recipe.title,
         **asdict(recipe.about),
-        "text": inspect.getdoc(module) or "" if module else "",
+        "text": text or "",
         "published": [asdict(one) for one in recipe.published],
         "differs": list(recipe.differs),
         "variants": {other: title for other, title in recipe_titles().items() if other.startswith(f"{base}:")},
