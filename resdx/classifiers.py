@@ -76,7 +76,7 @@ def fit_head(
     """A head of float64 tensors, fitted with one of `settings_of` to features (N, E) and targets (N, outputs), NaN where not known."""
     made = build_head(head, features.shape[1], targets.shape[1]).double().eval()
     if isinstance(made, Head):
-        weight, bias = fit_linear(features, targets, setting["penalty"], learn, task)
+        weight, bias = fit_linear(features, targets, setting["penalty"], task, balanced=learn.class_weights == "balanced")
         with torch.no_grad():
             made.linear.weight.copy_(torch.from_numpy(weight))
             made.linear.bias.copy_(torch.from_numpy(bias))
@@ -276,23 +276,23 @@ def _placed(values: Floats, classes: Ints, count: int) -> Floats:
 
 
 def fit_linear(
-    features: Floats, targets: NDArray[np.float32], penalty: float, learn: FeatureClassifier, task: object
+    features: Floats, targets: NDArray[np.float32], penalty: float, task: object, *, balanced: bool = False
 ) -> tuple[Floats, Floats]:
     """Weights (outputs, E) and biases (outputs,) of multinomial (Classify) or one binary regression an output.
 
     The features are standardised for the fit, so that one penalty suits them all; the scaling is folded into the weights.
+    `balanced` lets rare answers count as much as frequent ones.
     """
     mean, spread = features.mean(0), features.std(0) + 1e-6
-    weight, bias = _fit_standard((features - mean) / spread, targets, penalty, learn, task)
+    weight, bias = _fit_standard((features - mean) / spread, targets, penalty, task, balanced)
     weight = weight / spread
     return weight, bias - weight @ mean
 
 
 def _fit_standard(
-    features: Floats, targets: NDArray[np.float32], penalty: float, learn: FeatureClassifier, task: object
+    features: Floats, targets: NDArray[np.float32], penalty: float, task: object, balanced: bool
 ) -> tuple[Floats, Floats]:
-    balance = "balanced" if learn.class_weights == "balanced" else None
-    model = LogisticRegression(C=penalty, class_weight=balance, max_iter=500)
+    model = LogisticRegression(C=penalty, class_weight="balanced" if balanced else None, max_iter=500)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # a weak penalty is judged on tune like any other
         if isinstance(task, Classify):

@@ -30,7 +30,7 @@ from .features import answers, train_folds
 from .intervals import estimate
 from .losses import target
 from .parts import Part
-from .recipe import Ensemble, FeatureClassifier, Recipe
+from .recipe import Ensemble, Recipe
 from .records import to_record, write_bytes, write_json, write_text
 from .runs import MEMBERS, Run, Scores
 from .tasks import truth
@@ -84,7 +84,7 @@ def join(run: Run) -> Votes:
     said = [_in_order(one, each[0].ids) for one in each]
     if learn.vote == "weighted":
         return replace(votes, weights=fit_weights(recipe.task, said, targets, [case.group for case in cases]))
-    slopes, bias = fit_linear(log_odds(recipe.task, said), targets, PENALTY, FeatureClassifier(), recipe.task)
+    slopes, bias = fit_linear(log_odds(recipe.task, said), targets, PENALTY, recipe.task)
     return replace(votes, slopes=tuple(tuple(map(float, row)) for row in slopes), bias=tuple(map(float, bias)))
 
 

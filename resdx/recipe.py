@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from . import heartbeats, voc, voices
 from .errors import RecipeError
-from .models.head_specs import Fitted, Neighbours, Yolo
+from .models.head_specs import Fitted, Linear, Neighbours, Yolo
 from .models.specs import Cells, Net, Pretrained, ResNet, Standardised
 from .records import not_finite, record, set_field, to_record
 from .sources import Source
@@ -28,7 +28,9 @@ SEARCHED = ("learn", "model", "augment")  # what a search may change
 class Training:
     """Gradient descent on all or part of the network.
 
-    The first `head_epochs` of `epochs` train the head alone; then everything the model's `frozen` leaves free. Rates:
+    The first `head_epochs` of `epochs` train the head alone; then everything the model's `frozen` leaves free. With `head_penalty` above 0
+    the head, a Linear(), begins as a logistic regression of that inverse strength C on what the starting trunk makes of the plain training pictures:
+    training from a random one distorts good features (Kumar et al. 2022). Rates:
     `lr` for the head, times `lr_decay` for every stage further from it. `start_size` pixels in the first epoch grow
     linearly to the prepared size over two thirds of the epochs (progressive resizing; 0 = always full size). `ema` is
     the decay of the moving average of the weights, which is what is scored and kept (0 = none). `patience` epochs
@@ -43,6 +45,7 @@ class Training:
 
     epochs: int = 20
     head_epochs: int = 0
+    head_penalty: float = 0.0
     batch: int = 32
     optimiser: Literal["adamw", "adam", "sgd"] = "adamw"
     lr: float = 1e-3
@@ -88,7 +91,7 @@ class Training:
             raise RecipeError(
                 "Training kept_views goes with neither mixup nor start_size: the frozen stages see each picture once"
             )
-        for name in ("weight_decay", "mixup", "patience", "start_size", "kept_views", "kept_gb"):
+        for name in ("weight_decay", "head_penalty", "mixup", "patience", "start_size", "kept_views", "kept_gb"):
             if not 0 <= (value := getattr(self, name)) < math.inf:
                 raise RecipeError(f"Training {name} must be 0 or more, not {value}")
 
@@ -373,6 +376,8 @@ class Recipe:
         head = type(self.model.head).__name__
         if isinstance(self.learn, Training | Search) and isinstance(self.model.head, Fitted):
             raise RecipeError(f"{self.name}: {head}() is fitted to frozen features, not trained; set learn=FeatureClassifier()")
+        if getattr(self.learn, "head_penalty", 0) and not isinstance(self.model.head, Linear):
+            raise RecipeError(f"{self.name}: learn.head_penalty begins a Linear() head, not {head}(); leave it out")
         if self.learn.rebalances and isinstance(self.model.head, Neighbours):
             raise RecipeError(f"{self.name}: {head}() knows no class weights; set learn.class_weights=none")
         if isinstance(self.learn, Search):

@@ -28,7 +28,6 @@ from .features import chosen_setting
 from .intervals import estimate
 from .losses import target
 from .metrics import Array, Estimate, Values, macro_auroc
-from .recipe import FeatureClassifier
 from .records import write_bytes, write_json, write_text
 from .runs import Run
 from .split import PARTS, grouped_folds
@@ -142,7 +141,7 @@ def cross_fitted(
     logits = np.zeros(targets.shape)
     for number in range(FOLDS):
         inside, outside = fold != number, fold == number
-        weight, bias = fit_linear(x[inside].astype(np.float64), targets[inside], penalty, FeatureClassifier(), task)
+        weight, bias = fit_linear(x[inside].astype(np.float64), targets[inside], penalty, task)
         logits[outside] = x[outside] @ weight.T + bias
     groups = [case.group for case in cases]
     return fit_calibration(task, classes, logits, known, groups, balanced_training=False).probabilities(logits)

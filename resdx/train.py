@@ -25,6 +25,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from . import ranks
+from .classifiers import fit_linear
 from .data import Prepared
 from .detect import find_boxes, mean_ap50
 from .engines.torch import BATCH, DTYPES, device, infer, three_channels, to_tensor
@@ -34,6 +35,7 @@ from .losses import Loss, class_weights, loss_function
 from .models.batchnorm import rebatchnorm
 from .models.cells import fit_inputs
 from .models.freeze import freeze
+from .models.heads import Head
 from .models.net import Detector, Network, build
 from .models.weights import save_state
 from .models.yolo import yolo_loss
@@ -348,6 +350,12 @@ def bench_of(run: Run, learn: Training, prepared: Prepared, train: Part) -> Benc
     if getattr(network.trunk, "folded", False) and network.trunk.frozen != "all":
         some = np.random.default_rng(run.settings.seed).permutation(train.rows)[:FOLDED_CASES]
         rebatchnorm(network, (three_channels(to_tensor(prepared.images[rows], where)) for rows in np.array_split(some, 8)))
+    if learn.head_penalty:
+        _, features = infer(network, prepared.images, train.rows)
+        weight, start = fit_linear(
+            features.astype(np.float64), train.targets, learn.head_penalty, recipe.task, balanced=learn.rebalances
+        )
+        cast(Head, network.head).start_at(torch.from_numpy(start), torch.from_numpy(weight))
     balance = torch.from_numpy(class_weights(recipe.task, train.targets)).to(where) if learn.class_weights == "balanced" else None
     loss = (
         partial(yolo_loss, network.head.anchors)

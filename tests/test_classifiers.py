@@ -86,7 +86,7 @@ def test_regression_on_exclusive_classes_answers_as_scikit_learn(classes, balanc
     x, new = wide(), wide(seed=7)
     y = labelled(x, classes)
     learn = replace(LEARN, class_weights=balance)
-    weight, bias = fit_linear(x, one_hot(y, classes), 0.1, learn, Classify())
+    weight, bias = fit_linear(x, one_hot(y, classes), 0.1, Classify(), balanced=learn.class_weights == "balanced")
     expected = reference(x, y, 0.1, None if balance == "none" else balance).predict_proba(new)
     assert_allclose(softmax(new @ weight.T + bias, axis=1), expected, atol=1e-3)
     assert weight.shape == (classes, 6) and bias.shape == (classes,)
@@ -96,7 +96,7 @@ def test_regressions_on_labels_answer_as_scikit_learn_on_the_cases_where_each_is
     x, new = wide(), wide(seed=7)
     targets = np.stack([labelled(x, 2, seed) for seed in (1, 2, 3)], axis=1).astype(np.float32)
     targets[:40, 1] = np.nan
-    weight, bias = fit_linear(x, targets, 0.1, LEARN, MultiLabel())
+    weight, bias = fit_linear(x, targets, 0.1, MultiLabel())
     scaler = StandardScaler().fit(x)
     for k, column in enumerate(targets.T):
         known = ~np.isnan(column)
@@ -108,7 +108,7 @@ def test_regressions_on_labels_answer_as_scikit_learn_on_the_cases_where_each_is
 def test_regression_on_a_label_that_nobody_has_is_answered_with_its_base_rate():
     targets = np.zeros((200, 2), np.float32)
     targets[:90, 0] = 1
-    weight, bias = fit_linear(wide(), targets, 0.1, LEARN, MultiLabel())
+    weight, bias = fit_linear(wide(), targets, 0.1, MultiLabel())
     assert (weight[1] == 0).all()
     assert expit(bias[1]) == pytest.approx(0.5 / 201)
 
@@ -117,7 +117,7 @@ def test_regression_on_a_label_that_nobody_has_is_answered_with_its_base_rate():
 def test_regression_on_a_class_that_nobody_has_is_hardly_ever_the_answer(there):
     x = wide()
     y = np.array(there)[labelled(x, len(there))]
-    weight, bias = fit_linear(x, one_hot(y, 4), 0.1, LEARN, Classify())
+    weight, bias = fit_linear(x, one_hot(y, 4), 0.1, Classify())
     p = softmax(x @ weight.T + bias, axis=1)
     absent = [k for k in range(4) if k not in there]
     assert p.shape == (200, 4) and p[:, absent].max() < 0.05
@@ -127,13 +127,13 @@ def test_regression_on_a_class_that_nobody_has_is_hardly_ever_the_answer(there):
 
 def test_regression_with_a_constant_feature_does_no_harm():
     x = np.concatenate([wide(), np.full((200, 1), 3.0)], axis=1)
-    weight, bias = fit_linear(x, one_hot(labelled(wide(), 2), 2), 0.1, LEARN, Classify())
+    weight, bias = fit_linear(x, one_hot(labelled(wide(), 2), 2), 0.1, Classify())
     assert np.isfinite(weight).all() and np.isfinite(bias).all()
     assert_allclose(weight[:, -1] * 1e-6, 0, atol=1e-6)
 
 
 def test_regression_on_one_class_answers_with_it():
-    weight, bias = fit_linear(wide(), one_hot(np.ones(200, int), 3), 0.1, LEARN, Classify())
+    weight, bias = fit_linear(wide(), one_hot(np.ones(200, int), 3), 0.1, Classify())
     assert (weight == 0).all() and softmax(bias).argmax() == 1 and softmax(bias)[1] > 0.99
 
 

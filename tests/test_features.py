@@ -101,7 +101,7 @@ def nested(x, y, fold, learn):
         return (z.argmax(1) == y[rows]).mean()
 
     def answer(seen, rows, penalty):
-        weight, bias = fit_linear(x[seen], one_hot(y, 3)[seen], penalty, learn, Classify())
+        weight, bias = fit_linear(x[seen], one_hot(y, 3)[seen], penalty, Classify(), balanced=learn.class_weights == "balanced")
         return x[rows] @ weight.T + bias
 
     def best(within):

@@ -16,14 +16,17 @@ import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
+from sklearn.linear_model import LogisticRegression
 
-from resdx.errors import RunError
+from resdx.engines.torch import infer
+from resdx.errors import RecipeError, RunError
+from resdx.models.head_specs import Mlp
 from resdx.models.net import Network, build
 from resdx.parts import Part, part_of
 from resdx.recipe import Training
 from resdx.runs import Run
 from resdx.stages import prepared_of, repeat
-from resdx.train import _optimiser, fit, follow, order_of, rate_at, size_at, steps_of
+from resdx.train import _optimiser, bench_of, fit, follow, order_of, rate_at, size_at, steps_of
 
 
 def trained(run: Run, **learn: object) -> Network:
@@ -69,6 +72,26 @@ def test_head_phase_leaves_the_trunk_as_it_started(twin):
     end = load_file(run.path / "best.safetensors")
     assert all(torch.equal(end[key], value) for key, value in start.items() if key.startswith("trunk."))
     assert not torch.equal(end["head.linear.weight"], start["head.linear.weight"])
+
+
+def test_a_head_may_begin_as_a_regression_on_what_the_trunk_makes(twin):
+    run = twin("prepare")
+    learn = replace(run.recipe.learn, head_penalty=0.1, class_weights="balanced")
+    prepared = prepared_of(run)
+    train = part_of(run, prepared, "train")
+    bench = bench_of(run, learn, prepared, train)
+    for network in (bench.network, bench.average):
+        logits, features = infer(network, prepared.images, train.rows)
+        answer = train.targets.argmax(1)
+        model = LogisticRegression(C=0.1, class_weight="balanced", max_iter=500)
+        x = features.astype(np.float64)
+        x = (x - x.mean(0)) / (x.std(0) + 1e-6)  # what hardly varies is not blown up
+        wanted = model.fit(x, answer).predict_log_proba(x)
+        np.testing.assert_allclose(logits - logits[:, :1], wanted - wanted[:, :1], atol=5e-3)
+    with pytest.raises(RecipeError, match=r"learn\.head_penalty begins a Linear\(\) head, not Mlp\(\); leave it out"):
+        replace(run.recipe, learn=learn, model=replace(run.recipe.model, head=Mlp()))
+    with pytest.raises(RecipeError, match="Training head_penalty must be 0 or more, not -1"):
+        replace(learn, head_penalty=-1)
 
 
 def test_plateau_halves_the_rate_after_three_epochs_without_a_better_score(twin):

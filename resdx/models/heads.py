@@ -41,10 +41,12 @@ class Head(nn.Module):
     def forward(self, pooled: Tensor) -> Tensor:
         return cast(Tensor, self.linear(self.dropout(self.hidden(pooled))))
 
-    def start_at(self, bias: Sequence[float]) -> None:
-        """Begin with these logits, such as the log of each class's share, so that the first steps need not learn them."""
+    def start_at(self, bias: Sequence[float] | Tensor, weight: Tensor | None = None) -> None:
+        """Begin with these logits, such as the log of each class's share, so that the first steps need not learn them; or with a fitted layer."""
         with torch.no_grad():
-            self.linear.bias.copy_(torch.tensor(bias))
+            self.linear.bias.copy_(torch.as_tensor(bias))
+            if weight is not None:
+                self.linear.weight.copy_(weight)
 
 
 def _norm(units: int) -> nn.Sequential:
