@@ -33,13 +33,14 @@ PAGE = HERE.parent / "docs" / "results.md"
 
 @dataclass(frozen=True)
 class System:
-    """One line of the table: a set, a variant of its recipe, and the seeds it is run with."""
+    """One line of the table: a set, a variant of its recipe, and the seeds it is run with; with `changes` to the recipe, `variant` only names them."""
 
     data: str
     variant: str
     model: str
     weights: str
     seeds: tuple[int, ...] = (0, 1, 2)
+    changes: tuple[tuple[str, str], ...] = ()
 
 
 SYSTEMS = (
@@ -74,7 +75,8 @@ def measure(system: System, seed: int, folder: Path) -> None:
     if (path / "run.json").exists():
         run = Run.open(path)
     else:
-        run = start(folder / system.data, recipe=SETS[system.data].recipe_of(system.variant), out=path, seed=seed, skip=EVIDENCE)
+        recipe = SETS[system.data].recipe_of("" if system.changes else system.variant)
+        run = start(folder / system.data, recipe=recipe, changes=system.changes, out=path, seed=seed, skip=EVIDENCE)
         first = RUNS / name_of(system, system.seeds[0])
         if (first / "split.csv").exists():
             adopt(run, Run.open(first))

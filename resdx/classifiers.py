@@ -276,14 +276,16 @@ def _placed(values: Floats, classes: Ints, count: int) -> Floats:
 
 
 def fit_linear(
-    features: Floats, targets: NDArray[np.float32], penalty: float, task: object, *, balanced: bool = False
+    features: Floats, targets: NDArray[np.float32], penalty: float, task: object, *, balanced: bool = False, least: float = 0.0
 ) -> tuple[Floats, Floats]:
     """Weights (outputs, E) and biases (outputs,) of multinomial (Classify) or one binary regression an output.
 
     The features are standardised for the fit, so that one penalty suits them all; the scaling is folded into the weights.
-    `balanced` lets rare answers count as much as frequent ones.
+    `balanced` lets rare answers count as much as frequent ones. What varies less than `least` times as much as the features do on average (root mean square) is
+    scaled as if it varied so much.
     """
     mean, spread = features.mean(0), features.std(0) + 1e-6
+    spread = np.maximum(spread, least * np.sqrt(np.square(spread).mean()))
     weight, bias = _fit_standard((features - mean) / spread, targets, penalty, task, balanced)
     weight = weight / spread
     return weight, bias - weight @ mean

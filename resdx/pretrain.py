@@ -447,8 +447,8 @@ def taught(teacher: Callable[[Tensor], Tensor], images: Tensor, cells: tuple[int
 def _finish(lesson: Lesson, path: Path) -> None:
     """Pack the averaged trunk, measure what packing costs on the reserved cases, and write weights and card."""
     run, corpus, network = lesson.run, lesson.corpus, lesson.average.network
-    judged = lesson.parts.labels > 0  # else the heads have learnt nothing
-    whole = reserved_auroc(corpus, network) if judged else {}
+    heads = lesson.parts.labels > 0  # else they have learnt nothing
+    whole = reserved_auroc(corpus, network, heads=heads, dtype=lesson.dtype)
     seen = {name: np.concatenate([getattr(pool, name) for pool in corpus.pools]) for name in ("sha256", "perceptual")}
     sources = {
         "trunk": to_record(run.recipe.model.trunk),
@@ -461,7 +461,7 @@ def _finish(lesson: Lesson, path: Path) -> None:
     trunk, data = pack(cast(nn.Module, network.trunk), map(network.normalise, _plain(lesson)), cast(Seen, known))
     packed = copy.deepcopy(network)
     packed.trunk = cast(Any, trunk)
-    small = reserved_auroc(corpus, packed) if judged else {}
+    small = reserved_auroc(corpus, packed, heads=heads, dtype=lesson.dtype)
     write_bytes(path, data)
     write_text(run.path / "card.md", card(run, corpus, asdict(lesson.parts), whole, small, len(data)))
     run.say(f"weights: {path}, {len(data) / 1e6:.1f} MB")

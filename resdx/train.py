@@ -47,6 +47,7 @@ from .steps.random import apply, move_boxes
 from .tasks import Classify, Detect
 
 STEP_OF_SIZE = 16  # pixels; progressive sizes are multiples of it
+LEAST = 0.3  # of the usual spread: what hardly varies on plain pictures does on varied ones, and a large weight on it would break the first steps
 FOLDED_CASES = 512  # training cases that give a network with folded BatchNorm its statistics back
 
 
@@ -353,7 +354,12 @@ def bench_of(run: Run, learn: Training, prepared: Prepared, train: Part) -> Benc
     if learn.head_penalty:
         _, features = infer(network, prepared.images, train.rows)
         weight, start = fit_linear(
-            features.astype(np.float64), train.targets, learn.head_penalty, recipe.task, balanced=learn.rebalances
+            features.astype(np.float64),
+            train.targets,
+            learn.head_penalty,
+            recipe.task,
+            balanced=learn.rebalances,
+            least=LEAST,
         )
         cast(Head, network.head).start_at(torch.from_numpy(start), torch.from_numpy(weight))
     balance = torch.from_numpy(class_weights(recipe.task, train.targets)).to(where) if learn.class_weights == "balanced" else None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -85,11 +84,23 @@ def reference(x, y, penalty, balance=None):
 def test_regression_on_exclusive_classes_answers_as_scikit_learn(classes, balance):
     x, new = wide(), wide(seed=7)
     y = labelled(x, classes)
-    learn = replace(LEARN, class_weights=balance)
-    weight, bias = fit_linear(x, one_hot(y, classes), 0.1, Classify(), balanced=learn.class_weights == "balanced")
+    weight, bias = fit_linear(x, one_hot(y, classes), 0.1, Classify(), balanced=balance == "balanced")
     expected = reference(x, y, 0.1, None if balance == "none" else balance).predict_proba(new)
     assert_allclose(softmax(new @ weight.T + bias, axis=1), expected, atol=1e-3)
     assert weight.shape == (classes, 6) and bias.shape == (classes,)
+
+
+def test_what_hardly_varies_gets_no_large_weight():
+    x = wide()
+    x[:, 0] *= 1e-3  # of little use once it is scaled as what varies usually
+    y = labelled(x, 2)
+    usual = 0.5 * np.sqrt(x.var(0).mean())
+    weight, bias = fit_linear(x, one_hot(y, 2), 0.1, Classify(), least=0.5)
+    spread = np.maximum(x.std(0), usual)
+    assert spread[0] == usual < spread.max()
+    model = LogisticRegression(C=0.1, max_iter=500).fit((x - x.mean(0)) / spread, y)
+    assert_allclose((x @ weight.T + bias) @ [-1, 1], model.decision_function((x - x.mean(0)) / spread), atol=1e-3)
+    assert np.abs(weight[:, 0]).max() < 0.1 * np.abs(fit_linear(x, one_hot(y, 2), 0.1, Classify())[0][:, 0]).max()
 
 
 def test_regressions_on_labels_answer_as_scikit_learn_on_the_cases_where_each_is_known():
