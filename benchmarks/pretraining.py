@@ -82,7 +82,7 @@ RATES: dict[
     str, tuple[Rate, ...]
 ] = {  # of the head, how much less each stage before it learns, and the penalty of the regression it begins as
     "scratch": ((3e-4, 1, 0), (1e-3, 1, 0), (3e-3, 1, 0)),
-    "resdx": ((3e-4, 0.7, 0), (1e-5, 0.7, 0.01), (3e-5, 0.7, 0.01), (1e-4, 0.7, 0.01)),
+    "resdx": ((3e-4, 0.7, 0), (3e-5, 0.7, 0.01), (1e-4, 0.7, 0.01), (3e-4, 0.7, 0.01)),
 }
 FASTER: dict[str, Any] = {}  # the number format that is faster here, once it is known
 HEAD = 0.2  # of a fine-tuning, in which a head that begins at random learns alone
@@ -184,7 +184,16 @@ def by_training(
     """Answers of the network after the same number of steps on a share, whatever it started from."""
     part = target.train.at(at)
     batch = min(BATCH, max(4, len(at)))
-    learn = Training(epochs=1, batch=batch, lr=rate[0], lr_decay=rate[1], head_penalty=rate[2], ema=0.98, warmup=0.1)
+    learn = Training(
+        epochs=1,
+        batch=batch,
+        lr=rate[0],
+        lr_decay=rate[1],
+        head_penalty=rate[2],
+        frozen_norms=bool(rate[2]),
+        ema=0.98,
+        warmup=0.1,
+    )
     epochs = max(1, round(STEPS / steps_of(learn, len(at))))
     learn = replace(learn, epochs=epochs, head_epochs=round(HEAD * epochs) if weights and not rate[2] else 0)
     settings = replace(target.run.settings, seed=seed, weights=str(weights or ""), choices=dict(FASTER))

@@ -30,7 +30,8 @@ class Training:
 
     The first `head_epochs` of `epochs` train the head alone; then everything the model's `frozen` leaves free. With `head_penalty` above 0
     the head, a Linear(), begins as a logistic regression of that inverse strength C on what the starting trunk makes of the plain training pictures:
-    training from a random one distorts good features (Kumar et al. 2022). Rates:
+    training from a random one distorts good features (Kumar et al. 2022). With `frozen_norms` BatchNorm keeps the statistics it starts with, instead of those of
+    small batches, so that such a head sees the features it was fitted to. Rates:
     `lr` for the head, times `lr_decay` for every stage further from it. `start_size` pixels in the first epoch grow
     linearly to the prepared size over two thirds of the epochs (progressive resizing; 0 = always full size). `ema` is
     the decay of the moving average of the weights, which is what is scored and kept (0 = none). `patience` epochs
@@ -46,6 +47,7 @@ class Training:
     epochs: int = 20
     head_epochs: int = 0
     head_penalty: float = 0.0
+    frozen_norms: bool = False
     batch: int = 32
     optimiser: Literal["adamw", "adam", "sgd"] = "adamw"
     lr: float = 1e-3

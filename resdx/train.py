@@ -213,6 +213,10 @@ def run_epoch(bench: Bench, train: Part, progress: Progress, tick: Callable[[], 
     trunk = bench.run.recipe.model.trunk
     freeze(network.trunk, "all" if progress.epoch < learn.head_epochs else trunk.frozen)
     network.train()
+    if learn.frozen_norms:
+        for module in cast(nn.Module, network.trunk).modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.eval()
     where = network.where
     size = size_at(learn, bench.run.recipe.size, progress.epoch)
     view = progress.epoch % learn.kept_views if learn.kept_views else progress.epoch

@@ -26,7 +26,7 @@ from resdx.parts import Part, part_of
 from resdx.recipe import Training
 from resdx.runs import Run
 from resdx.stages import prepared_of, repeat
-from resdx.train import _optimiser, bench_of, fit, follow, order_of, rate_at, size_at, steps_of
+from resdx.train import Progress, _optimiser, bench_of, fit, follow, order_of, rate_at, run_epoch, size_at, steps_of
 
 
 def trained(run: Run, **learn: object) -> Network:
@@ -92,6 +92,21 @@ def test_a_head_may_begin_as_a_regression_on_what_the_trunk_makes(twin):
         replace(run.recipe, learn=learn, model=replace(run.recipe.model, head=Mlp()))
     with pytest.raises(RecipeError, match="Training head_penalty must be 0 or more, not -1"):
         replace(learn, head_penalty=-1)
+
+
+def test_frozen_norms_keep_the_statistics_they_start_with(twin):
+    run = twin("prepare")
+    prepared = prepared_of(run)
+    train = part_of(run, prepared, "train")
+    for frozen in (True, False):
+        bench = bench_of(run, replace(run.recipe.learn, frozen_norms=frozen), prepared, train)
+        started = {name: value.clone() for name, value in bench.network.state_dict().items()}
+        run_epoch(bench, train, Progress(), lambda: None)
+        for name, value in bench.network.state_dict().items():
+            if name.endswith(("running_mean", "running_var")):
+                assert torch.equal(value, started[name]) == frozen
+        weight = "trunk.bn1.weight"
+        assert not torch.equal(bench.network.state_dict()[weight], started[weight])  # they learn all the same
 
 
 def test_plateau_halves_the_rate_after_three_epochs_without_a_better_score(twin):
