@@ -45,6 +45,19 @@ class System:
 
 SYSTEMS = (
     System("cxr-pneumonia", "", "ResNet-50, all layers", "from scratch"),
+    System(
+        "cxr-pneumonia",
+        "resdx",
+        "ResNet-18, all layers",
+        "resdx",
+        (0,),
+        (
+            ("model.trunk.depth", "18"),
+            ("model.trunk.weights", "resdx"),
+            ("learn.lr_decay", "0.7"),
+            ("learn.head_penalty", "0.01"),
+        ),
+    ),
     System("cxr-pneumonia", "fine-tuned", "MobileNet-V2, last three stages", "ImageNet"),
     *(
         System(name, "features", "MobileNet-V2 frozen, logistic regression", "ImageNet")
