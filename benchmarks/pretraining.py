@@ -86,6 +86,7 @@ RATES: dict[
     "scratch": ((3e-4, 1, 0), (1e-3, 1, 0), (3e-3, 1, 0)),
     "resdx": ((3e-4, 0.7, 0), (3e-6, 0.7, 0.01), (1e-5, 0.7, 0.01), (3e-5, 0.7, 0.01), (1e-4, 0.7, 0.01), (3e-4, 0.7, 0.01)),
 }
+DEPTHS = (18, 50)
 FASTER: dict[str, Any] = {}  # the number format that is faster here, once it is known
 HEAD = 0.2  # of a fine-tuning, in which a head that begins at random learns alone
 JUDGED = 600  # cases of tune and calib that a rate is judged on
@@ -373,7 +374,7 @@ def compared(work: Path, target: Target, depth: int, share: float, ways: Sequenc
 def page() -> str:
     """docs/pretraining.md: the transfer table of both depths, and what the parts of the loss are worth."""
     parts = FIGURES / "pretraining-ablation.json"
-    tables = {depth: transfer_rows(depth) for depth in (18, 50)}
+    tables = {depth: transfer_rows(depth) for depth in DEPTHS}
     return PAGE.format(
         rates="; ".join(
             f"{one}: scratch {_rate(rate_of('scratch', 18, one))}, resdx {_rate(rate_of('resdx', 18, one))}" for one in TARGETS
@@ -381,6 +382,7 @@ def page() -> str:
         tried="; ".join(f"{start} {', '.join(map(_rate, rates))}" for start, rates in RATES.items()),
         rows="\n".join(line for lines, _ in tables.values() for line in lines),
         better=" and ".join(f"ResNet-{depth} on {better} of 4 sets" for depth, (lines, better) in tables.items() if lines),
+        missing="".join(f" ResNet-{depth} has not been judged yet." for depth, (lines, _) in tables.items() if not lines),
         ablation=ablation_table(read_json(parts)) if parts.exists() else "Not measured yet.",
     )
 
@@ -408,8 +410,11 @@ def transfer_rows(depth: int) -> tuple[list[str], int]:
 
 def draw_gains() -> None:
     """docs/pictures/pretraining.webp: what each way gains over training from scratch at 10 % of the persons, a panel a depth."""
-    drawn, axes = plt.subplots(1, 2, figsize=(9, 3.4), sharex=True, sharey=True, layout="constrained")
-    for panel, depth in zip(axes, (18, 50), strict=True):
+    depths = [depth for depth in DEPTHS if transfer_rows(depth)[0]]
+    drawn, axes = plt.subplots(
+        1, len(depths), figsize=(1 + 4 * len(depths), 3.4), sharex=True, sharey=True, squeeze=False, layout="constrained"
+    )
+    for panel, depth in zip(axes[0], depths, strict=True):
         for row, one in enumerate(TARGETS):
             path = FIGURES / f"transfer-resnet{depth}-{one}-0.1.json"
             for k, way in enumerate(WAYS[1:] if path.exists() else ()):
@@ -419,14 +424,14 @@ def draw_gains() -> None:
                 )
         panel.axvline(0, color="grey", lw=0.8)
         panel.set(title=f"ResNet-{depth}", xlabel="AUROC less from scratch", yticks=range(len(TARGETS)), yticklabels=TARGETS)
-    axes[0].invert_yaxis()
+    axes[0, 0].invert_yaxis()
     marks = [plt.Line2D([], [], marker="osD"[k], color=f"C{k}", ls="", label=way) for k, way in enumerate(WAYS[1:])]
     drawn.legend(handles=marks, loc="outside lower center", ncols=3, frameon=False, fontsize=8)
     drawn.savefig(PICTURE, dpi=110)
 
 
 def _rate(rate: Rate) -> str:
-    return f"{rate[0]:g} x {rate[1]:g}" + (f" from a regression of C = {rate[2]:g}" if rate[2] else "")
+    return f"{rate[0]:g}" + (" from a regression" if rate[2] else "")
 
 
 def ablation_table(found: dict[str, dict[str, list[float]]]) -> str:
@@ -454,12 +459,12 @@ PAGE = """# What pre-training is worth
 `weights="resdx"` is a ResNet-18 or a ResNet-50 that was pre-trained on openly licensed sets by agreement of views and by what a teacher (MobileNet-V2 of ImageNet) says of the same views
 (`make --depth 18 --epochs 12 --parts 0 1 2` and `make --depth 50 --epochs 9 --parts 0 1 2`: views of 64 px, in the last three tenths of the steps of 112 px). Its cards: [ResNet-18](../resdx/models/shipped/resnet18.md),
 [ResNet-50](../resdx/models/shipped/resnet50.md). Here it is judged on sets that were not in the corpus: macro AUROC on the test part by person, mean of 3 seeds (another share of the training persons and another start each), 95 %
-percentiles of 1,000 draws of test persons and of seeds. From scratch and fine-tuned have the same budget, 100 steps of 32 pictures at 112 px, and each the learning rate, with what each stage before the head learns less, that was
-best for it with ResNet-18 on the tune part of the set, one share ({rates}; tried were {tried}). A head that begins as a regression on frozen features does so
-with BatchNorm's statistics kept (`learn.head_penalty`, `learn.frozen_norms`); one that begins at random learns alone in the first fifth. Frozen: a logistic regression on pooled features, of MobileNet-V2 at 224 px.
+percentiles of 1,000 draws of test persons and of seeds. From scratch and fine-tuned have the same budget, 100 steps of 32 pictures at 112 px, and each the learning rate that was
+best for it with ResNet-18 on the tune part of the set, one share. Chosen were, for {rates}. Tried were: {tried}. In a fine-tuning each stage learns 0.7 times as much as the next. A head that begins as a regression
+on frozen features (C = 0.01) keeps BatchNorm's statistics (`learn.head_penalty`, `learn.frozen_norms`); one that begins at random learns alone in the first fifth. Frozen: a logistic regression on pooled features, of MobileNet-V2 at 224 px.
 The sets' defects are those of [the results](results.md). Made by `python -m benchmarks.pretraining transfer WORK --data FOLDER --weights FILE`.
 
-At 10 % of the training persons fine-tuning is better than from scratch, with the whole interval of the paired difference: {better}.
+At 10 % of the training persons fine-tuning is better than from scratch, with the whole interval of the paired difference: {better}.{missing}
 
 | ResNet | set | test cases / persons | share of training persons | cases | from scratch | resdx, fine-tuned | resdx, frozen | MobileNet-V2, frozen | fine-tuned less from scratch | frozen less from scratch |
 |---|---|---|---|---|---|---|---|---|---|---|
