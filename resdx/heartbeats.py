@@ -68,9 +68,7 @@ class Heartbeats:
             raise RecipeError(f"Heartbeats kinds are symbols of one letter and their classes, not {odd[0]!r}")
 
     def scan(self, root: Path) -> Manifest:
-        headers = sorted(path for path in root.rglob("*.hea") if not path.name.startswith("."))
-        pieces = {piece for path in headers for piece in _pieces(path)}
-        headers = [path for path in headers if path not in pieces]
+        headers = _headers(root)
         of_the_division = {*DS1, *DS2, *PACED, *self.test, *self.without}
         divided = {path.stem for path in headers} <= of_the_division  # else records of other persons, some of them called alike
         headers = [path for path in headers if not (divided and path.stem in self.without)]
@@ -156,6 +154,13 @@ class Heartbeats:
             if symbol in kinds
         ]
         return cases, Counter(symbol for symbol in symbols if symbol not in kinds)
+
+
+def _headers(root: Path) -> list[Path]:
+    """The headers of the records below a folder; those of the pieces of a record are none of their own."""
+    found = sorted(path for path in root.rglob("*.hea") if not path.name.startswith("."))
+    pieces = {piece for path in found for piece in _pieces(path)}
+    return [path for path in found if path not in pieces]
 
 
 def _pieces(header: Path) -> list[Path]:
