@@ -2,8 +2,8 @@
 
     python -m benchmarks.pretraining ablation WORK --data FOLDER      which parts of the loss help: small, on the tune and calib parts
     python -m benchmarks.pretraining make WORK --data FOLDER --depth 50
-    python -m benchmarks.pretraining rates WORK --data FOLDER --weights FILE       the learning rate of each start, chosen on tune
-    python -m benchmarks.pretraining transfer WORK --data FOLDER --weights FILE
+    python -m benchmarks.pretraining rates WORK --data FOLDER --depth 18           the learning rate of each start, chosen on tune
+    python -m benchmarks.pretraining transfer WORK --data FOLDER --depth 18        of the shipped weights; --weights resdx-views for the others
     python -m benchmarks.pretraining page                             docs/pretraining.md and its picture from benchmarks/figures
 
 FOLDER holds the sets under the names of resdx/sets.py. Everything is kept in WORK and resumed when killed. The ablation never
@@ -40,6 +40,7 @@ from resdx.learning_curve import nested
 from resdx.metrics import Estimate, macro_auroc
 from resdx.models.net import build
 from resdx.models.specs import Net, Pretrained, ResNet
+from resdx.models.weights import starting_file
 from resdx.parts import Part, part_of
 from resdx.pretrain import Parts, pretrain, pretraining_recipe
 from resdx.recipe import Recipe, Training
@@ -78,14 +79,15 @@ ABLATION = {
     "views, teacher": Parts(0, 1, 1),
     "labels, views, teacher": Parts(1, 1, 1),
 }
-SEEDS, DRAWS = 6, 1000
+BASE = "views"  # what a row of the ablation is compared with
+DRAWS = 1000
 Rate = tuple[float, float, float]
 # Of the head, how much less each stage before it learns, and the penalty of the regression it begins as.
 RATES: dict[str, tuple[Rate, ...]] = {
     "scratch": ((3e-4, 1, 0), (1e-3, 1, 0), (3e-3, 1, 0)),
     "resdx": ((3e-4, 0.7, 0), (3e-6, 0.7, 0.01), (1e-5, 0.7, 0.01), (3e-5, 0.7, 0.01), (1e-4, 0.7, 0.01), (3e-4, 0.7, 0.01)),
 }
-DEPTHS = (18, 50)
+KINDS = {"resnet18": "ResNet-18", "resnet18-views": "ResNet-18, views alone", "resnet50": "ResNet-50"}
 FILMS = {"ResNet-18 from resdx": "cxr-pneumonia-resdx-0", "ResNet-50 from scratch": "cxr-pneumonia-scratch-0"}
 FASTER: dict[str, Any] = {}  # the number format that is faster here, once it is known
 HEAD = 0.2  # of a fine-tuning, in which a head that begins at random learns alone
@@ -125,6 +127,11 @@ def members(work: Path, data: Path) -> list[Member]:
 # --- on a target: features and fine-tuning
 
 
+def persons_of(part: Part) -> NDArray[np.intp]:
+    """A number a person, at every case."""
+    return person_codes([group or case for group, case in zip(part.groups, part.ids, strict=True)], len(part.ids))
+
+
 @dataclass(frozen=True)
 class Target:
     """A left-out set: what is learnt from, what is judged, and the persons of both."""
@@ -147,9 +154,7 @@ class Target:
 
     def share(self, share: float, seed: int) -> NDArray[np.intp]:
         """Positions in train of a share of its persons, the smaller inside the larger; every class has two cases at least."""
-        person = person_codes(
-            [group or case for group, case in zip(self.train.groups, self.train.ids, strict=True)], len(self.train.ids)
-        )
+        person = persons_of(self.train)
         order = nested(self.train.truth, person, seed=[seed])
         few = np.isin(person, order[: max(2, round(share * len(order)))])
         for column in self.train.truth.T:  # a class that the share lacks comes in with its first persons
@@ -223,41 +228,55 @@ def nt_xent(first: Tensor, second: Tensor) -> Tensor:
 
 
 def ablation(work: Path, data: Path, *, only: Sequence[str] = (), size: int = 64, epochs: int = 6) -> None:
-    """Frozen features and the reserved persons after a small pre-training with each part of the loss."""
-    kept = FIGURES / "pretraining-ablation.json"
+    """Frozen features of the left-out sets, and a regression on them, after a small pre-training with each part of the loss."""
+    targets = [Target.open(work, data, one, size, "tune") for one in TARGETS]
     for name, parts in ABLATION.items():
-        found = read_json(kept) if kept.exists() else {}
-        if name in found or (only and name not in only):
+        if only and name not in only:
             continue
-        weights = None
-        if parts:
-            recipe = pretraining_recipe(18, size)
-            recipe = replace(recipe, learn=replace(recipe.learn, epochs=epochs, start_size=0))  # type: ignore[arg-type]
-            with pytest.MonkeyPatch.context() as patch:
-                if "NT-Xent" in name:
-                    patch.setattr(room, "vicreg", nt_xent)
-                out = work / f"ablation-{name.replace(', ', '-').replace(' ', '-')}"
-                weights = pretrain(members(work, data), out, recipe=recipe, parts=parts)
-        row = {}
-        for one in TARGETS:
-            target = Target.open(work, data, one, size, "tune")
-            x, z = features_of(target, Net(ResNet(18)), weights)
-            for share in (0.1, 1.0):
-                areas = [
-                    target.area(by_regression(target, x, z, target.share(share, seed))) for seed in range(5 if share < 1 else 1)
-                ]
-                row[f"{one} {share:g}"] = [float(np.mean(areas)), float(np.std(areas))]
-        found = read_json(kept) if kept.exists() else {}  # another process may measure other rows
-        write_json(kept, {one: (found | {name: row})[one] for one in ABLATION if one in found or one == name})
-        print(
-            name,
-            {key: round(value[0], 3) for key, value in row.items()},
-            round(float(np.mean([v[0] for v in row.values()])), 4),
-            flush=True,
-        )
+        weights = pretrained_with(work, data, name, parts, size, epochs) if parts else None
+        for target in targets:
+            if not answers_path(work, "ablation", target.name, 1.0, 0, name).exists():  # the last that is written
+                x, z = features_of(target, Net(ResNet(18)), weights)
+                for share, seed in ((0.1, 0), (0.1, 1), (0.1, 2), (0.1, 3), (0.1, 4), (1.0, 0)):
+                    keep(
+                        answers_path(work, "ablation", target.name, share, seed, name),
+                        by_regression(target, x, z, target.share(share, seed)),
+                    )
+    done = [name for name in ABLATION if all(answers_path(work, "ablation", one, 1.0, 0, name).exists() for one in TARGETS)]
+    write_json(FIGURES / "pretraining-ablation.json", ablated(work, targets, done))
 
 
-def rates(work: Path, data: Path, weights: Path, depth: int, *, only: Sequence[str] = (), size: int = 112) -> None:
+def pretrained_with(work: Path, data: Path, name: str, parts: Parts, size: int, epochs: int) -> Path:
+    """Packed weights of a small ResNet-18 that was pre-trained with some parts of the loss."""
+    recipe = pretraining_recipe(18, size)
+    recipe = replace(recipe, learn=replace(recipe.learn, epochs=epochs, start_size=0))  # type: ignore[arg-type]
+    with pytest.MonkeyPatch.context() as patch:
+        if "NT-Xent" in name:
+            patch.setattr(room, "vicreg", nt_xent)
+        out = work / f"ablation-{name.replace(', ', '-').replace(' ', '-')}"
+        return pretrain(members(work, data), out, recipe=recipe, parts=parts)
+
+
+def ablated(work: Path, targets: Sequence[Target], names: Sequence[str]) -> dict[str, dict[str, list[float]]]:
+    """Macro AUROC of each row on each set and share, their mean, and the mean less that of BASE over the same draws of persons."""
+    values: dict[str, dict[str, list[float]]] = {name: {} for name in names}
+    drawn: dict[str, list[NDArray[np.float64]]] = {name: [] for name in names}
+    for target in targets:
+        for share, seeds in ((0.1, 5), (1.0, 1)):
+            said = {name: kept_answers(work, "ablation", target.name, share, seeds, name) for name in names}
+            for name, areas in resampled(target, said).items():
+                values[name][f"{target.name} {share:g}"] = [float(np.mean([target.area(one) for one in said[name]]))]
+                drawn[name].append(areas.mean(0))
+    for row in values.values():
+        row["mean"] = [float(np.mean([value[0] for value in row.values()]))]
+    for name, row in values.items():
+        if BASE in values:
+            less = np.mean(drawn[name], axis=0) - np.mean(drawn[BASE], axis=0)
+            row[f"less {BASE}"] = [row["mean"][0] - values[BASE]["mean"][0], *np.nanquantile(less, (0.025, 0.975)).tolist()]
+    return values
+
+
+def rates(work: Path, data: Path, weights: Path | None, depth: int, *, only: Sequence[str] = (), size: int = 112) -> None:
     """AUROC of each learning rate of each start on each target, at 10 % of the persons, on tune and calib."""
     kept = FIGURES / f"pretraining-rates-{depth}.json"
     for one in only or TARGETS:
@@ -290,12 +309,12 @@ def targets_of(work: Path, data: Path) -> list[Run]:
     return [run_until("split", work, data, name, 112) for name in TARGETS]
 
 
-def make(work: Path, data: Path, depth: int, epochs: int, size: int, parts: Parts, weights: Path | None) -> None:
+def make(work: Path, data: Path, depth: int, epochs: int, size: int, parts: Parts, weights: str) -> None:
     """A file for the shelf, in WORK under the parts that it was learnt from; `weights` to begin with."""
     recipe = pretraining_recipe(depth, size)
     recipe = replace(
         recipe,
-        model=Net(ResNet(depth, weights=str(weights or ""))),
+        model=Net(ResNet(depth, weights=weights)),
         learn=replace(recipe.learn, epochs=epochs),  # type: ignore[arg-type]
     )
     kinds = [name for name in ("labels", "views", "teacher") if getattr(parts, name)]
@@ -304,9 +323,10 @@ def make(work: Path, data: Path, depth: int, epochs: int, size: int, parts: Part
 
 
 def transfer(
-    work: Path, data: Path, weights: Path, depth: int, shares: Sequence[float], *, only: Sequence[str] = (), size: int = 112
+    work: Path, data: Path, name: str, depth: int, shares: Sequence[float], *, only: Sequence[str] = (), size: int = 112
 ) -> None:
     """Four starts on four left-out sets: answers are kept a case, so that differences can be paired."""
+    weights, kind = starting_file(name, depth), kind_of(name, depth)
     net, mobile = Net(ResNet(depth)), Net(Pretrained("mobilenetv2_100", weights="imagenet", frozen="all"))
     for one in only or TARGETS:
         plain, tuned = rate_of("scratch", depth, one), rate_of("resdx", depth, one)
@@ -322,78 +342,97 @@ def transfer(
             "resdx, fine-tuned": lambda at, seed, t=target, r=tuned: by_training(t, net, weights, at, seed, r),  # type: ignore[misc]
         }
         for share in shares:
-            for seed in range(SEEDS):
+            for seed in range(seeds_of(kind, share)):
                 at = target.share(share, seed)
                 for way, answer in ways.items():
-                    path = answers_path(work, depth, one, share, seed, way)
+                    path = answers_path(work, kind, one, share, seed, way)
                     if not path.exists():
-                        path.parent.mkdir(parents=True, exist_ok=True)
-                        np.save(path, answer(at, seed))
+                        keep(path, answer(at, seed))
                     area = target.area(np.load(path, allow_pickle=False))
                     print(one, share, seed, way, len(at), round(area, 4), flush=True)
-            write_json(FIGURES / f"transfer-resnet{depth}-{one}-{share:g}.json", compared(work, target, depth, share, list(ways)))
+            write_json(FIGURES / f"transfer-{kind}-{one}-{share:g}.json", compared(work, target, kind, share, list(ways)))
 
 
-def answers_path(work: Path, depth: int, name: str, share: float, seed: int, way: str) -> Path:
+def kind_of(name: str, depth: int) -> str:
+    """What answers and figures of shipped weights are kept under: the name of their file."""
+    return f"resnet{depth}{name.removeprefix('resdx')}"
+
+
+def seeds_of(kind: str, share: float) -> int:
+    """How often a share is drawn and learnt: three times, and twice as often where ResNet-18 is compared with from scratch."""
+    return 6 if (kind, share) == ("resnet18", 0.1) else 3
+
+
+def answers_path(work: Path, kind: str, name: str, share: float, seed: int, way: str) -> Path:
     """Where the answers of one trial are kept."""
-    return work / "answers" / f"resnet{depth}" / f"{name}-{share:g}-{seed}-{re.sub('[, ]+', '-', way)}.npy"
+    return work / "answers" / kind / f"{name}-{share:g}-{seed}-{re.sub('[, ]+', '-', way)}.npy"
 
 
-def compared(work: Path, target: Target, depth: int, share: float, ways: Sequence[str]) -> dict[str, Any]:
-    """Mean macro AUROC over seeds of each way, and each less "from scratch", over the same draws of persons and of seeds."""
-    said = {
-        way: [np.load(answers_path(work, depth, target.name, share, seed, way), allow_pickle=False) for seed in range(SEEDS)]
-        for way in ways
-    }
+def keep(path: Path, answers: NDArray[np.float32]) -> None:
+    """Write answers."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.save(path, answers)
+
+
+def kept_answers(work: Path, kind: str, name: str, share: float, seeds: int, way: str) -> list[NDArray[np.float32]]:
+    """The answers of one way with every seed."""
+    return [np.load(answers_path(work, kind, name, share, seed, way), allow_pickle=False) for seed in range(seeds)]
+
+
+def resampled(target: Target, said: dict[str, list[NDArray[np.float32]]]) -> dict[str, NDArray[np.float64]]:
+    """Macro AUROC of every way with every seed, shape (seeds, DRAWS), over the same draws of judged persons."""
     truth = target.judged.truth
-    person = person_codes(
-        [group or case for group, case in zip(target.judged.groups, target.judged.ids, strict=True)], len(truth)
-    )
-    draws: dict[str, list[NDArray[np.float64]]] = {way: [] for way in ways}
-    for counts in resample(np.nan_to_num(truth).argmax(1), person, draws=DRAWS, seed=0):
-        for way in ways:
-            draws[way].append(np.stack([macro_auroc(truth, one, counts) for one in said[way]]))
-    often = np.random.default_rng(0).multinomial(SEEDS, np.full(SEEDS, 1 / SEEDS), DRAWS).T / SEEDS
-    drawn = {way: (np.concatenate(parts, axis=1) * often).sum(0) for way, parts in draws.items()}
+    draws: dict[str, list[NDArray[np.float64]]] = {way: [] for way in said}
+    for counts in resample(np.nan_to_num(truth).argmax(1), persons_of(target.judged), draws=DRAWS, seed=0):
+        for way, answers in said.items():
+            draws[way].append(np.stack([macro_auroc(truth, one, counts) for one in answers]))
+    return {way: np.concatenate(parts, axis=1) for way, parts in draws.items()}
+
+
+def compared(work: Path, target: Target, kind: str, share: float, ways: Sequence[str]) -> dict[str, Any]:
+    """Mean macro AUROC over seeds of each way, and each less "from scratch", over the same draws of persons and of seeds."""
+    seeds = seeds_of(kind, share)
+    said = {way: kept_answers(work, kind, target.name, share, seeds, way) for way in ways}
+    often = np.random.default_rng(0).multinomial(seeds, np.full(seeds, 1 / seeds), DRAWS).T / seeds
+    drawn = {way: (areas * often).sum(0) for way, areas in resampled(target, said).items()}
+    value = {way: float(np.mean([target.area(one) for one in said[way]])) for way in ways}
     out: dict[str, Any] = {
-        "cases": len(truth),
-        "persons": int(person.max()) + 1,
-        "learnt": [len(target.share(share, seed)) for seed in range(SEEDS)],
+        "cases": len(target.judged.ids),
+        "persons": int(persons_of(target.judged).max()) + 1,
+        "learnt": [len(target.share(share, seed)) for seed in range(seeds)],
     }
-    base = float(np.mean([macro_auroc(truth, one) for one in said["from scratch"]]))
     for way in ways:
-        value = float(np.mean([macro_auroc(truth, one) for one in said[way]]))
-        out[way] = [value, *np.nanquantile(drawn[way], (0.025, 0.975)).tolist()]
+        out[way] = [value[way], *np.nanquantile(drawn[way], (0.025, 0.975)).tolist()]
         out[f"{way} less from scratch"] = [
-            value - base,
+            value[way] - value["from scratch"],
             *np.nanquantile(drawn[way] - drawn["from scratch"], (0.025, 0.975)).tolist(),
         ]
     return out
 
 
 def page() -> str:
-    """docs/pretraining.md: the transfer table of both depths, and what the parts of the loss are worth."""
+    """docs/pretraining.md: the transfer table of all weights, and what the parts of the loss are worth."""
     parts = FIGURES / "pretraining-ablation.json"
-    tables = {depth: transfer_rows(depth) for depth in DEPTHS}
+    tables = {kind: transfer_rows(kind) for kind in KINDS}
     return PAGE.format(
         rates="; ".join(
             f"{one}: scratch {_rate(rate_of('scratch', 18, one))}, resdx {_rate(rate_of('resdx', 18, one))}" for one in TARGETS
         ),
         tried="; ".join(f"{start} {', '.join(map(_rate, rates))}" for start, rates in RATES.items()),
         rows="\n".join(line for lines, _ in tables.values() for line in lines),
-        better=" and ".join(f"ResNet-{depth} on {better} of 4 sets" for depth, (lines, better) in tables.items() if lines),
-        missing="".join(f" ResNet-{depth} has not been judged yet." for depth, (lines, _) in tables.items() if not lines),
+        better=", ".join(f"{KINDS[kind]} on {better} of 4 sets" for kind, (lines, better) in tables.items() if lines),
+        missing="".join(f" {KINDS[kind]} has not been judged yet." for kind, (lines, _) in tables.items() if not lines),
         films=", ".join(f"{what} {_films(name)}" for what, name in FILMS.items()),
         ablation=ablation_table(read_json(parts)) if parts.exists() else "Not measured yet.",
     )
 
 
-def transfer_rows(depth: int) -> tuple[list[str], int]:
+def transfer_rows(kind: str) -> tuple[list[str], int]:
     """A line a set and a share, and on how many sets fine-tuning at 10 % is better with the whole interval."""
     lines, better = [], 0
     for one in TARGETS:
         for share in SHARES:
-            path = FIGURES / f"transfer-resnet{depth}-{one}-{share:g}.json"
+            path = FIGURES / f"transfer-{kind}-{one}-{share:g}.json"
             if path.exists():
                 found = read_json(path)
                 cells = [
@@ -404,27 +443,27 @@ def transfer_rows(depth: int) -> tuple[list[str], int]:
                 learnt = f"{min(found['learnt'])}-{max(found['learnt'])}"
                 shown = " | ".join(f"{gain[0]:+.3f} ({gain[1]:+.3f} to {gain[2]:+.3f})" for gain in gains)
                 lines.append(
-                    f"| {depth} | {one} | {found['cases']} / {found['persons']} | {share:.0%} | {learnt} | {' | '.join(cells)} | {shown} |"
+                    f"| {KINDS[kind]} | {one} | {found['cases']} / {found['persons']} | {share:.0%} | {learnt} | {' | '.join(cells)} | {shown} |"
                 )
     return lines, better
 
 
 def draw_gains() -> None:
     """docs/pictures/pretraining.webp: what each way gains over training from scratch at 10 % of the persons, a panel a depth."""
-    depths = [depth for depth in DEPTHS if transfer_rows(depth)[0]]
+    kinds = [kind for kind in KINDS if transfer_rows(kind)[0]]
     drawn, axes = plt.subplots(
-        1, len(depths), figsize=(1 + 4 * len(depths), 3.4), sharex=True, sharey=True, squeeze=False, layout="constrained"
+        1, len(kinds), figsize=(1 + 4 * len(kinds), 3.4), sharex=True, sharey=True, squeeze=False, layout="constrained"
     )
-    for panel, depth in zip(axes[0], depths, strict=True):
+    for panel, kind in zip(axes[0], kinds, strict=True):
         for row, one in enumerate(TARGETS):
-            path = FIGURES / f"transfer-resnet{depth}-{one}-0.1.json"
+            path = FIGURES / f"transfer-{kind}-{one}-0.1.json"
             for k, way in enumerate(WAYS[1:] if path.exists() else ()):
                 value, low, high = read_json(path)[f"{way} less from scratch"]
                 panel.errorbar(
                     value, row + 0.2 * (k - 1), xerr=[[value - low], [high - value]], fmt="osD"[k], color=f"C{k}", capsize=2, ms=4
                 )
         panel.axvline(0, color="grey", lw=0.8)
-        panel.set(title=f"ResNet-{depth}", xlabel="AUROC less from scratch", yticks=range(len(TARGETS)), yticklabels=TARGETS)
+        panel.set(title=KINDS[kind], xlabel="AUROC less from scratch", yticks=range(len(TARGETS)), yticklabels=TARGETS)
     axes[0, 0].invert_yaxis()
     marks = [plt.Line2D([], [], marker="osD"[k], color=f"C{k}", ls="", label=way) for k, way in enumerate(WAYS[1:])]
     drawn.legend(handles=marks, loc="outside lower center", ncols=3, frameon=False, fontsize=8)
@@ -443,19 +482,13 @@ def _rate(rate: Rate) -> str:
 
 def ablation_table(found: dict[str, dict[str, list[float]]]) -> str:
     """A row a combination of parts."""
-    keys = list(next(iter(found.values())))
-    lines = [
-        "| learnt from | "
-        + " | ".join(f"{key.rsplit(' ', 1)[0]}, {float(key.rsplit(' ', 1)[1]):.0%}" for key in keys)
-        + " | mean |",
-        "|---" * (len(keys) + 2) + "|",
-    ]
+    keys = [f"{one} {share:g}" for one in TARGETS for share in (0.1, 1.0)]
+    heads = [f"{key.rsplit(' ', 1)[0]}, {float(key.rsplit(' ', 1)[1]):.0%}" for key in keys]
+    lines = [f"| learnt from | {' | '.join(heads)} | mean | mean less {BASE} |", "|---" * (len(keys) + 3) + "|"]
     for name, row in found.items():
-        lines.append(
-            f"| {name} | "
-            + " | ".join(f"{row[key][0]:.3f}" for key in keys)
-            + f" | {np.mean([row[key][0] for key in keys]):.3f} |"
-        )
+        less, low, high = row[f"less {BASE}"]
+        shown = "-" if name == BASE else f"{less:+.3f} ({low:+.3f} to {high:+.3f})"
+        lines.append(f"| {name} | {' | '.join(f'{row[key][0]:.3f}' for key in keys)} | {row['mean'][0]:.3f} | {shown} |")
     return "\n".join(lines)
 
 
@@ -473,7 +506,7 @@ The sets' defects are those of [the results](results.md). Made by `python -m ben
 
 At 10 % of the training persons fine-tuning is better than from scratch, with the whole interval of the paired difference: {better}.{missing}
 
-| ResNet | set | test cases / persons | share of training persons | cases | from scratch | resdx, fine-tuned | resdx, frozen | MobileNet-V2, frozen | fine-tuned less from scratch | frozen less from scratch |
+| weights | set | test cases / persons | share of training persons | cases | from scratch | resdx, fine-tuned | resdx, frozen | MobileNet-V2, frozen | fine-tuned less from scratch | frozen less from scratch |
 |---|---|---|---|---|---|---|---|---|---|---|
 {rows}
 
@@ -490,7 +523,7 @@ On the shipped test part of cxr-pneumonia, whose training part was in the corpus
 - One rate for all sets: with 3e-5, the best of three on tune and calib of us-breast and ct-covid, ResNet-18 gained +0.060 (-0.028 to +0.141) on us-breast, +0.075 (+0.033 to +0.115) on fundus-odir and +0.039 (+0.002 to
 +0.073) on skin-ham10000. It was the smallest that had been tried, so smaller ones were added and the rates chosen set by set, on tune and calib as before; but these test parts
 had been read once by then (`rates --only us-breast ct-covid` and `transfer` of commit 94e3b61).
-- Three seeds: with them fine-tuning is better on one set, fundus-odir; us-breast has +0.074 (-0.005 to +0.151) and skin-ham10000 +0.044 (-0.002 to +0.087) (`SEEDS = 3`). Who adds seeds after a look finds a difference by
+- Three seeds: with them fine-tuning is better on one set, fundus-odir; us-breast has +0.074 (-0.005 to +0.151) and skin-ham10000 +0.044 (-0.002 to +0.087) (`seeds_of` 3). Who adds seeds after a look finds a difference by
 chance somewhat more often than the 95 % say.
 - Large rates: what each did on tune stands in `benchmarks/figures/pretraining-rates-18.json`. With a few dozen persons fine-tuning hardly goes beyond the regression on frozen features that it begins with.
 
@@ -513,7 +546,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--size", type=int, default=112)
     parser.add_argument("--parts", type=float, nargs=3, default=(1, 1, 0), metavar=("LABELS", "VIEWS", "TEACHER"))
-    parser.add_argument("--weights", type=Path)
+    parser.add_argument("--weights", default="", help="of make, a file to begin with; of rates and transfer, a name")
     parser.add_argument("--only", nargs="*", default=(), metavar="NAME", help="these rows of the ablation, or these targets")
     parser.add_argument("--shares", type=float, nargs="*", default=SHARES)
     asked = parser.parse_args()
@@ -522,12 +555,12 @@ def main() -> None:
     elif asked.what == "make":
         make(asked.work, asked.data, asked.depth, asked.epochs, asked.size, Parts(*asked.parts), asked.weights)
     elif asked.what == "rates":
-        rates(asked.work, asked.data, asked.weights, asked.depth, only=asked.only)
+        rates(asked.work, asked.data, starting_file(asked.weights or "resdx", asked.depth), asked.depth, only=asked.only)
     elif asked.what == "page":
         draw_gains()
         (PICTURE.parents[1] / "pretraining.md").write_text(page())
     else:
-        transfer(asked.work, asked.data, asked.weights, asked.depth, asked.shares, only=asked.only)
+        transfer(asked.work, asked.data, asked.weights or "resdx", asked.depth, asked.shares, only=asked.only)
 
 
 if __name__ == "__main__":
