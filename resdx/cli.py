@@ -75,7 +75,7 @@ def _asking(command: Callable[..., None]) -> Callable[..., None]:
             "--weights",
             default="",
             metavar="FILE",
-            help="Starting weights in place of the recipe's: a file, imagenet or none.",
+            help="Starting weights in place of the recipe's: a file, resdx, resdx-views, imagenet or none.",
         ),
         click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of split and training."),
         click.option("--protocol", type=click.Choice(["honest", "published", "assumed"]), default="honest", show_default=True),

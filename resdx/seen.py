@@ -15,7 +15,7 @@ from .audit import Audit
 from .errors import DataError, RunError
 from .facts import Facts
 from .models.packed import Seen, read_seen, signed
-from .models.specs import ResNet
+from .models.specs import ResNet, innermost
 from .models.weights import read_state, starting_file
 from .records import digest, to_record, write_bytes
 from .runs import Run
@@ -26,7 +26,7 @@ AT_ONCE = 50_000_000  # pairs of hashes that are compared at a time
 
 def start_of(run: Run) -> Path | None:
     """The file a run starts from; None for random weights and for the published ones. Raises WeightsError where it is not there."""
-    trunk, file = run.recipe.model.trunk, run.settings.weights
+    (trunk, _), file = innermost(run.recipe.model.trunk), run.settings.weights
     if isinstance(trunk, ResNet):
         return starting_file(file or trunk.weights, trunk.depth)
     name = file or trunk.weights

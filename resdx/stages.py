@@ -40,7 +40,7 @@ from .leak import leak_worth
 from .learning_curve import learning_curve
 from .metrics import Estimate
 from .models.resnet import find_imagenet
-from .models.specs import ResNet
+from .models.specs import ResNet, innermost
 from .models.weights import shipped
 from .parts import Part, part_of
 from .recipe import Ensemble, FeatureClassifier, Search, Training
@@ -477,17 +477,17 @@ def _tested_again(run: Run, divided: splits.Split, learnt: Collection[str]) -> l
 
 def _settle_start(run: Run) -> Run:
     """Where a ResNet shall start from ImageNet and its file cannot be had, our own weights take its place, and that is said."""
-    trunk = run.recipe.model.trunk
+    trunk, field = innermost(run.recipe.model.trunk)
     if run.settings.weights or not isinstance(trunk, ResNet) or trunk.weights != "imagenet":
         return run
     try:
         find_imagenet(trunk.depth)
     except AbsentWeightsError as error:
-        if not shipped(trunk.depth):
+        if not shipped("resdx", trunk.depth):
             raise
         said = f"ImageNet weights cannot be had, so the training starts from resdx's own ({error})"
         run.say(said)
-        return run.changed(recipe=run.recipe.set("model.trunk.weights", "resdx"), choices={**run.settings.choices, "start": said})
+        return run.changed(recipe=run.recipe.set(field, "resdx"), choices={**run.settings.choices, "start": said})
     return run
 
 

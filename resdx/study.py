@@ -14,7 +14,7 @@ from .cases import Prediction
 from .detect import unsettled
 from .errors import DataError, RunError, WeightsError
 from .models.net import room
-from .models.specs import ResNet
+from .models.specs import OWN, PUBLISHED, ResNet, innermost
 from .models.weights import starting_file
 from .predict import Predictor
 from .ranks import world
@@ -23,7 +23,7 @@ from .recipes import get_recipe
 from .runs import Protocol, Run, Settings, resolve_data
 from .stages import EVIDENCE, TOGETHER, resume
 
-NAMED = {"resdx": "resdx", "imagenet": "imagenet", "none": ""}  # starting weights that are no file
+NAMED = {**{name: name for name in PUBLISHED}, "none": ""}  # starting weights that are no file
 RUNS = Path("runs")  # where a run without --out goes
 
 
@@ -48,15 +48,14 @@ def asked_recipe(recipe: str | Recipe, changes: Iterable[tuple[str, str]], weigh
     if weights and isinstance(found.learn, Ensemble):
         raise WeightsError(f"{found.name} is an ensemble, whose members start from weights of their own; leave out --weights")
     if weights in NAMED:
-        if weights == "resdx" and not isinstance(found.model.trunk, ResNet):
-            raise WeightsError(
-                f"resdx has weights of its own for ResNet only, not for {found.model.trunk}; leave out --weights resdx"
-            )
-        found, weights = found.set("model.trunk.weights", NAMED[str(weights)]), ""
+        trunk, field = innermost(found.model.trunk)
+        if weights in OWN and not isinstance(trunk, ResNet):
+            raise WeightsError(f"resdx has weights of its own for ResNet only, not for {trunk}; leave out --weights {weights}")
+        found, weights = found.set(field, NAMED[str(weights)]), ""
     if weights and not Path(weights).is_file():
         raise WeightsError(f"the weights file {weights} is not there; check the path")
     for one in found.members:
-        if isinstance(trunk := one.model.trunk, ResNet) and trunk.weights == "resdx" and not weights:
+        if isinstance(trunk := innermost(one.model.trunk)[0], ResNet) and trunk.weights in OWN and not weights:
             starting_file(trunk.weights, trunk.depth)
     return found, str(Path(weights).resolve()) if weights else ""
 
@@ -66,7 +65,7 @@ def refuse_another(run: Run, data: str | Path, asked: Mapping[str, Any]) -> None
     wanted, file = asked_recipe(asked.get("recipe", "plain"), asked.get("changes", ()), asked.get("weights", ""))
     wanted = replace(wanted, classes=wanted.classes or run.recipe.classes)
     if "start" in run.settings.choices:  # ImageNet's weights could not be had
-        wanted = wanted.set("model.trunk.weights", "resdx")
+        wanted = wanted.set(innermost(wanted.model.trunk)[1], "resdx")
     had = (unsettled(run).fingerprint(), run.settings.weights, run.settings.seed, run.settings.asked or run.settings.data)
     if had != (wanted.fingerprint(), file, asked.get("seed", 0), str(resolve_data(data))):
         raise RunError(
@@ -165,7 +164,7 @@ def run(
         changes: (field, text) pairs for `Recipe.set`, such as ("learn.epochs", "3")
         protocol: honest (by person), published (the paper's split) or assumed (random images)
         accept: codes of audit findings that shall not stop the run
-        weights: a file, "resdx", "imagenet" or "none", in place of the recipe's starting weights
+        weights: a file, "resdx", "resdx-views", "imagenet" or "none", in place of the recipe's starting weights
         skip: evidence that is not made: controls, explain, embedding, suspects
 
     Raises:

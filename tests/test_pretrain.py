@@ -24,7 +24,7 @@ from resdx.external import external
 from resdx.facts import Facts
 from resdx.models.net import build
 from resdx.models.packed import read_seen
-from resdx.models.specs import Net, Pretrained, ResNet
+from resdx.models.specs import LeNet, Net, Pretrained, ResNet, Until, innermost
 from resdx.phantoms import draw_phantoms
 from resdx.pretrain import Parts, maps_of, pretrain, pretraining_recipe, taught, vicreg
 from resdx.recipe import Training
@@ -32,7 +32,7 @@ from resdx.runs import Run
 from resdx.seen import learnt_before, seen_by, start_of
 from resdx.stages import EVIDENCE, repeat, resume
 from resdx.steps.random import apply
-from resdx.study import start
+from resdx.study import asked_recipe, refuse_another, start
 from tests.conftest import TINY
 
 SMALL = replace(pretraining_recipe(18, 32), learn=Training(epochs=1, batch=8, ema=0.9))
@@ -273,22 +273,34 @@ def test_the_command_line_learns_from_folders(films, tmp_path):
     assert wrong.exit_code == 1 and "there is no set 'two'; the sets are one" in wrong.stderr
 
 
-def test_our_own_weights_take_the_place_of_imagenets_and_that_is_said(result, films, study, monkeypatch):
+@pytest.mark.parametrize("around", [lambda trunk: trunk, lambda trunk: Until(trunk, "layer3")], ids=["alone", "inside another"])
+def test_our_own_weights_take_the_place_of_imagenets_and_that_is_said(around, result, films, study, tmp_path, monkeypatch):
     def cannot_be_had(depth):
         raise AbsentWeightsError("no network")
 
+    shelf = tmp_path / "shelf"
+    shelf.mkdir()
     monkeypatch.setattr("resdx.stages.find_imagenet", cannot_be_had)
-    monkeypatch.setattr("resdx.models.weights.SHIPPED", result.parent)
-    asked = {"recipe": TINY, "weights": "imagenet", "skip": EVIDENCE, "quiet": True}
-    run = start(films, out=study.run.store / "no-imagenet", **asked)
-    with pytest.raises(WeightsError, match="no network"):  # nothing is shipped there under the name of a depth
+    monkeypatch.setattr("resdx.models.weights.SHIPPED", shelf)
+    recipe = replace(TINY, model=replace(TINY.model, trunk=around(TINY.model.trunk)))
+    asked = {"recipe": recipe, "weights": "imagenet", "skip": EVIDENCE, "quiet": True}
+    run = start(films, out=tmp_path / "no-imagenet", **asked)
+    with pytest.raises(WeightsError, match="no network"):  # nothing is shipped there
         repeat(run, "scan")
-    shutil.copy(result, result.parent / "resnet18.safetensors")
-    run = start(films, out=study.run.store / "no-imagenet", **asked)
+    shutil.copy(result, shelf / "resnet18.safetensors")
+    run = start(films, out=tmp_path / "no-imagenet", **asked)
     repeat(run, "scan")
     run = Run.open(run.path, quiet=True)
-    assert run.recipe.model.trunk.weights == "resdx"
+    assert innermost(run.recipe.model.trunk)[0].weights == "resdx"
+    assert start_of(run) == shelf / "resnet18.safetensors"
     assert "cannot be had" in run.settings.choices["start"] and "starts from resdx's own" in (run.path / "log.txt").read_text()
-    assert torch.equal(
-        build(run.recipe.model, 2).trunk.conv1.weight, build(run.recipe.model, 2, weights=result).trunk.conv1.weight
-    )
+    named, given = (build(run.recipe.model, 2, weights=path).trunk.state_dict() for path in (None, result))
+    assert all(torch.equal(value, given[name]) for name, value in named.items())
+    refuse_another(run, films, asked)
+    with pytest.raises(WeightsError, match=r"no ResNet-18 among the weights 'resdx-views' .there are none.; choose another depth"):
+        asked_recipe(recipe, (), "resdx-views")
+
+
+def test_only_a_resnet_starts_from_our_own_weights():
+    with pytest.raises(WeightsError, match=r"ResNet only, not for LeNet\(.*leave out --weights resdx-views"):
+        asked_recipe(replace(TINY, model=Net(LeNet())), (), "resdx-views")

@@ -12,6 +12,8 @@ from .head_specs import HeadSpec, Linear, check_dropout
 
 DEPTHS = (18, 34, 50, 101)
 STAGES = ("stem", "layer1", "layer2", "layer3", "layer4")
+OWN = ("resdx", "resdx-views")  # starting weights that come with resdx
+PUBLISHED = ("imagenet", *OWN)
 
 
 @record
@@ -25,7 +27,7 @@ class ResNet:
     `joined`: the maps are those of layer1 to layer4 together, pooled to the size of the last (several scales in one embedding).
     `extra`: channels of one more 3x3 convolution, with BatchNorm and ReLU, after the last stage; 0 for none. It is the stage "extra".
     `frozen`: "" nothing, a stage (it and all before it), or "all".
-    `weights`: "" from scratch, "imagenet", "resdx" (our own, where a file of it is installed), or a file.
+    `weights`: "" from scratch, "imagenet", "resdx" or "resdx-views" (our own, where there is one of the depth), or a file.
     """
 
     depth: int = 50
@@ -51,9 +53,9 @@ class ResNet:
         if self.extra < 0:
             raise RecipeError(f"ResNet extra must be a number of channels, or 0 for no further convolution, not {self.extra}")
         check_stage(self.frozen, self.stages)
-        if self.weights in ("imagenet", "resdx") and (self.stem, self.stride) != ("7x7", "3x3"):
+        if self.weights in PUBLISHED and (self.stem, self.stride) != ("7x7", "3x3"):
             raise RecipeError(
-                f"{'ImageNet' if self.weights == 'imagenet' else 'resdx'} weights fit ResNet(stem='7x7', stride='3x3') only, not stem={self.stem!r}, stride={self.stride!r}; "
+                f"{'ImageNet' if self.weights == 'imagenet' else self.weights} weights fit ResNet(stem='7x7', stride='3x3') only, not stem={self.stem!r}, stride={self.stride!r}; "
                 "use weights='' or the standard form"
             )
 
@@ -424,9 +426,17 @@ def check_channels(channels: Sequence[int], owner: str) -> None:
 
 def check_own_weights(spec: TrunkSpec) -> None:
     """Raise RecipeError where a network shall start from published weights that it has not."""
-    if spec.weights in ("imagenet", "resdx"):
+    if spec.weights in PUBLISHED:
         name = type(spec).__name__
         raise RecipeError(f"there are no {spec.weights} weights for {name}; use weights='' or a file of weights of this network")
+
+
+def innermost(spec: TrunkSpec) -> tuple[TrunkSpec, str]:
+    """The trunk below all those around it, whose starting weights they have, and the field of a recipe that names these."""
+    path = "model.trunk"
+    while isinstance(spec, _Over):
+        spec, path = spec.trunk, f"{path}.trunk"
+    return spec, f"{path}.weights"
 
 
 def blocks_of(parts: Sequence[int]) -> tuple[str, ...]:

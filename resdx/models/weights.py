@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from ..errors import AbsentWeightsError, RunError, WeightsError
 from ..records import digest, read_json, write_bytes, write_json
 from .packed import SEEN, unpack
+from .specs import DEPTHS, OWN
 
 TIMEOUT = 30  # s without an answer before a download is given up
 SHIPPED = Path(__file__).parent / "shipped"
@@ -36,9 +37,9 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "resdx" / "weights"
 
 
-def shipped(depth: int) -> Path | None:
-    """The file of weights="resdx" for a depth: ours, pre-trained on medical images; None where there is none."""
-    path = SHIPPED / f"resnet{depth}.safetensors"
+def shipped(weights: str, depth: int) -> Path | None:
+    """The file of a depth under a name of OWN: ours, pre-trained on medical images; None where there is none."""
+    path = SHIPPED / f"resnet{depth}{weights.removeprefix('resdx')}.safetensors"
     return path if path.is_file() else None
 
 
@@ -48,11 +49,11 @@ def starting_file(weights: str, depth: int) -> Path | None:
     Raises:
         WeightsError: resdx has none of its own for this depth.
     """
-    if weights == "resdx":
-        if (path := shipped(depth)) is None:
-            depths = ", ".join(sorted(file.stem.removeprefix("resnet") for file in SHIPPED.glob("resnet*.safetensors")))
+    if weights in OWN:
+        if (path := shipped(weights, depth)) is None:
+            depths = ", ".join(str(one) for one in DEPTHS if shipped(weights, one))
             raise WeightsError(
-                f"resdx ships no pre-trained ResNet-{depth} (there are {depths or 'none'}); choose another depth or weights"
+                f"there is no ResNet-{depth} among the weights {weights!r} (there are {depths or 'none'}); choose another depth or other weights"
             )
         return path
     return Path(weights) if weights not in ("", "imagenet") else None
