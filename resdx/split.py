@@ -209,7 +209,9 @@ def _honest(
         shares = shares / shares.sum() * (len(known) + len(rest))
         shares[0] = max(0, shares[0] - len(known))
     left = [cases[i] for i in rest]
-    _enough(left, [unit[i] for i in rest], FEW_PERSONS - bool(shipped))  # a shipped test part needs none of them
+    _enough(
+        left, [unit[i] for i in rest], FEW_PERSONS - bool(shipped), [cases[i] for i in known]
+    )  # a shipped test part needs none of them
     dealt = _deal(left, [unit[i] for i in rest], shares / shares.sum(), seed)
     few = len({unit[i] for i, k in zip(rest, dealt, strict=True) if PARTS[k] == "calib"})
     if cross_fit and few < FEW_CALIB and not known:  # out-of-fold scores of what the weights have seen would flatter
@@ -233,17 +235,19 @@ def _seen(known: Sequence[Case], others: int) -> Finding:
     return Finding(SEEN, "note", text, tuple(case.id for case in known))
 
 
-def _enough(cases: Sequence[Case], unit: Sequence[int], least: int) -> None:
-    persons = defaultdict(set)
+def _enough(cases: Sequence[Case], unit: Sequence[int], least: int, seen: Sequence[Case]) -> None:
+    persons: dict[str, set[int]] = {label: set() for case in seen for label in case.labels or ()}
     for case, number in zip(cases, unit, strict=True):
         for label in case.labels or ():
-            persons[label].add(number)
+            persons.setdefault(label, set()).add(number)
     if not persons:
         raise DataError("no case outside the test part has a label; check the labels of the data")
     label, who = min(persons.items(), key=lambda item: len(item[1]))
     if len(who) < least:
+        where = " that the starting weights have not seen" if seen else ""
+        other = ", or start from other weights (--weights none)" if seen else ""
         raise DataError(
-            f"class {label!r} has {count(len(who), 'person')} outside the test part; it takes {least} at least: merge or drop the class"
+            f"class {label!r} has {count(len(who), 'person')} outside the test part{where}; it takes {least} at least: merge or drop the class{other}"
         )
 
 

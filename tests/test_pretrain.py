@@ -297,7 +297,9 @@ def test_our_own_weights_take_the_place_of_imagenets_and_that_is_said(around, re
     named, given = (build(run.recipe.model, 2, weights=path).trunk.state_dict() for path in (None, result))
     assert all(torch.equal(value, given[name]) for name, value in named.items())
     refuse_another(run, films, asked)
-    with pytest.raises(WeightsError, match=r"no ResNet-18 among the weights 'resdx-views' .there are none.; choose another depth"):
+    with pytest.raises(
+        WeightsError, match=r"no ResNet-18 among the weights 'resdx-views' .there are none.; choose another depth"
+    ):
         asked_recipe(recipe, (), "resdx-views")
 
 

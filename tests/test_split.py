@@ -147,6 +147,16 @@ def test_too_few_persons_of_a_class_name_the_class():
         split(manifest(*some_persons(40), *rare), ())
 
 
+@pytest.mark.parametrize("new", [2, 0])
+def test_too_few_persons_whom_the_weights_have_not_seen_name_the_class(new):
+    rare = [Case(f"r{k}", "x", group=f"R{k}", labels=("rare",)) for k in range(8)]
+    known = [case.id for case in rare[new:]]
+    with pytest.raises(
+        DataError, match=f"'rare' has {new} persons outside .* that the starting weights have not seen;.*--weights none"
+    ):
+        split(manifest(*some_persons(40), *rare), (), learnt=known)
+
+
 def test_a_shipped_test_part_leaves_two_persons_of_a_class_enough():
     tested = [replace(case, id=f"t{case.id}", group=f"T{case.group}") for case in some_persons(12, part="test")]
     rare = [Case(f"r{k}", "x", group=f"R{k % 2}", labels=("rare",)) for k in range(8)]
