@@ -10,6 +10,7 @@ import numpy as np
 from .classifiers import fit_linear
 from .corpus import Corpus
 from .engines.torch import infer
+from .errors import count
 from .intervals import estimate
 from .metrics import Estimate, macro_auroc
 from .models.net import Network
@@ -49,15 +50,21 @@ def reserved_auroc(corpus: Corpus, network: Network, *, heads: bool, dtype: str 
 
 
 def card(
-    run: Run, corpus: Corpus, parts: Mapping[str, float], whole: Mapping[str, Estimate], small: Mapping[str, Estimate], size: int
+    run: Run,
+    corpus: Corpus,
+    parts: Mapping[str, float],
+    whole: Mapping[str, Estimate],
+    small: Mapping[str, Estimate],
+    size: int,
+    before: int,
 ) -> str:
-    """The model card: what the weights have learnt from, how, what packing cost, and what they are not for."""
+    """The model card: what the weights have learnt from, how, what packing cost, and what they are not for; the start had learnt from `before` cases."""
     rows = []
     for row in cast(list[dict[str, Any]], corpus.table()):
         name = row["name"]
         area = f"{whole[name]} / {small[name]}" if name in whole and name in small else "-"
         name = f"{name}{'' if row['persons_named'] else ' (no persons named)'}"
-        left = ", ".join(f"{count:,} {why}" for why, count in row["left_out"].items()) or "-"
+        left = ", ".join(f"{number:,} {why}" for why, number in row["left_out"].items()) or "-"
         rows.append(f"| {name} | {row['licence']} | {row['cases']:,} | {row['reserved']:,} | {left} | {area} |")
     learn = cast(Training, run.recipe.learn)
     trunk = cast(ResNet, run.recipe.model.trunk)
@@ -65,9 +72,10 @@ def card(
         depth=trunk.depth,
         size=run.recipe.size,
         cases=len(corpus),
+        before=f" Started from weights that had learnt from {before:,} cases, which are in the hashes too." if before else "",
         megabytes=size / 1e6,
         rows="\n".join(rows),
-        epochs=learn.epochs,
+        passes=count(learn.epochs, "pass", "passes"),
         batch=learn.batch,
         lr=learn.lr,
         labels=parts["labels"],
@@ -88,9 +96,10 @@ Weights to start a training from, or to take frozen features from. Not a diagnos
 
 - Input: RGB or grey repeated, [0, 1], about {size} px; stride in the 3x3, torchvision's names.
 - File: {megabytes:.1f} MB, int8 a channel with BatchNorm re-estimated after packing, expanded to float32 at load.
-- Learnt from {cases:,} cases in as many draws as {epochs} passes, in batches of {batch}, AdamW, rate {lr:g}, cosine; parts of the loss: labels {labels:g}, two
-  views (VICReg) {views:g}, teacher (ImageNet's MobileNet-V2) {teacher:g}. Recipe {fingerprint}, seed {seed}.
-- The file carries sha256 and perceptual hashes of every case learnt from; a run that would test on one is stopped.
+- Learnt from {cases:,} cases in as many draws as {passes}, in batches of {batch}, AdamW, rate {lr:g}, cosine; parts of the loss: labels {labels:g}, two
+  views (VICReg) {views:g}, teacher (ImageNet's MobileNet-V2) {teacher:g}. Recipe {fingerprint}, seed {seed}.{before}
+- The file carries sha256 and perceptual hashes of every case learnt from; a run that would test on one is stopped. A picture that was encoded
+  again is mostly recognised, a crop or a turned copy is not.
 - One person in five (sha256 of the name modulo 5 is 0) was never learnt from. Where a set names no persons that is one cluster of near-duplicate
   pictures in five, and other pictures of the same people may have been learnt from.
 

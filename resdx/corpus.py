@@ -137,7 +137,9 @@ def is_reserved(name: str) -> bool:
     return int.from_bytes(hashlib.sha256(name.encode()).digest()) % RESERVED == 0
 
 
-def gather(members: Sequence[Member], size: int, *, targets: Sequence[Run] = (), labels: bool = True) -> Corpus:
+def gather(
+    members: Sequence[Member], size: int, *, targets: Sequence[Run] = (), labels: bool = True, known: Seen | None = None
+) -> Corpus:
     """Read, sort out and prepare every set at `size` pixels.
 
     Left out: unreadable files, cases without a label (where `labels` count), the shipped test part and whatever shares a person
@@ -145,9 +147,10 @@ def gather(members: Sequence[Member], size: int, *, targets: Sequence[Run] = (),
 
     Args:
         targets: runs with a split, with whose test part the corpus must share no picture and no person
+        known: what the starting weights have learnt from; reserved pictures of it are left out, those of a target's test part refused
 
     Raises:
-        DataError: a set holds a picture or a person of a target's test part (both are named), or nothing is left of one.
+        DataError: a set or `known` holds a picture or a person of a target's test part (both are named), or nothing is left of a set.
     """
     if twice := [m.name for i, m in enumerate(members) if m.name in {other.name for other in members[:i]}]:
         raise DataError(f"two sets are called {twice[0]}; name them NAME=DATA")
@@ -155,6 +158,11 @@ def gather(members: Sequence[Member], size: int, *, targets: Sequence[Run] = (),
     sorted_out = [sort_out(m.run.manifest.cases, a, labels=labels) for m, a in zip(members, found, strict=True)]
     for k in range(len(members)):
         _leave_to_others(k, sorted_out, found)
+    for parts, audited in zip(sorted_out, found, strict=True):
+        before = learnt_before(known, audited.facts)
+        parts["reserved, but seen by the starting weights"] = [case for case in parts["reserved"] if case.id in before]
+        parts["reserved"] = [case for case in parts["reserved"] if case.id not in before]
+    _refuse_known(known, targets)
     pools = tuple(_pool(m, parts, a, size) for m, parts, a in zip(members, sorted_out, found, strict=True))
     for pool in pools if targets else ():
         _refuse_shared(pool, targets, size)
@@ -164,6 +172,15 @@ def gather(members: Sequence[Member], size: int, *, targets: Sequence[Run] = (),
         for case, why in dict((*audited.unreadable, *pool.pictures.failures)).items()
     ]
     return Corpus(pools, tuple(failures))
+
+
+def _refuse_known(known: Seen | None, targets: Sequence[Run]) -> None:
+    """Raise DataError where the starting weights have learnt from a target's test part."""
+    for run in targets:
+        test = {case.id for case in run.cases("test")}
+        facts = [fact for fact in run.read_as("audit.json", "audit", Audit.from_json).facts if fact.case in test]
+        if same := list(learnt_before(known, facts)):
+            raise DataError(_shared_text("what the starting weights have learnt from", run, "picture", same, "start from others"))
 
 
 def _leave_to_others(k: int, sorted_out: Sequence[dict[str, list[Case]]], found: Sequence[Audit]) -> None:
@@ -265,6 +282,6 @@ def _refuse_shared(pool: Pool, targets: Sequence[Run], size: int) -> None:
             raise DataError(_shared_text(pool.member.name, run, "person", ids))
 
 
-def _shared_text(name: str, run: Run, what: str, same: Sequence[str]) -> str:
+def _shared_text(name: str, run: Run, what: str, same: Sequence[str], advice: str = "leave the set out of the corpus") -> str:
     shown = ", ".join(same[:SHOWN]) + (" ..." if len(same) > SHOWN else "")
-    return f"{name} holds {count(len(same), what)} of the test part of {run.path} ({shown}); leave the set out of the corpus"
+    return f"{name} holds {count(len(same), what)} of the test part of {run.path} ({shown}); {advice}"

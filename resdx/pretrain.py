@@ -9,15 +9,13 @@ view), enlarged for it. As in `train`, nothing random has a state, and a killed 
 from __future__ import annotations
 
 import copy
-import importlib.util
 import json
 import math
 import re
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
-from functools import cache
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -31,29 +29,28 @@ from torch.nn.functional import mse_loss, relu
 from .cards import card, reserved_auroc
 from .corpus import Corpus, Member, gather
 from .engines.torch import BATCH, DTYPES, device, three_channels, to_tensor
-from .errors import AuditStop, RecipeError, RunError
+from .errors import AuditStop, DataError, RecipeError, RunError
 from .losses import loss_function
 from .models.net import Network, build, pool
 from .models.packed import Seen, pack
-from .models.specs import Net, Pretrained, ResNet
+from .models.specs import Net, ResNet
 from .recipe import Recipe, Training
 from .recipes import get_recipe
 from .records import to_record, write_bytes, write_json, write_text
 from .runs import Run, Settings, resolve_data
 from .seen import merged, seen_by, start_of
+from .sources import Unlabelled, detect
 from .stages import repeat
 from .steps.image import Resize
 from .steps.random import Affine, Crop, Erase, Flip, Tint, Tone, apply
 from .study import changed_recipe, start
+from .teacher import TEACHER, maps_of, taught
 from .train import Progress, faster, follow, load_checkpoint, rate_at, save_checkpoint
 
 PROJECTED = 1024  # length of a projection
 STEPS = 100  # steps from one checkpoint to the next
 STATISTICS = 1024  # pictures that give the packed network its BatchNorm statistics
-TEACHER = Net(Pretrained("mobilenetv2_100", weights="imagenet", frozen="all"))
-TEACHER_SIZE = 224  # pixels the teacher was made for
 WHOLE = 0.3  # the last share of the steps that sees views of full size, if they start smaller (Touvron et al. 2019)
-LARGER = 2  # how much larger than the pupil's the teacher's view is, up to what it was made for
 
 
 @dataclass(frozen=True)
@@ -65,7 +62,8 @@ class Parts:
     teacher: float = 0.0
 
     def __post_init__(self) -> None:
-        if min(asdict(self).values()) < 0 or not any(asdict(self).values()):
+        worth = list(asdict(self).values())
+        if not all(0 <= value < math.inf for value in worth) or not any(worth):
             raise RunError("the parts of the loss (labels, views, teacher) are numbers of 0 or more, and one of them is not 0")
 
 
@@ -141,17 +139,19 @@ def pretrain(
         targets: runs whose test part must not be in the corpus
 
     Raises:
-        DataError: a set holds a target's test picture, or nothing is left of one.
+        DataError: a set holds a target's test picture, the starting weights have learnt from one, or nothing is left of a set.
         RunError: `out` holds a pre-training of another kind, or cannot be written.
     """
     asked, parts = recipe or pretraining_recipe(), parts or Parts()
     _check(asked)
     run = _opened(Path(out), asked, parts, members, seed, quiet)
     with run.alone():
-        corpus = gather(members, asked.size, targets=targets, labels=parts.labels > 0)
+        known = seen_by(start_of(run))
+        corpus = gather(members, asked.size, targets=targets, labels=parts.labels > 0, known=known)
         run = _same_corpus(run, corpus)
         run.write_failures(corpus.failures)
-        write_json(run.path / "corpus.json", {"parts": asdict(parts), "sets": corpus.table()})
+        started = {"file": str(start_of(run)), "cases": len(known.sha256)} if known else None
+        write_json(run.path / "corpus.json", {"parts": asdict(parts), "started_from": started, "sets": corpus.table()})
         run.say(
             f"corpus: {len(corpus):,} cases of {len(corpus.pools)} sets; {sum(len(p.reserved) for p in corpus.pools):,} reserved"
         )
@@ -183,7 +183,8 @@ def pretrain_sets(
 ) -> Path:
     """`pretrain` as the command line asks for it: sets are "DATA" or "NAME=DATA", where DATA may be a run that is audited.
 
-    Data that is no run is scanned and audited in `out`/sets/NAME. Raises RunError where an option names a set that is not there.
+    Data that is no run is scanned and audited in `out`/sets/NAME; without labels to learn, that may be any folder of pictures.
+    Raises RunError where an option names a set that is not there.
     """
     named = dict(_named(text) for text in sets)
     for pairs in (recipes, licences, weight):
@@ -191,14 +192,17 @@ def pretrain_sets(
             raise RunError(f"there is no set {strange[0]!r}; the sets are {', '.join(named)}")
     if len(named) < len(sets):
         raise RunError("two sets have the same name; name them NAME=DATA")
-    by_name, text_of, often = dict(recipes), dict(licences), dict(weight)
+    by_name, text_of = dict(recipes), dict(licences)
+    often = {name: _number(text, f"--weight {name}") for name, text in weight}
+    parts, recipe = Parts(labels, views, teacher), changed_recipe(pretraining_recipe(int(depth), size), changes)
+    _check(recipe)
     members = []
     for name, data in named.items():
-        run = _audited(Path(data), Path(out) / "sets" / name, by_name.get(name, "plain"), quiet)
-        members.append(Member(run, name, text_of.get(name, ""), _number(often.get(name, "1"), f"--weight {name}")))
-    recipe = changed_recipe(pretraining_recipe(int(depth), size), changes)
+        asked = get_recipe(by_name[name]) if name in by_name else _plain_recipe(Path(data), labels > 0)
+        run = _audited(Path(data), Path(out) / "sets" / name, asked, quiet)
+        members.append(Member(run, name, text_of.get(name, ""), often.get(name, 1.0)))
     targets = [Run.open(path, quiet=True) for path in target]
-    return pretrain(members, out, recipe=recipe, parts=Parts(labels, views, teacher), targets=targets, seed=seed, quiet=quiet)
+    return pretrain(members, out, recipe=recipe, parts=parts, targets=targets, seed=seed, quiet=quiet)
 
 
 def _named(text: str) -> tuple[str, str]:
@@ -211,14 +215,27 @@ def _named(text: str) -> tuple[str, str]:
     return name, data
 
 
-def _audited(data: Path, place: Path, recipe: str, quiet: bool) -> Run:
+def _plain_recipe(data: Path, labels: bool) -> Recipe:
+    """How a set that names no recipe is read: by its layout; without `labels`, any folder of pictures will do."""
+    recipe = get_recipe("plain")
+    if data.is_dir() and not (data / "run.json").exists():
+        try:
+            detect(data)
+        except DataError as error:
+            if labels:
+                raise DataError(f"{error}; or learn without labels, from any folder of pictures: --labels 0") from error
+            return replace(recipe, source=Unlabelled())
+    return recipe
+
+
+def _audited(data: Path, place: Path, recipe: Recipe, quiet: bool) -> Run:
     """The run of a set, audited; a finding that stops a training does not stop this one, which judges nothing."""
     path = data if (data / "run.json").exists() else place
     if not (path / "run.json").exists():
         start(data, recipe=recipe, out=path, quiet=quiet)
     run = Run.open(path, quiet=quiet)
     if path == place and (run.recipe.name, Path(run.settings.asked or run.settings.data)) != (
-        get_recipe(recipe).name,
+        recipe.name,
         resolve_data(data),
     ):
         raise RunError(f"{path} holds another set under this name; choose another name or another --out")
@@ -259,11 +276,19 @@ def _check(recipe: Recipe) -> None:
         raise RecipeError("a pre-training trains a ResNet by gradient descent")
     if recipe.model.trunk.frozen:
         raise RecipeError("a pre-training leaves nothing frozen; leave model.trunk.frozen empty")
-    used = {
-        name: getattr(recipe.learn, name) for name in ("epochs", "batch", "lr", "weight_decay", "warmup", "ema", "start_size")
-    }
-    if odd := [key for key, value in asdict(replace(Training(), **used)).items() if getattr(recipe.learn, key) != value]:
-        raise RecipeError(f"a pre-training has no learn.{odd[0]}; leave it as it is")
+    plain = pretraining_recipe()
+    for where, had, standard, used in (
+        ("", recipe, plain, ("name", "title", "prepare", "augment", "model", "learn")),
+        ("model.", recipe.model, plain.model, ("trunk",)),
+        ("learn.", recipe.learn, Training(), ("epochs", "batch", "lr", "weight_decay", "warmup", "ema", "start_size")),
+    ):
+        names = [field.name for field in fields(cast(Any, had)) if field.name not in used]
+        if odd := [name for name in names if getattr(had, name) != getattr(standard, name)]:
+            raise RecipeError(f"a pre-training has no {where}{odd[0]}; leave it as it is")
+    if recipe.prepare != (Resize(recipe.size),):
+        raise RecipeError(
+            "a pre-training prepares pictures by Resize(SIZE) alone; what else shall be done belongs to the recipe of a set"
+        )
     if recipe.learn.batch < 8:
         raise RecipeError(
             f"a pre-training compares the pictures of a batch, so learn.batch must be at least 8, not {recipe.learn.batch}"
@@ -297,7 +322,7 @@ def _lesson(run: Run, corpus: Corpus, parts: Parts) -> Lesson:
     learn = cast(Training, recipe.learn)
     teacher = build(TEACHER, 1).eval() if parts.teacher else None
     torch.manual_seed(run.settings.seed)
-    network = build(recipe.model, corpus.first[-1])
+    network = build(recipe.model, max(1, corpus.first[-1]))  # sets without classes have no head
     pupil = Pupil(network, teacher.channels if teacher else 0).to(where).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = copy.deepcopy(pupil).requires_grad_(False)
     matrices = [p for p in pupil.parameters() if p.ndim > 1]
@@ -357,7 +382,7 @@ def _step(lesson: Lesson, progress: Progress, rate: float, epoch_steps: int) -> 
     for group in lesson.optimiser.param_groups:
         group["lr"] = learn.lr * rate
     last = progress.step >= (1 - WHOLE) * learn.epochs * epoch_steps
-    size = lesson.run.recipe.size if last else learn.start_size or lesson.run.recipe.size
+    size = lesson.run.recipe.size if last else min(learn.start_size or lesson.run.recipe.size, lesson.run.recipe.size)
     torch.manual_seed(int(np.random.default_rng([lesson.run.settings.seed, progress.step]).integers(2**62)))  # dropout
     loss, found = _loss(lesson, progress.step, size)
     lesson.optimiser.zero_grad(set_to_none=True)
@@ -407,43 +432,6 @@ def _loss(lesson: Lesson, step: int, size: int) -> tuple[Tensor, NDArray[np.floa
     return total, np.array([float(term.detach()) for term in terms])
 
 
-def maps_of(network: Network, where: torch.device, dtype: str = "float32") -> Callable[[Tensor], Tensor]:
-    """The network's last map of (B, 3, S, S), without gradients; on a processor by OpenVINO where it is installed, which is faster.
-
-    `dtype` is the number format that OpenVINO may use.
-    """
-    if where.type != "cpu" or not importlib.util.find_spec("openvino"):
-        return network.to(where).maps
-    openvino = importlib.import_module("openvino")  # of an extra, and after `engines`, which silences it
-
-    class Maps(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.network = network.requires_grad_(False)
-
-        def forward(self, images: Tensor) -> Tensor:
-            return self.network.maps(images)
-
-    @cache
-    def compiled(size: int) -> Any:  # one a size: padding may depend on it
-        graph = openvino.convert_model(Maps().eval(), example_input=torch.rand(2, 3, size, size))
-        threads = {
-            "INFERENCE_NUM_THREADS": torch.get_num_threads(),
-            "INFERENCE_PRECISION_HINT": {"float32": "f32", "bfloat16": "bf16"}[dtype],
-        }
-        return openvino.Core().compile_model(graph, "CPU", threads)
-
-    return lambda images: torch.from_numpy(compiled(images.shape[-1])(images.contiguous().numpy())[0].copy())
-
-
-def taught(teacher: Callable[[Tensor], Tensor], images: Tensor, cells: tuple[int, int]) -> Tensor:
-    """(B, C, *cells), what the teacher makes of (B, 3, S, S), enlarged for it; its finer map is averaged."""
-    size = max(images.shape[-1], min(LARGER * images.shape[-1], TEACHER_SIZE))
-    with torch.no_grad():
-        large = nn.functional.interpolate(images, size=size, mode="bilinear", align_corners=False)
-        return nn.functional.adaptive_avg_pool2d(teacher(large).float(), cells)
-
-
 def _finish(lesson: Lesson, path: Path) -> None:
     """Pack the averaged trunk, measure what packing costs on the reserved cases, and write weights and card."""
     run, corpus, network = lesson.run, lesson.corpus, lesson.average.network
@@ -463,7 +451,8 @@ def _finish(lesson: Lesson, path: Path) -> None:
     packed.trunk = cast(Any, trunk)
     small = reserved_auroc(corpus, packed, heads=heads, dtype=lesson.dtype)
     write_bytes(path, data)
-    write_text(run.path / "card.md", card(run, corpus, asdict(lesson.parts), whole, small, len(data)))
+    before = len(cast(Seen, known).sha256) - len(corpus)
+    write_text(run.path / "card.md", card(run, corpus, asdict(lesson.parts), whole, small, len(data), before))
     run.say(f"weights: {path}, {len(data) / 1e6:.1f} MB")
 
 

@@ -34,6 +34,7 @@ __all__ = [
     "Scans",
     "Source",
     "Table",
+    "Unlabelled",
     "detect",
 ]
 
@@ -265,6 +266,24 @@ class Scans:
         """Below the root, slices in order."""
         place = {f"{root}/{case.path}": case.path for case in members}
         return path_of([place[one] for one in in_order(list(place))])
+
+
+@record
+@dataclass(frozen=True)
+class Unlabelled:
+    """Every picture below a folder, of no class, for a pre-training without labels; `group` finds the person as in FolderPerClass."""
+
+    group: str | None = None
+
+    def __post_init__(self) -> None:
+        check_pattern(self.group)
+
+    def scan(self, root: Path) -> Manifest:
+        files, findings = list_images(root)
+        cases, more = open_up(root, with_groups([Case(id=file, path=file) for file in files], self.group))
+        if not cases:
+            raise DataError(f"{root}: no images found")
+        return Manifest(root, tuple(cases), findings=(*findings, *more))
 
 
 def class_and_part(files: Sequence[str]) -> dict[str, tuple[str, str]]:

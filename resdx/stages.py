@@ -82,7 +82,8 @@ def scan(run: Run) -> None:
     counts = Counter(label for case in assessed for label in case.labels or ())
     persons = count(count_persons(assessed), "person") if manifest.grouped else "no person ids"
     run.say(
-        f"scan: {count(len(manifest), 'case')}, {persons}: " + ", ".join(f"{name} {counts[name]}" for name in run.recipe.classes)
+        f"scan: {count(len(manifest), 'case')}, {persons}: "
+        + (", ".join(f"{name} {counts[name]}" for name in run.recipe.classes) or "no labels")
     )
 
 

@@ -12,7 +12,7 @@ from . import __version__
 from .audit import ACCEPTABLE
 from .cases import Prediction
 from .detect import unsettled
-from .errors import DataError, RunError, WeightsError
+from .errors import DataError, RecipeError, RunError, WeightsError
 from .models.net import room
 from .models.specs import OWN, PUBLISHED, ResNet, innermost
 from .models.weights import starting_file
@@ -24,6 +24,7 @@ from .runs import Protocol, Run, Settings, resolve_data
 from .stages import EVIDENCE, TOGETHER, resume
 
 NAMED = {**{name: name for name in PUBLISHED}, "none": ""}  # starting weights that are no file
+KNOWING = ("head_penalty", "frozen_norms")  # of a training that begins with features which are worth something
 RUNS = Path("runs")  # where a run without --out goes
 
 
@@ -55,6 +56,8 @@ def asked_recipe(recipe: str | Recipe, changes: Iterable[tuple[str, str]], weigh
     if weights and not Path(weights).is_file():
         raise WeightsError(f"the weights file {weights} is not there; check the path")
     for one in found.members:
+        if odd := [name for name in KNOWING if getattr(one.learn, name, False) and not (weights or one.model.trunk.weights)]:
+            raise RecipeError(f"learn.{odd[0]} keeps what the starting weights know, and there are none; name some (--weights)")
         if isinstance(trunk := innermost(one.model.trunk)[0], ResNet) and trunk.weights in OWN and not weights:
             starting_file(trunk.weights, trunk.depth)
     return found, str(Path(weights).resolve()) if weights else ""

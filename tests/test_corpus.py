@@ -14,8 +14,10 @@ from resdx.audit import Audit
 from resdx.cases import Case
 from resdx.corpus import Member, gather, is_reserved, sort_out
 from resdx.errors import AuditStop, DataError
+from resdx.models.packed import Seen
 from resdx.phantoms import draw_phantoms
 from resdx.runs import Run
+from resdx.seen import hash_bytes
 from resdx.split import units
 from resdx.stages import repeat
 from resdx.study import start
@@ -88,6 +90,30 @@ def test_the_corpus_holds_pictures_targets_and_hashes_of_what_is_learnt(audited)
     assert {row.tobytes() for row in first.sha256} <= files
     assert corpus.chance.tolist() == pytest.approx([0.2, 0.8])
     assert set(first.keys) & set(corpus.pools[1].keys) == set()  # the same picture in two sets is varied differently
+
+
+def test_what_the_starting_weights_have_seen_is_reserved_no_more_and_must_not_be_a_targets_test(audited, tmp_path):
+    facts = {fact.case: fact for fact in audited.read_as("audit.json", "audit", Audit.from_json).facts}
+    plain = gather([Member(audited, "films")], 32).pools[0]
+    reserved = next(one.id for one in sort_out(audited.manifest.cases, Audit(()))["reserved"])
+    known = Seen({}, *(hash_bytes([getattr(facts[reserved], name)]) for name in ("sha256", "hash")))
+    pool = gather([Member(audited, "films")], 32, known=known).pools[0]
+    assert len(plain.reserved) - len(pool.reserved) == pool.left_out["reserved, but seen by the starting weights"] >= 1
+    assert set(pool.reserved) < set(plain.reserved) and np.array_equal(pool.rows, plain.rows)
+    target = start(audited.settings.data, recipe=TINY, out=tmp_path / "target", quiet=True)
+    for name in ("scan", "audit", "split"):
+        repeat(Run.open(target.path, quiet=True), name)
+    target = Run.open(target.path, quiet=True)
+    tested = target.cases("test")[0].id
+    known = Seen({}, *(hash_bytes([getattr(facts[tested], name)]) for name in ("sha256", "hash")))
+    draw_phantoms(tmp_path / "other", persons=20, size=48, seed=77)
+    run = start(tmp_path / "other", recipe=TINY, out=tmp_path / "run", quiet=True)
+    for name in ("scan", "audit"):
+        repeat(Run.open(run.path, quiet=True), name)
+    with pytest.raises(
+        DataError, match=r"starting weights have learnt from holds 1 picture of the test part .*; start from others"
+    ):
+        gather([Member(Run.open(run.path, quiet=True), "other")], 32, targets=[target], known=known)
 
 
 def test_draws_follow_from_seed_and_step_alone(audited):

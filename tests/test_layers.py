@@ -41,7 +41,7 @@ compare
 stages
 study
 external cross corpus export
-cards
+cards teacher
 pretrain review
 strategies
 phantoms

@@ -1,6 +1,7 @@
 """Pre-training: the loss of two views in closed form, a killed run, and a run that starts from the result."""
 
 import json
+import math
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -26,7 +27,7 @@ from resdx.models.net import build
 from resdx.models.packed import read_seen
 from resdx.models.specs import LeNet, Net, Pretrained, ResNet, Until, innermost
 from resdx.phantoms import draw_phantoms
-from resdx.pretrain import Parts, maps_of, pretrain, pretraining_recipe, taught, vicreg
+from resdx.pretrain import Parts, pretrain, pretraining_recipe, vicreg
 from resdx.recipe import Training
 from resdx.runs import Run
 from resdx.seen import learnt_before, seen_by, start_of
@@ -62,30 +63,6 @@ def test_the_loss_of_views_is_that_of_the_paper():
     assert float(vicreg(torch.tensor(a), torch.tensor(b))) == pytest.approx(wanted, rel=1e-5)
 
 
-def test_the_teacher_sees_the_same_view_enlarged():
-    teacher, views = build(Net(ResNet(18)), 1).eval(), torch.rand(2, 3, 64, 64)
-    large = torch.nn.functional.interpolate(views, size=128, mode="bilinear", align_corners=False)
-    with torch.no_grad():
-        torch.testing.assert_close(taught(teacher.maps, views, (1, 1))[:, :, 0, 0], teacher.embed(large))
-        torch.testing.assert_close(taught(teacher.maps, views, (2, 2)).mean((2, 3)), teacher.embed(large))
-    assert taught(teacher.maps, torch.rand(1, 3, 150, 150), (7, 7)).shape == (1, 512, 7, 7)  # 224 px, no more
-
-
-def test_openvino_says_what_the_teacher_says_at_any_size():
-    teacher = build(Net(ResNet(18)), 1).eval()
-    quick = maps_of(teacher, torch.device("cpu"))
-    for size in (64, 96):
-        images = torch.rand(3, 3, size, size)
-        with torch.no_grad():
-            torch.testing.assert_close(quick(images), teacher.maps(images), atol=1e-4, rtol=1e-4)
-
-
-def test_without_openvino_the_teacher_speaks_itself(monkeypatch):
-    monkeypatch.setattr("resdx.pretrain.importlib.util.find_spec", lambda name: None)
-    teacher = build(Net(ResNet(18)), 1).eval()
-    assert maps_of(teacher, torch.device("cpu")) == teacher.maps
-
-
 def test_views_grow_to_full_size_at_the_end(study, tmp_path, monkeypatch):
     sizes = []
 
@@ -99,6 +76,10 @@ def test_views_grow_to_full_size_at_the_end(study, tmp_path, monkeypatch):
     pretrain([Member(study.run, "films", "CC0")], tmp_path / "out", recipe=recipe, parts=Parts(0, 1, 0), quiet=True)
     assert set(sizes) == {16, 32} and sizes == sorted(sizes)
     assert sizes.count(32) == pytest.approx(0.3 * len(sizes), abs=2)
+    sizes.clear()
+    small = recipe.set("learn.start_size", "64")  # larger than the pictures
+    pretrain([Member(study.run, "films", "CC0")], tmp_path / "small", recipe=small, parts=Parts(0, 1, 0), quiet=True)
+    assert set(sizes) == {32}
 
 
 def test_what_a_teacher_says_is_learnt_from_pictures_alone(study, tmp_path, monkeypatch):
@@ -156,7 +137,7 @@ def test_another_question_in_the_same_folder_is_refused(result, study):
         pretrain([Member(study.run, "films", "CC0")], result.parent, recipe=SMALL, parts=Parts(views=0), quiet=True)
 
 
-@pytest.mark.parametrize("parts", [(0, 0, 0), (-1, 1, 0)])
+@pytest.mark.parametrize("parts", [(0, 0, 0), (-1, 1, 0), (math.nan, 1, 0), (1, math.inf, 0)])
 def test_parts_of_nothing_are_refused(parts):
     with pytest.raises(RunError, match="one of them is not 0"):
         Parts(*parts)
@@ -241,6 +222,8 @@ def test_a_pretraining_has_no_stages_and_keeps_its_checkpoint(result):
     ("change", "what"),
     [
         (("learn.mixup", "0.2"), "no learn.mixup"),
+        (("views", "8"), "has no views"),
+        (("model.head.dropout", "0.5"), "has no model.head"),
         (("learn.batch", "2"), "at least 8"),
         (("model.trunk.frozen", "layer1"), "leaves nothing frozen"),
     ],
@@ -271,6 +254,36 @@ def test_the_command_line_learns_from_folders(films, tmp_path):
     assert json.loads(found.stdout)["sets"][0]["licence"] == "CC0"
     wrong = CliRunner().invoke(cli, [str(word) for word in [*asked, "--weight", "two=3"]])
     assert wrong.exit_code == 1 and "there is no set 'two'; the sets are one" in wrong.stderr
+
+
+def test_without_labels_any_folder_of_pictures_will_do(films, tmp_path):
+    flat = tmp_path / "flat"
+    flat.mkdir()
+    for number, path in enumerate(sorted(films.rglob("*.png"))):
+        shutil.copy(path, flat / f"{number}.png")
+    asked = [
+        "pretrain",
+        flat,
+        "--out",
+        tmp_path / "out",
+        "--depth",
+        18,
+        "--size",
+        32,
+        "--set",
+        "learn.epochs=1",
+        "--set",
+        "learn.batch=32",
+    ]
+    wrong = CliRunner().invoke(cli, [str(word) for word in asked])
+    assert (
+        wrong.exit_code == 1 and "no class folders" in wrong.stderr and "from any folder of pictures: --labels 0" in wrong.stderr
+    )
+    found = CliRunner().invoke(cli, [str(word) for word in [*asked, "--labels", 0]])
+    assert found.exit_code == 0, found.output
+    row = json.loads((tmp_path / "out" / "corpus.json").read_text())["sets"][0]
+    assert row["cases"] + row["reserved"] == len(list(flat.iterdir())) and row["classes"] == []
+    assert start_of(start(films, recipe=TINY, weights=tmp_path / "out" / "weights.safetensors", out=tmp_path / "run", quiet=True))
 
 
 @pytest.mark.parametrize("around", [lambda trunk: trunk, lambda trunk: Until(trunk, "layer3")], ids=["alone", "inside another"])

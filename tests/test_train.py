@@ -26,7 +26,9 @@ from resdx.parts import Part, part_of
 from resdx.recipe import Training
 from resdx.runs import Run
 from resdx.stages import prepared_of, repeat
+from resdx.study import start
 from resdx.train import Progress, _optimiser, bench_of, fit, follow, order_of, rate_at, run_epoch, size_at, steps_of
+from tests.conftest import TINY
 
 
 def trained(run: Run, **learn: object) -> Network:
@@ -92,6 +94,16 @@ def test_a_head_may_begin_as_a_regression_on_what_the_trunk_makes(twin):
         replace(run.recipe, learn=learn, model=replace(run.recipe.model, head=Mlp()))
     with pytest.raises(RecipeError, match="Training head_penalty must be 0 or more, not -1"):
         replace(learn, head_penalty=-1)
+
+
+@pytest.mark.parametrize(("field", "value"), [("head_penalty", "0.01"), ("frozen_norms", "true")])
+def test_what_starts_from_features_needs_weights_that_know_something(field, value, films, tmp_path):
+    change = (f"learn.{field}", value)
+    with pytest.raises(
+        RecipeError, match=rf"learn\.{field} keeps what the starting weights know, and there are none; .*--weights"
+    ):
+        start(films, recipe=TINY, changes=[change], out=tmp_path / "run")
+    assert start(films, recipe=TINY, changes=[change], weights="resdx", out=tmp_path / "run").path.exists()
 
 
 def test_frozen_norms_keep_the_statistics_they_start_with(twin):
