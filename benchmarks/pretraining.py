@@ -35,8 +35,8 @@ from resdx.corpus import Member
 from resdx.data import Prepared, content_hashes
 from resdx.engines.torch import infer
 from resdx.evaluate import read_once_more
-from resdx.intervals import person_codes, resample
-from resdx.learning_curve import nested
+from resdx.intervals import person_codes, persons_behind, resample
+from resdx.learning_curve import nested, reach_of
 from resdx.metrics import Estimate, macro_auroc
 from resdx.models.net import build
 from resdx.models.specs import Net, Pretrained, ResNet
@@ -45,7 +45,7 @@ from resdx.parts import Part, part_of
 from resdx.pretrain import Parts, pretrain, pretraining_recipe
 from resdx.recipe import Recipe, Training
 from resdx.recipes import get_recipe
-from resdx.records import read_json, write_json
+from resdx.records import digest, read_json, write_json
 from resdx.runs import Run
 from resdx.sets import SETS
 from resdx.sources import FolderPerClass
@@ -84,7 +84,7 @@ DRAWS = 1000
 Rate = tuple[float, float, float]
 # Of the head, how much less each stage before it learns, and the penalty of the regression it begins as.
 RATES: dict[str, tuple[Rate, ...]] = {
-    "scratch": ((1e-4, 1, 0), (3e-4, 1, 0), (1e-3, 1, 0), (3e-3, 1, 0), (1e-2, 1, 0)),
+    "scratch": ((1e-4, 1, 0), (3e-4, 1, 0), (1e-3, 1, 0), (3e-3, 1, 0), (1e-2, 1, 0), (3e-2, 1, 0)),
     "resdx": ((3e-4, 0.7, 0), (3e-6, 0.7, 0.01), (1e-5, 0.7, 0.01), (3e-5, 0.7, 0.01), (1e-4, 0.7, 0.01), (3e-4, 0.7, 0.01)),
 }
 KINDS = {"resnet18": "ResNet-18", "resnet18-views": "ResNet-18, views alone", "resnet50": "ResNet-50"}
@@ -235,15 +235,20 @@ def ablation(work: Path, data: Path, *, only: Sequence[str] = (), size: int = 64
             continue
         weights = pretrained_with(work, data, name, parts, size, epochs) if parts else None
         for target in targets:
-            if not answers_path(work, "ablation", target.name, 1.0, 0, name).exists():  # the last that is written
+            if not ablated_path(work, target.name, 1.0, 0, name).exists():  # the last that is written
                 x, z = features_of(target, Net(ResNet(18)), weights)
                 for share, seed in ((0.1, 0), (0.1, 1), (0.1, 2), (0.1, 3), (0.1, 4), (1.0, 0)):
                     keep(
-                        answers_path(work, "ablation", target.name, share, seed, name),
+                        ablated_path(work, target.name, share, seed, name),
                         by_regression(target, x, z, target.share(share, seed)),
                     )
-    done = [name for name in ABLATION if all(answers_path(work, "ablation", one, 1.0, 0, name).exists() for one in TARGETS)]
+    done = [name for name in ABLATION if all(ablated_path(work, one, 1.0, 0, name).exists() for one in TARGETS)]
     write_json(FIGURES / "pretraining-ablation.json", ablated(work, targets, done))
+
+
+def ablated_path(work: Path, target: str, share: float, seed: int, name: str) -> Path:
+    """Where the answers of a row are kept."""
+    return answers_path(work / "ablation", target, share, seed, name)
 
 
 def pretrained_with(work: Path, data: Path, name: str, parts: Parts, size: int, epochs: int) -> Path:
@@ -263,7 +268,9 @@ def ablated(work: Path, targets: Sequence[Target], names: Sequence[str]) -> dict
     drawn: dict[str, list[NDArray[np.float64]]] = {name: [] for name in names}
     for target in targets:
         for share, seeds in ((0.1, 5), (1.0, 1)):
-            said = {name: kept_answers(work, "ablation", target.name, share, seeds, name) for name in names}
+            said = {
+                name: [np.load(ablated_path(work, target.name, share, seed, name)) for seed in range(seeds)] for name in names
+            }
             for name, areas in resampled(target, said).items():
                 values[name][f"{target.name} {share:g}"] = [float(np.mean([target.area(one) for one in said[name]]))]
                 drawn[name].append(areas.mean(0))
@@ -297,10 +304,10 @@ def rates(work: Path, data: Path, weights: Path | None, depth: int, *, only: Seq
 
 
 def rate_of(start: str, depth: int, target: str) -> Rate:
-    """The rate that was best for a start on a target, with ResNet-18 where none was tried for the depth. Raises FileNotFoundError before."""
+    """The rate that was best for a start on a target, with ResNet-18 where none was tried for the depth. Raises an error before any was."""
     path = FIGURES / f"pretraining-rates-{depth}.json"
     found = read_json(path if path.exists() else FIGURES / "pretraining-rates-18.json")[start]
-    best = max(found, key=lambda name: found[name].get(target, 0))
+    best = max((name for name in found if target in found[name]), key=lambda name: found[name][target])
     return cast(Rate, tuple(map(float, best.split())))
 
 
@@ -326,7 +333,7 @@ def transfer(
     work: Path, data: Path, name: str, depth: int, shares: Sequence[float], *, only: Sequence[str] = (), size: int = 112
 ) -> None:
     """Four starts on four left-out sets: answers are kept a case, so that differences can be paired."""
-    weights, kind = starting_file(name, depth), kind_of(name, depth)
+    weights, kind = cast(Path, starting_file(name, depth)), kind_of(name, depth)
     net, mobile = Net(ResNet(depth)), Net(Pretrained("mobilenetv2_100", weights="imagenet", frozen="all"))
     for one in only or TARGETS:
         plain, tuned = rate_of("scratch", depth, one), rate_of("resdx", depth, one)
@@ -335,22 +342,29 @@ def transfer(
         for run in (target.run, large.run):
             read_once_more(run, part_hash([case.id for case in run.cases("test")], content_hashes(run)))
         own, other = features_of(target, net, weights), features_of(large, mobile, None)
-        ways: dict[str, Callable[[NDArray[np.intp], int], NDArray[np.float32]]] = {
-            "resdx, frozen": lambda at, seed, t=target, f=own: by_regression(t, *f, at),  # type: ignore[misc]
-            "ImageNet MobileNet-V2, frozen": lambda at, seed, t=large, f=other: by_regression(t, *f, at),  # type: ignore[misc]
-            "from scratch": lambda at, seed, t=target, r=plain: by_training(t, net, None, at, seed, r),  # type: ignore[misc]
-            "resdx, fine-tuned": lambda at, seed, t=target, r=tuned: by_training(t, net, weights, at, seed, r),  # type: ignore[misc]
+        mine, begun = f"resnet{depth} {digest(weights)[:8]}", f"resnet{depth} from scratch"
+        # What is kept under a name depends on nothing else than the name.
+        ways: dict[str, tuple[str, Callable[[NDArray[np.intp], int], NDArray[np.float32]]]] = {
+            "resdx, frozen": (f"{mine} frozen", lambda at, seed, t=target, f=own: by_regression(t, *f, at)),  # type: ignore[call-arg, misc]
+            "ImageNet MobileNet-V2, frozen": ("mobilenet", lambda at, seed, t=large, f=other: by_regression(t, *f, at)),  # type: ignore[call-arg, misc]
+            "from scratch": (f"{begun} {plain}", lambda at, seed, t=target, r=plain: by_training(t, net, None, at, seed, r)),  # type: ignore[misc]
+            "resdx, fine-tuned": (
+                f"{mine} {tuned}",
+                lambda at, seed, t=target, r=tuned: by_training(t, net, weights, at, seed, r),  # type: ignore[misc]
+            ),
         }
         for share in shares:
-            for seed in range(seeds_of(kind, share)):
-                at = target.share(share, seed)
-                for way, answer in ways.items():
-                    path = answers_path(work, kind, one, share, seed, way)
+            said: dict[str, list[NDArray[np.float32]]] = {way: [] for way in ways}
+            learnt = [target.share(share, seed) for seed in range(seeds_of(kind, share))]
+            for seed, at in enumerate(learnt):
+                for way, (what, answer) in ways.items():
+                    path = answers_path(work, one, share, seed, what)
                     if not path.exists():
                         keep(path, answer(at, seed))
-                    area = target.area(np.load(path, allow_pickle=False))
-                    print(one, share, seed, way, len(at), round(area, 4), flush=True)
-            write_json(FIGURES / f"transfer-{kind}-{one}-{share:g}.json", compared(work, target, kind, share, list(ways)))
+                    said[way].append(np.load(path, allow_pickle=False))
+                    print(one, share, seed, way, len(at), round(target.area(said[way][-1]), 4), flush=True)
+            found = {"learnt": [len(at) for at in learnt], **compared(target, said)}
+            write_json(FIGURES / f"transfer-{kind}-{one}-{share:g}.json", found)
 
 
 def kind_of(name: str, depth: int) -> str:
@@ -363,20 +377,15 @@ def seeds_of(kind: str, share: float) -> int:
     return 6 if (kind, share) == ("resnet18", 0.1) else 3
 
 
-def answers_path(work: Path, kind: str, name: str, share: float, seed: int, way: str) -> Path:
+def answers_path(work: Path, name: str, share: float, seed: int, what: str) -> Path:
     """Where the answers of one trial are kept."""
-    return work / "answers" / kind / f"{name}-{share:g}-{seed}-{re.sub('[, ]+', '-', way)}.npy"
+    return work / "answers" / f"{name}-{share:g}-{seed}-{re.sub('[^a-z0-9.]+', '-', what)}.npy"
 
 
 def keep(path: Path, answers: NDArray[np.float32]) -> None:
     """Write answers."""
     path.parent.mkdir(parents=True, exist_ok=True)
     np.save(path, answers)
-
-
-def kept_answers(work: Path, kind: str, name: str, share: float, seeds: int, way: str) -> list[NDArray[np.float32]]:
-    """The answers of one way with every seed."""
-    return [np.load(answers_path(work, kind, name, share, seed, way), allow_pickle=False) for seed in range(seeds)]
 
 
 def resampled(target: Target, said: dict[str, list[NDArray[np.float32]]]) -> dict[str, NDArray[np.float64]]:
@@ -389,24 +398,20 @@ def resampled(target: Target, said: dict[str, list[NDArray[np.float32]]]) -> dic
     return {way: np.concatenate(parts, axis=1) for way, parts in draws.items()}
 
 
-def compared(work: Path, target: Target, kind: str, share: float, ways: Sequence[str]) -> dict[str, Any]:
-    """Mean macro AUROC over seeds of each way, and each less "from scratch", over the same draws of persons and of seeds."""
-    seeds = seeds_of(kind, share)
-    said = {way: kept_answers(work, kind, target.name, share, seeds, way) for way in ways}
-    often = np.random.default_rng(0).multinomial(seeds, np.full(seeds, 1 / seeds), DRAWS).T / seeds
-    drawn = {way: (areas * often).sum(0) for way, areas in resampled(target, said).items()}
-    value = {way: float(np.mean([target.area(one) for one in said[way]])) for way in ways}
-    out: dict[str, Any] = {
-        "cases": len(target.judged.ids),
-        "persons": int(persons_of(target.judged).max()) + 1,
-        "learnt": [len(target.share(share, seed)) for seed in range(seeds)],
-    }
-    for way in ways:
-        out[way] = [value[way], *np.nanquantile(drawn[way], (0.025, 0.975)).tolist()]
-        out[f"{way} less from scratch"] = [
-            value[way] - value["from scratch"],
-            *np.nanquantile(drawn[way] - drawn["from scratch"], (0.025, 0.975)).tolist(),
-        ]
+def compared(target: Target, said: dict[str, list[NDArray[np.float32]]]) -> dict[str, Any]:
+    """Mean macro AUROC over seeds of each way, and each less "from scratch", paired by persons and seeds, with t intervals."""
+    persons = persons_of(target.judged)
+    few = persons_behind(macro_auroc, target.judged.truth, persons)
+    drawn = {way: areas.mean(0) for way, areas in resampled(target, said).items()}
+    areas = {way: np.array([target.area(one) for one in answers]) for way, answers in said.items()}
+    out: dict[str, Any] = {"cases": len(persons), "persons": int(persons.max()) + 1, "rarest": few}
+    for way in said:
+        for name, by_seed, draws in (
+            (way, areas[way], drawn[way]),
+            (f"{way} less from scratch", areas[way] - areas["from scratch"], drawn[way] - drawn["from scratch"]),
+        ):
+            value, reach = float(by_seed.mean()), reach_of(by_seed, draws, few)
+            out[name] = [value, value - reach, value + reach]
     return out
 
 

@@ -161,7 +161,7 @@ def areas_of(truth: NDArray[np.float32], said: NDArray[np.float32], codes: Rows)
 def area_of(areas: Array, draws: Array, few: int, persons: int) -> Estimate:
     """The mean AUROC over seeds (k,), its interval on the logit scale from draws of persons (D,) and the spread over seeds."""
     value = float(areas.mean())
-    reach = _reach(logit(np.clip(areas, EDGE, 1 - EDGE)), logit(np.clip(draws, EDGE, 1 - EDGE)), few)
+    reach = reach_of(logit(np.clip(areas, EDGE, 1 - EDGE)), logit(np.clip(draws, EDGE, 1 - EDGE)), few)
     if few < FEWEST or not reach > 0:
         return Estimate(value, None, None, persons, too_few(few) if few < FEWEST else "no interval: the draws do not differ")
     middle = float(logit(np.clip(value, EDGE, 1 - EDGE)))
@@ -181,7 +181,7 @@ def slope_of(sizes: Sequence[int], areas: Array, draws: Array, few: int, persons
     away = weight * (x - np.average(x, weights=weight))
     line = away / (away @ x)  # the slope is this times the areas
     value = float(line @ areas.mean(1))
-    reach = _reach(line @ areas, line @ draws, few)
+    reach = reach_of(line @ areas, line @ draws, few)
     note = f"t interval from {draws.shape[1]} draws of held-out persons and {areas.shape[1]} draws of those learnt from"
     known = few >= FEWEST and reach > 0
     low, high = (value - reach, value + reach) if known else (None, None)
@@ -191,8 +191,11 @@ def slope_of(sizes: Sequence[int], areas: Array, draws: Array, few: int, persons
     return doubling, replace(doubling, value=scaled[0], low=scaled[1], high=scaled[2])
 
 
-def _reach(by_seed: Array, draws: Array, few: int) -> float:
-    """Half an interval of a mean over seeds: variance between persons and between seeds, added (Satterthwaite's freedom)."""
+def reach_of(by_seed: Array, draws: Array, few: int) -> float:
+    """Half a t interval of a mean over seeds: variance between persons and between seeds, added (Satterthwaite's freedom).
+
+    `by_seed` (seeds,) are the values, `draws` (D,) the mean over the seeds in draws of persons, `few` the persons of the rarest class.
+    """
     seeds = len(by_seed)
     person = float(np.nanvar(draws, ddof=1)) * few / max(few - 1, 1)
     seed = float(by_seed.var(ddof=1)) / seeds if seeds > 1 else 0.0
