@@ -33,13 +33,13 @@ whose hash differs in {NEARLY} at most from what it was. Made by `python -m benc
 
 def found_again(run: Run, found: Audit) -> str:
     """How many of some pictures are recognised when they are encoded again."""
-    known = {fact.case: fact.hash for fact in found.facts}
-    cases = [case for case in run.manifest.cases if case.id in known and (run.manifest.root / case.path).suffix in PLAIN]
+    known, manifest = {fact.case: fact.hash for fact in found.facts}, run.manifest
+    cases = [case for case in manifest.cases if case.id in known and (manifest.root / case.path).suffix in PLAIN]
     some = [cases[i] for i in np.sort(np.random.default_rng(0).permutation(len(cases))[:AGAIN])]
     with tempfile.TemporaryDirectory() as folder:
         paths = {case.id: str(Path(folder, f"{number}.jpg")) for number, case in enumerate(some)}
         for case in some:
-            with Image.open(run.manifest.root / case.path) as image:
+            with Image.open(manifest.root / case.path) as image:
                 small = image.convert("RGB").resize((max(1, image.width * 3 // 4), max(1, image.height * 3 // 4)))
             small.save(paths[case.id], quality=80)
         again = look(paths, run.recipe.read, processes=1).facts
