@@ -17,9 +17,10 @@ from torch import nn
 from resdx.errors import RunError, WeightsError
 from resdx.models.head_specs import Linear
 from resdx.models.net import build
+from resdx.models.packed import read_seen
 from resdx.models.resnet import ResidualNetwork
-from resdx.models.specs import Net, ResNet
-from resdx.models.weights import find_published, load_state, load_trunk, read_state, save_state
+from resdx.models.specs import OWN, Net, ResNet
+from resdx.models.weights import find_published, load_state, load_trunk, read_state, save_state, starting_file
 
 torch.set_num_threads(1)
 NOWHERE = "https://127.0.0.1:9/"  # the discard port: nothing answers
@@ -242,3 +243,14 @@ def test_an_address_that_is_gone_is_told(server):
     _, address = server
     with pytest.raises(WeightsError, match=r"cannot be fetched \(File not found\)"):
         find_published("net-01234567.pth", url=address + "net-01234567.pth")
+
+
+@pytest.mark.parametrize("name", OWN)
+@pytest.mark.parametrize("depth", [18, 50])
+def test_our_own_weights_are_small_load_and_say_what_they_have_seen(name, depth):
+    path = starting_file(name, depth)
+    assert path.stat().st_size <= 30e6 and path.with_suffix(".md").read_text().startswith(f"# ResNet-{depth},")
+    assert len(read_seen(path).sha256) == 11_529
+    given = build(Net(ResNet(depth, weights=name)), 2).trunk.state_dict()
+    assert all(torch.isfinite(value).all() for value in given.values())
+    assert not torch.equal(given["conv1.weight"], build(Net(ResNet(depth)), 2).trunk.conv1.weight)
