@@ -547,7 +547,7 @@ had been read once by then (`rates --only us-breast ct-covid` and `transfer` of 
 - Three seeds: with them fine-tuning is better on one set, fundus-odir; us-breast has +0.074 (-0.005 to +0.151) and skin-ham10000 +0.044 (-0.002 to +0.087) (`seeds_of` 3). Who adds seeds after a look finds a difference by
 chance somewhat more often than the 95 % say.
 - More rates from scratch: 1e-4, 1e-2 and 3e-2 were tried when ResNet-18 from `resdx` had been judged, since the best of three stood at the edge. By one share on tune 3e-2 is best on three sets, by less than .02 each; on the
-test part of us-breast it is worse than the 3e-3 from before (.624 to .646), so one share is too few to choose a rate by. ResNet-50 from scratch still learns at 3e-3 (fundus-odir: 3e-4).
+test part of us-breast it is worse than the 3e-3 from before (.624 to .646, which makes the gain of `resdx` there +.112 where it was +.090), so one share is too few to choose a rate by. ResNet-50 from scratch still learns at 3e-3 (fundus-odir: 3e-4).
 - Large rates: what each did on tune stands in `benchmarks/figures/pretraining-rates-18.json`. With a few dozen persons fine-tuning hardly goes beyond the regression on frozen features that it begins with.
 
 ## Which part of the loss helps
