@@ -149,9 +149,8 @@ class Search:
             raise RecipeError('Search needs a grid of fields and their values, such as grid=(("learn.lr", ("0.001", "0.01")),)')
         if odd := [name for name, _ in self.grid if name.split(".")[0] not in SEARCHED]:
             raise RecipeError(f"Search tries fields of {', '.join(SEARCHED)}, not {odd[0]}: pictures are prepared once")
-        if any(
-            name.split(".")[-1] == "weights" for name, _ in self.grid
-        ):  # what they have seen decides the split, which comes before
+        # What starting weights have seen decides the split, which comes before any search.
+        if any(name.split(".")[-1] == "weights" for name, _ in self.grid):
             raise RecipeError("Search tries no starting weights; make a run with each of them (--weights) and compare those")
         if self.draws < 0 or self.epochs < 0:
             raise RecipeError(f"Search draws and epochs must be 0 or more, not {self.draws} and {self.epochs}")

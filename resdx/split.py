@@ -209,9 +209,8 @@ def _honest(
         shares = shares / shares.sum() * (len(known) + len(rest))
         shares[0] = max(0, shares[0] - len(known))
     left = [cases[i] for i in rest]
-    _enough(
-        left, [unit[i] for i in rest], FEW_PERSONS - bool(shipped), [cases[i] for i in known]
-    )  # a shipped test part needs none of them
+    # A shipped test part needs none of the persons that are left.
+    _enough(left, [unit[i] for i in rest], FEW_PERSONS - bool(shipped), [cases[i] for i in known])
     dealt = _deal(left, [unit[i] for i in rest], shares / shares.sum(), seed)
     few = len({unit[i] for i, k in zip(rest, dealt, strict=True) if PARTS[k] == "calib"})
     if cross_fit and few < FEW_CALIB and not known:  # out-of-fold scores of what the weights have seen would flatter
