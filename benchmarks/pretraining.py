@@ -432,6 +432,7 @@ def page() -> str:
     parts = FIGURES / "pretraining-ablation.json"
     tables = {kind: transfer_rows(kind) for kind in KINDS}
     left = [name for name in ABLATION if name not in read_json(parts)]
+    shares = [f"{share:.0%}" for share in SHARES if not any(FIGURES.glob(f"transfer-*-{share:g}.json"))]
     return PAGE.format(
         rates="; ".join(
             f"{one}: scratch {_rate(rate_of('scratch', 18, one))}, resdx {_rate(rate_of('resdx', 18, one))}" for one in TARGETS
@@ -440,9 +441,7 @@ def page() -> str:
         rows="\n".join(line for lines, _ in tables.values() for line in lines),
         better=", ".join(f"{KINDS[kind]} on {better} of 4 sets" for kind, (lines, better) in tables.items() if lines),
         missing="".join(f" {KINDS[kind]} has not been judged yet." for kind, (lines, _) in tables.items() if not lines)
-        + "".join(
-            f" {share:.0%} has not been measured yet." for share in SHARES if not any(FIGURES.glob(f"transfer-*-{share:g}.json"))
-        ),
+        + (f" Not measured yet: shares of {', '.join(shares)}." if shares else ""),
         films=", ".join(f"{what} {_films(name)}" for what, name in FILMS.items()),
         ablation=ablation_table(read_json(parts)),
         unmeasured=f" Not measured yet in this form: {'; '.join(left)}." if left else "",
