@@ -69,7 +69,9 @@ CORPUS = {  # licence as published with the set, and how often its pictures are 
 BOXED = {"face-mask": "face_masks:mobilenet", "blood-cells-bccd": "face_masks:blood-cells"}
 TARGETS = ("us-breast", "ct-covid", "skin-ham10000", "fundus-odir")
 SHARES = (0.05, 0.1, 0.25, 1.0)
-ABLATION: dict[str, Parts | str | None] = {  # what a row learnt from, or the name of weights
+ABLATION: dict[
+    str, Parts | tuple[str, int, int] | None
+] = {  # what a row learnt from; of shipped weights their name, depth and size of picture
     "from scratch": None,
     "labels": Parts(1, 0, 0),
     "views": Parts(0, 1, 0),
@@ -78,10 +80,17 @@ ABLATION: dict[str, Parts | str | None] = {  # what a row learnt from, or the na
     "labels, views": Parts(1, 1, 0),
     "views, teacher": Parts(0, 1, 1),
     "labels, views, teacher": Parts(1, 1, 1),
-    "views, as shipped": "resdx-views",
-    "views, teacher, as shipped": "resdx",
+    "views, as shipped": ("resdx-views", 18, 64),
+    "views, teacher, as shipped": ("resdx", 18, 64),
+    "views, as shipped, 112 px": ("resdx-views", 18, 112),
+    "views, teacher, as shipped, 112 px": ("resdx", 18, 112),
+    "views, as shipped, ResNet-50, 112 px": ("resdx-views", 50, 112),
+    "views, teacher, as shipped, ResNet-50, 112 px": ("resdx", 50, 112),
 }
-BASE, SHIPPED = "views", ", as shipped"  # what a row of the ablation is compared with; those of shipped weights with that of such
+BASE, SHIPPED = (
+    "views",
+    ", as shipped",
+)  # what a row is compared with, and what the name of a row of shipped weights says before its own such
 ABLATED = ((0.1, 5), (1.0, 1))  # shares of the training persons in the ablation, and how often each is drawn
 DRAWS = 1000
 Rate = tuple[float, float, float]
@@ -100,6 +109,7 @@ FILMS = {"ResNet-18 from resdx": "cxr-pneumonia-resdx-0", "ResNet-50 from scratc
 FASTER: dict[str, Any] = {}  # the number format that is faster here, once it is known
 HEAD = 0.2  # of a fine-tuning, in which a head that begins at random learns alone
 JUDGED = 600  # cases of tune and calib that a rate is judged on
+FINALISTS, SHARES_PER_RATE = 3, 3  # rates that are tried again, and the draws of training persons these are tried with
 STEPS, BATCH = 100, 32  # of one fine-tuning, whatever the share
 
 
@@ -238,16 +248,17 @@ def nt_xent(first: Tensor, second: Tensor) -> Tensor:
 def ablation(work: Path, data: Path, *, only: Sequence[str] = (), size: int = 64, epochs: int = 6) -> None:
     """Frozen features of the left-out sets, and a regression on them, after a small pre-training with each part of the loss."""
     targets = [Target.open(work, data, one, size, "tune") for one in TARGETS]
-    for name, parts in ABLATION.items():
+    for name, begun in ABLATION.items():
         if only and name not in only:
             continue
-        if isinstance(parts, str):
-            weights = starting_file(parts, 18)
+        if isinstance(begun, tuple):
+            weights, depth, side = starting_file(*begun[:2]), *begun[1:]
         else:
-            weights = pretrained_with(work, data, name, parts, size, epochs) if parts else None
+            weights, depth, side = pretrained_with(work, data, name, begun, size, epochs) if begun else None, 18, size
         for target in targets:
             if not ablated_path(work, target.name, 1.0, 0, name).exists():  # the last that is written
-                x, z = features_of(target, Net(ResNet(18)), weights)
+                seen = target if side == size else Target.open(work, data, target.name, side, "tune")
+                x, z = features_of(seen, Net(ResNet(depth)), weights)
                 for share, seed in ((share, seed) for share, seeds in ABLATED for seed in range(seeds)):
                     keep(
                         ablated_path(work, target.name, share, seed, name),
@@ -288,39 +299,60 @@ def ablated(work: Path, targets: Sequence[Target], names: Sequence[str]) -> dict
     for row in values.values():
         row["mean"] = [float(np.mean([value[0] for value in row.values()]))]
     for name, row in values.items():
-        base = BASE + SHIPPED if name.endswith(SHIPPED) else BASE
+        base = base_of(name)
         if base in values:
             less = np.mean(drawn[name], axis=0) - np.mean(drawn[base], axis=0)
             row[f"less {BASE}"] = [row["mean"][0] - values[base]["mean"][0], *np.nanquantile(less, (0.025, 0.975)).tolist()]
     return values
 
 
+def base_of(name: str) -> str:
+    """The row that a row of the ablation is compared with."""
+    _, shipped, size = name.partition(SHIPPED)
+    return BASE + shipped + size
+
+
 def rates(work: Path, data: Path, weights: Path | None, depth: int, *, only: Sequence[str] = (), size: int = 112) -> None:
-    """AUROC of each learning rate of each start on each target, at 10 % of the persons, on tune and calib."""
+    """AUROC of each learning rate of each start on each target, on tune and calib, from 10 % of the persons: all rates with one draw of them, the best FINALISTS with more."""
     kept = FIGURES / f"pretraining-rates-{depth}.json"
     for one in only or TARGETS:
         target = Target.open(work, data, one, size, "tune")
         some = np.random.default_rng(0).permutation(len(target.judged.ids))[:JUDGED]
         target = replace(target, judged=target.judged.at(np.sort(some)))
         for begun, file in (("scratch", None), ("resdx", weights)):
-            for rate in RATES[begun]:
-                found: dict[str, Any] = read_json(kept) if kept.exists() else {}
-                name = " ".join(f"{value:g}" for value in rate)
-                if one in found.get(begun, {}).get(name, {}):
-                    continue
-                area = target.area(by_training(target, Net(ResNet(depth)), file, target.share(0.1, 0), 0, rate))
-                found = read_json(kept) if kept.exists() else {}  # another process may measure other targets
-                found.setdefault(begun, {}).setdefault(name, {})[one] = area
-                write_json(kept, found)
-                print(one, begun, name, area, flush=True)
+            for seed in range(SHARES_PER_RATE):
+                for rate in finalists(begun, depth, one) if seed else RATES[begun]:
+                    found: dict[str, Any] = read_json(kept) if kept.exists() else {}  # another process may measure other targets
+                    areas = found.setdefault(begun, {}).setdefault(_key(rate), {}).setdefault(one, [])
+                    if len(areas) == seed:
+                        area = target.area(by_training(target, Net(ResNet(depth)), file, target.share(0.1, seed), seed, rate))
+                        found = read_json(kept) if kept.exists() else {}
+                        found.setdefault(begun, {}).setdefault(_key(rate), {}).setdefault(one, []).append(area)
+                        write_json(kept, found)
+                        print(one, begun, _key(rate), seed, area, flush=True)
+
+
+def _key(rate: Rate) -> str:
+    return " ".join(f"{value:g}" for value in rate)
+
+
+def areas_of(start: str, depth: int, target: str) -> dict[Rate, list[float]]:
+    """AUROC with each draw of the training persons that a rate was tried with; of ResNet-18 where none was for the depth. Raises an error before any was."""
+    path = FIGURES / f"pretraining-rates-{depth}.json"
+    found = read_json(path if path.exists() else FIGURES / "pretraining-rates-18.json")[start]
+    return {cast(Rate, tuple(map(float, name.split()))): areas[target] for name, areas in found.items() if areas.get(target)}
+
+
+def finalists(start: str, depth: int, target: str) -> list[Rate]:
+    """The rates that were best with the first draw."""
+    found = areas_of(start, depth, target)
+    return sorted(found, key=lambda rate: -found[rate][0])[:FINALISTS]
 
 
 def rate_of(start: str, depth: int, target: str) -> Rate:
-    """The rate that was best for a start on a target, with ResNet-18 where none was tried for the depth. Raises an error before any was."""
-    path = FIGURES / f"pretraining-rates-{depth}.json"
-    found = read_json(path if path.exists() else FIGURES / "pretraining-rates-18.json")[start]
-    best = max((name for name in found if target in found[name]), key=lambda name: found[name][target])
-    return cast(Rate, tuple(map(float, best.split())))
+    """Of the finalists, the one that was best in the mean of all draws."""
+    found = areas_of(start, depth, target)
+    return max(finalists(start, depth, target), key=lambda rate: np.mean(found[rate]))
 
 
 def targets_of(work: Path, data: Path) -> list[Run]:
@@ -508,7 +540,7 @@ def ablation_table(found: dict[str, dict[str, list[float]]]) -> str:
     lines = [f"| learnt from | {' | '.join(heads)} | mean | mean less {BASE} |", "|---" * (len(keys) + 3) + "|"]
     for name, row in found.items():
         less, low, high = row[f"less {BASE}"]
-        shown = "-" if name.removesuffix(SHIPPED) == BASE else f"{less:+.3f} ({low:+.3f} to {high:+.3f})"
+        shown = "-" if name == base_of(name) else f"{less:+.3f} ({low:+.3f} to {high:+.3f})"
         lines.append(f"| {name} | {' | '.join(f'{row[key][0]:.3f}' for key in keys)} | {row['mean'][0]:.3f} | {shown} |")
     return "\n".join(lines)
 

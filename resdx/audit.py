@@ -7,10 +7,12 @@ colour modes, brightness. Findings of grade "stop" must be settled, or accepted 
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -21,7 +23,7 @@ from .cases import Case, Finding, Grade, Manifest
 from .duplicates import find_duplicates, spectrum
 from .errors import count
 from .facts import Facts, Look, Progress, Read, from_columns, look, to_columns
-from .listing import some
+from .listing import person_pattern, search_all, some
 from .metrics import Estimate
 from .shortcuts import restarts, same_or_not, tells_class
 from .split import SEEN, units
@@ -34,6 +36,7 @@ CONFLICTING = 0.02  # share of the files with a byte-identical copy in another c
 MANY = 0.05  # share of near-duplicates worth a look
 DETERMINES = 0.9  # lower bound of the AUROC from which a fact of the file determines the class
 TELLS = 0.6  # lower bound from which it tells something
+PAIRS = 1000  # of an id, to tell whether what shares one is alike
 FEWEST, FEW = 3, 10  # persons in a class: training is impossible, no interval can be given
 SKEWED = 3.0  # cases of the largest class for each of the smallest
 MOVED = 0.05  # change of a class's share between shipped parts
@@ -224,7 +227,7 @@ def _persons_across_parts(evidence: _Evidence) -> Iterable[Finding]:
     shared = _mixed(list(members.values()), parts)
     if not shared:
         return
-    alike = _likeness(evidence, shared)
+    alike = _likeness(evidence, shared, {case.id: case.group for case in evidence.cases})
     code, note = "persons-across-parts", ""
     if restarts(alike):
         code = "id-may-restart"
@@ -238,18 +241,18 @@ def _persons_across_parts(evidence: _Evidence) -> Iterable[Finding]:
     yield Finding(finding.code, finding.grade, finding.text, finding.cases, figures)
 
 
-def _likeness(evidence: _Evidence, shared: Sequence[Sequence[str]]) -> Estimate:
-    """Pairs of two parts that share an id against pairs that do not, from the same parts and the same classes."""
+def _likeness(evidence: _Evidence, shared: Sequence[Sequence[str]], person: Mapping[str, str]) -> Estimate:
+    """Pairs that share a person, of two parts where there are such, against pairs that do not, from the same parts and the same classes."""
     draw = np.random.default_rng(0)
     embedding = spectrum(evidence.seen.thumbnails)
     embedding = embedding - embedding.mean(0)
     strangers = _gather(((case.part, case.label), case) for case in evidence.cases)
     pairs, others = [], []
-    for ids in shared:
+    for ids in shared[:PAIRS]:
         one, *rest = evidence.of(ids)
-        two = next(case for case in rest if case.part != one.part)
+        two = next((case for case in rest if case.part != one.part), rest[0])
         pairs.append((evidence.row[one.id], evidence.row[two.id]))
-        pool = [case for case in strangers[two.part, two.label] if case.group != one.group]
+        pool = [case for case in strangers[two.part, two.label] if person.get(case.id) != person[one.id]]
         if pool:
             others.append((evidence.row[one.id], evidence.row[pool[draw.integers(len(pool))].id]))
     if not others:
@@ -287,6 +290,7 @@ def _persons(evidence: _Evidence) -> Iterable[Finding]:
         text = f"{len(without)} of {count(len(evidence.cases), 'case')} without a person, so each cluster of near-duplicates counts as one; "
         text += "images of one person that look different can still be in two parts. Give the group column if you can."
         yield Finding("no-person-id", "note", text, tuple(without), {"cases": len(without)})
+        yield from _names(evidence, evidence.of(without))
     for name in evidence.manifest.classes:
         ids = [case.id for case in evidence.cases if name in (case.labels or ())]
         persons = len({evidence.person[one] for one in ids})
@@ -296,6 +300,24 @@ def _persons(evidence: _Evidence) -> Iterable[Finding]:
         text += "too few to train and test on; leave it out or merge it." if persons < FEWEST else "too few for an interval."
         grade: Grade = "stop" if persons < FEWEST else "look"
         yield Finding("too-few-persons", grade, text, tuple(ids), {"persons": persons, "cases": len(ids)})
+
+
+def _names(evidence: _Evidence, cases: Sequence[Case]) -> Iterable[Finding]:
+    """Persons whom nobody gave and files seem to name: several cases share a folder, or the beginning of their names."""
+    files = [case.path for case in cases]
+    if not (pattern := person_pattern(files, fewest=FEW)):
+        return
+    caught = search_all(pattern, files)
+    name = {case.id: caught[case.path][1] for case in cases}
+    members = _gather((name[case.id], case.id) for case in cases)
+    several = sorted((ids for ids in members.values() if len(ids) > 1), key=len)
+    alike, usual = _likeness(evidence, several, name), several[len(several) // 2]
+    text = f"{len(members)} names may be persons, such as {name[usual[0]]!r} with {count(len(usual), 'case')}: {some(usual)}. "
+    if alike.low is not None and alike.low > 0.5:
+        text += f"Cases that share one are more alike than others of their class (AUROC {alike}). "
+    text += f"If they are persons, only --set source.group={shlex.quote(pattern)} (of a table, a group column) keeps each on one side of the split."
+    figures = {"persons": len(members), **({"auroc": alike.value} if alike.value is not None else {})}
+    yield Finding("names-may-be-persons", "look", text, tuple(chain(*several)), figures)
 
 
 def _balance(evidence: _Evidence) -> Iterable[Finding]:

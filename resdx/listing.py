@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -108,6 +108,29 @@ def search_all(pattern: str, files: Iterable[str]) -> dict[str, re.Match[str]]:
     if missed := [file for file in found if file not in caught]:
         raise DataError(f"the pattern {pattern!r} misses {len(missed)} of {len(found)} files, such as {some(missed)}; widen it")
     return caught
+
+
+def person_pattern(files: Sequence[str], *, fewest: int) -> str | None:
+    """A pattern that may catch the person: the folder of a file, or its name before or up to the first, second, ... number; the first that gathers files.
+
+    Most files then share what it catches with another file, there are at least `fewest` of these, and none has a fifth of all
+    files. Whether they are persons no name can say.
+    """
+    names = [file.rpartition("/")[2].rpartition(".")[0] for file in files]
+    numbers = min((len(re.findall(r"\d+", name)) for name in names), default=0)
+    for pattern in (
+        r"([^/]+)/[^/]+$",
+        r"^(\D+)\d",
+        *("^(" + r"\D+".join([r"\D*\d+", *[r"\d+"] * k]) + ")" for k in range(numbers)),
+    ):
+        try:
+            caught = Counter(match[1] for match in search_all(pattern, files).values())
+        except DataError:  # a file in no folder
+            continue
+        shared = sum(number for number in caught.values() if number > 1)
+        if len(caught) >= fewest and 2 * shared > caught.total() > 5 * max(caught.values()):
+            return pattern
+    return None
 
 
 def with_groups(cases: Sequence[Case], pattern: str | None) -> list[Case]:

@@ -1,6 +1,7 @@
 """The audit on made pictures, each with one planted defect."""
 
 import json
+import shlex
 from dataclasses import replace
 
 import numpy as np
@@ -11,6 +12,7 @@ from scipy.ndimage import gaussian_filter
 from resdx.audit import Audit, audit, open_stops
 from resdx.cases import Case, Finding, Manifest
 from resdx.facts import look
+from resdx.listing import with_groups
 from resdx.steps.read import ReadImage
 
 SIDE = 96
@@ -123,6 +125,22 @@ def test_a_person_with_two_classes_is_a_look_unless_it_is_the_rule(root):
 def test_no_persons_is_a_note(root):
     findings, _ = found(root, cases(group=lambda i: ""))
     assert set(findings) == {"no-person-id"} and findings["no-person-id"].grade == "note"
+
+
+def test_persons_in_names_are_told_with_the_pattern_that_finds_them(root):
+    person = gaussian_filter(np.random.default_rng(7).normal(size=(16, SIDE, SIDE)), (0, 12, 12)) * 3000
+    rows = [
+        replace(row, path=f"p{i // 3}_{i % 3}.png")
+        for i, row in enumerate(cases(group=lambda i: "", labels=lambda i: ("ill" if i // 3 % 2 else "normal",)))
+    ]
+    for i, row in enumerate(rows):
+        add(root, row.path, np.uint8(np.clip(pixels(i) * 0.35 + 60 + person[i // 3], 0, 255)))
+    told = found(root, rows)[0]["names-may-be-persons"]
+    assert told.grade == "look" and "more alike than others" in told.text and "c24, c25, c26" in told.text
+    pattern = shlex.split(told.text[told.text.index("source.group=") :])[0].removeprefix("source.group=")
+    assert told.figures["persons"] == len({case.group for case in with_groups(rows, pattern)}) == 16
+    findings, _ = found(root, with_groups(rows, pattern))
+    assert "names-may-be-persons" not in findings and "no-person-id" not in findings
 
 
 @pytest.mark.parametrize(("persons", "grade"), [(2, "stop"), (6, "look")])

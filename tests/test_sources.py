@@ -12,6 +12,7 @@ from write_files import finding, labels, pictures, write_dicom
 
 from resdx.cases import count_persons
 from resdx.errors import DataError, RecipeError
+from resdx.listing import check_pattern, person_pattern
 from resdx.records import from_record, to_record
 from resdx.sources import DicomFolder, FilenamePattern, FolderPerClass, ManifestCsv, Npz, Table, detect
 from resdx.steps.read import ReadImage
@@ -70,6 +71,29 @@ def test_pattern_that_misses_a_file_stops_with_the_first_three(tmp_path):
 def test_wrong_pattern_fails_when_written(pattern, what):
     with pytest.raises(RecipeError, match=what):
         FolderPerClass(group=pattern)
+
+
+@pytest.mark.parametrize(
+    ("files", "pattern"),
+    [
+        ([f"ill/P{i:02d}a{k}_short.wav" for i in range(20) for k in range(3)], r"^(\D*\d+)"),
+        ([f"ill/{chr(97 + i)}nna_{k}.wav" for i in range(20) for k in range(3)], r"^(\D+)\d"),
+        ([f"ill/{i}_{side}.png" for i in range(20) for side in ("left", "right")], r"^(\D*\d+)"),
+        ([f"ill/site{i % 4}-{i:03d}-{k}.png" for i in range(40) for k in range(2)], r"^(\D*\d+\D+\d+)"),
+        ([f"ill/p{i}/{k}.png" for i in range(20) for k in range(3)], r"([^/]+)/[^/]+$"),
+        ([f"{kind}/{kind} ({i}).png" for i in range(60) for kind in ("ill", "normal")], None),
+        ([f"ill/IMG_{i}.png" for i in range(60)], None),
+        ([f"ill/2024_{i}.png" for i in range(60)], None),
+        ([f"ill/P{i}_{k}.png" for i in range(9) for k in range(5)], None),  # fewer than ten
+        ([f"ill/P{i}_{k}.png" for i in range(20) for k in range(3)] + ["ill/x.png"], None),
+        (["a.png"], None),
+        ([], None),
+    ],
+)
+def test_names_that_may_hold_persons(files, pattern):
+    assert person_pattern(files, fewest=10) == pattern
+    if pattern:
+        check_pattern(pattern)
 
 
 def test_other_files_are_ignored_and_counted(tmp_path):
