@@ -13,9 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from resdx.audit import Audit, audit
+from resdx.recipe import Reader
 from resdx.recipes import get_recipe
 from resdx.sources import FolderPerClass, Source, Table
 from resdx.steps.read import ReadImage
+from resdx.steps.voice import ReadSpectrogram
+from resdx.voices import Voices
 
 
 @dataclass(frozen=True)
@@ -27,9 +30,11 @@ class Expected:
     what: str
     must: tuple[str, ...] = ()
     must_not: tuple[str, ...] = ()
+    read: Reader = ReadImage()
 
 
 DETERMINED = ("source-determines-class", "file-determines-class", "one-source-class")
+NAMES = "names-may-be-persons"
 LEAKS = ("copies-across-parts", "persons-across-parts", "id-may-restart")
 APTOS = Table(file="labels.csv", header=False, folder="images", path="1", label="2")
 SKIN = Table(file="HAM10000_metadata.csv", folder="images", path="image_id", label="dx", group="lesion_id")
@@ -46,20 +51,22 @@ SETS = (
     ),
     Expected("cxr-pneumonia", KIND, "ids that restart (the kind dropped): never a leak of persons", ("id-may-restart",), ("persons-across-parts", *DETERMINED)),
     Expected("cxr-covid-cohen", get_recipe("covid_cxr").source, "not assessed rows; 9 persons with both labels", ("not-assessed", "persons-across-classes")),
-    Expected("cxr-covid-talo", FolderPerClass(), "the class is the source: size and mode tell it", ("file-determines-class",), LEAKS),
-    Expected("ct-covid", FolderPerClass(), "format, size and mode tell something", ("file-tells-class",), LEAKS),
-    Expected("ct-lung", FolderPerClass(), "42 copies, many near-duplicates, no person", ("exact-copies", "near-duplicates", "no-person-id"), DETERMINED),
+    Expected("cxr-covid-talo", FolderPerClass(), "the class is the source: size and mode tell it; NIH's persons in the names", ("file-determines-class", NAMES), LEAKS),
+    Expected("ct-covid", FolderPerClass(), "format, size and mode tell something", ("file-tells-class",), (*LEAKS, NAMES)),
+    Expected("ct-lung", FolderPerClass(), "42 copies, many near-duplicates, no person", ("exact-copies", "near-duplicates", "no-person-id"), (*DETERMINED, NAMES)),
     Expected(
         "mri-brain", get_recipe("brain_tumour_mri").source, "109 copies; 38 % of Testing nearly in Training",
-        ("exact-copies", "copies-across-parts", "no-person-id"),
+        ("exact-copies", "copies-across-parts", "no-person-id"), (NAMES,),
     ),
     Expected("malaria-cells", get_recipe("malaria").source, "20 of 63 persons with one class only", ("persons-across-classes",), DETERMINED),
+    Expected("malaria-cells", FolderPerClass(), "63 persons in the names, none given", (NAMES,), DETERMINED),
     Expected("fundus-odir", get_recipe("fundus_multilabel").source, "rows without files, doubled rows (from the scan)", (), DETERMINED),
-    Expected("fundus-aptos", APTOS, "2 copies, near-duplicates; rows without files (from the scan)", ("exact-copies",), DETERMINED),
+    Expected("fundus-aptos", APTOS, "2 copies, near-duplicates; rows without files (from the scan)", ("exact-copies",), (*DETERMINED, NAMES)),
     Expected("mammo-mias", MIAS, "nothing", (), (*DETERMINED, "exact-copies")),
-    Expected("us-breast", FolderPerClass(), "one picture in two classes (malignant 145 = benign 433)", ("copies-across-classes",), DETERMINED),
+    Expected("us-breast", FolderPerClass(), "one picture in two classes (malignant 145 = benign 433)", ("copies-across-classes",), (*DETERMINED, NAMES)),
     Expected("skin-ham10000", SKIN, "imbalance", ("imbalance",), (*DETERMINED, "exact-copies")),
-    Expected("histo-lung", FolderPerClass(), "nothing (4 pairs at most)", (), (*DETERMINED, "exact-copies")),
+    Expected("histo-lung", FolderPerClass(), "nothing (4 pairs at most)", (), (*DETERMINED, "exact-copies", NAMES)),
+    Expected("voice-parkinson", Voices(), "85 speakers in the names, none given", (NAMES,), (), ReadSpectrogram()),
 )  # fmt: skip
 
 
@@ -67,7 +74,7 @@ def row(expected: Expected, root: Path) -> tuple[str, str]:
     """A line of the table, and the findings in full."""
     start = time.perf_counter()
     manifest = expected.source.scan(root / expected.folder)
-    result: Audit = audit(manifest, ReadImage())
+    result: Audit = audit(manifest, expected.read)
     took = time.perf_counter() - start
     graded = {finding.code: finding for finding in (*manifest.findings, *result.findings)}
     wrong = [f"**missed {code}**" for code in expected.must if code not in graded]
