@@ -4,7 +4,7 @@
     python -m benchmarks.pretraining make WORK --data FOLDER --depth 50
     python -m benchmarks.pretraining rates WORK --data FOLDER --depth 18           the learning rate of each start, chosen on tune
     python -m benchmarks.pretraining transfer WORK --data FOLDER --depth 18        of the shipped weights; --weights resdx-views for the others
-    python -m benchmarks.pretraining page                             docs/pretraining.md and its picture from benchmarks/figures
+    python -m benchmarks.pretraining_page                                          docs/pretraining.md and its pictures from benchmarks/figures
 
 FOLDER holds the sets under the names of resdx/sets.py. Everything is kept in WORK and resumed when killed. The ablation never
 sees a test part; the transfer table reads the test parts of the targets; rates are chosen on tune and calib.
@@ -19,7 +19,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
@@ -37,7 +36,7 @@ from resdx.engines.torch import infer
 from resdx.evaluate import read_once_more
 from resdx.intervals import person_codes, persons_behind, resample
 from resdx.learning_curve import nested, reach_of
-from resdx.metrics import Estimate, macro_auroc
+from resdx.metrics import macro_auroc
 from resdx.models.net import build
 from resdx.models.specs import Net, Pretrained, ResNet
 from resdx.models.weights import starting_file
@@ -55,7 +54,6 @@ from resdx.study import start
 from resdx.train import Progress, bench_of, run_epoch, steps_of
 
 FIGURES = Path(__file__).parent / "figures"
-PICTURE = Path(__file__).parents[1] / "docs" / "pictures" / "pretraining.webp"
 
 CORPUS = {  # licence as published with the set, and how often its pictures are drawn
     "cxr-pneumonia": ("CC BY 4.0", 1.0),
@@ -99,13 +97,6 @@ RATES: dict[str, tuple[Rate, ...]] = {
     "scratch": ((1e-4, 1, 0), (3e-4, 1, 0), (1e-3, 1, 0), (3e-3, 1, 0), (1e-2, 1, 0), (3e-2, 1, 0)),
     "resdx": ((3e-4, 0.7, 0), (3e-6, 0.7, 0.01), (1e-5, 0.7, 0.01), (3e-5, 0.7, 0.01), (1e-4, 0.7, 0.01), (3e-4, 0.7, 0.01)),
 }
-KINDS = {  # file of the weights -> what the page calls them
-    "resnet18": "ResNet-18",
-    "resnet50": "ResNet-50",
-    "resnet18-views": "ResNet-18, views alone",
-    "resnet50-views": "ResNet-50, views alone",
-}
-FILMS = {"ResNet-18 from resdx": "cxr-pneumonia-resdx-0", "ResNet-50 from scratch": "cxr-pneumonia-scratch-0"}
 FASTER: dict[str, Any] = {}  # the number format that is faster here, once it is known
 HEAD = 0.2  # of a fine-tuning, in which a head that begins at random learns alone
 JUDGED = 600  # cases of tune and calib that a rate is judged on
@@ -459,151 +450,12 @@ def compared(target: Target, said: dict[str, list[NDArray[np.float32]]]) -> dict
     return out
 
 
-def page() -> str:
-    """docs/pretraining.md: the transfer table of all weights, and what the parts of the loss are worth."""
-    parts = FIGURES / "pretraining-ablation.json"
-    tables = {kind: transfer_rows(kind) for kind in KINDS}
-    left = [name for name in ABLATION if name not in read_json(parts)]
-    shares = [f"{share:.0%}" for share in SHARES if not any(FIGURES.glob(f"transfer-*-{share:g}.json"))]
-    return PAGE.format(
-        rates="; ".join(
-            f"{one}: scratch {_rate(rate_of('scratch', 18, one))}, resdx {_rate(rate_of('resdx', 18, one))}" for one in TARGETS
-        ),
-        tried="; ".join(f"{start} {', '.join(map(_rate, rates))}" for start, rates in RATES.items()),
-        rows="\n".join(line for lines, _ in tables.values() for line in lines),
-        better=", ".join(f"{KINDS[kind]} on {better} of 4 sets" for kind, (lines, better) in tables.items() if lines),
-        missing="".join(f" {KINDS[kind]} has not been judged yet." for kind, (lines, _) in tables.items() if not lines)
-        + (f" Not measured yet: shares of {', '.join(shares)}." if shares else ""),
-        films=", ".join(f"{what} {_films(name)}" for what, name in FILMS.items()),
-        ablation=ablation_table(read_json(parts)),
-        unmeasured=f" Not measured yet in this form: {'; '.join(left)}." if left else "",
-    )
-
-
-def transfer_rows(kind: str) -> tuple[list[str], int]:
-    """A line a set and a share, and on how many sets fine-tuning at 10 % is better with the whole interval."""
-    lines, better = [], 0
-    for one in TARGETS:
-        for share in SHARES:
-            path = FIGURES / f"transfer-{kind}-{one}-{share:g}.json"
-            if path.exists():
-                found = read_json(path)
-                cells = [
-                    f"{found[way][0]:.3f} ({found[way][1]:.3f}-{found[way][2]:.3f})" if way in found else "-" for way in WAYS
-                ]
-                gains = [found[f"{way} less from scratch"] for way in WAYS[1:3]]
-                better += share == 0.1 and gains[0][1] > 0
-                learnt = f"{min(found['learnt'])}-{max(found['learnt'])}"
-                shown = " | ".join(f"{gain[0]:+.3f} ({gain[1]:+.3f} to {gain[2]:+.3f})" for gain in gains)
-                lines.append(
-                    f"| {KINDS[kind]} | {one} | {found['cases']} / {found['persons']} | {share:.0%} | {learnt} | {' | '.join(cells)} | {shown} |"
-                )
-    return lines, better
-
-
-def draw_gains() -> None:
-    """docs/pictures/pretraining.webp: what each way gains over training from scratch at 10 % of the persons, a panel a depth."""
-    kinds = [kind for kind in KINDS if transfer_rows(kind)[0]]
-    drawn, axes = plt.subplots(
-        1, len(kinds), figsize=(1 + 4 * len(kinds), 3.4), sharex=True, sharey=True, squeeze=False, layout="constrained"
-    )
-    for panel, kind in zip(axes[0], kinds, strict=True):
-        for row, one in enumerate(TARGETS):
-            path = FIGURES / f"transfer-{kind}-{one}-0.1.json"
-            for k, way in enumerate(WAYS[1:] if path.exists() else ()):
-                value, low, high = read_json(path)[f"{way} less from scratch"]
-                panel.errorbar(
-                    value, row + 0.2 * (k - 1), xerr=[[value - low], [high - value]], fmt="osD"[k], color=f"C{k}", capsize=2, ms=4
-                )
-        panel.axvline(0, color="grey", lw=0.8)
-        panel.set(title=KINDS[kind], xlabel="AUROC less from scratch", yticks=range(len(TARGETS)), yticklabels=TARGETS)
-    axes[0, 0].invert_yaxis()
-    marks = [plt.Line2D([], [], marker="osD"[k], color=f"C{k}", ls="", label=way) for k, way in enumerate(WAYS[1:])]
-    drawn.legend(handles=marks, loc="outside lower center", ncols=3, frameon=False, fontsize=8)
-    drawn.savefig(PICTURE, dpi=110)
-
-
-def _films(name: str) -> str:
-    """AUROC on cxr-pneumonia and the minutes it took, from a figure of benchmarks.results."""
-    found = read_json(FIGURES / f"{name}.json")
-    return f"{Estimate.from_json(found['auroc'])} after {sum(found['seconds'].values()) / 60:.0f} minutes"
-
-
-def _rate(rate: Rate) -> str:
-    return f"{rate[0]:g}" + (" from a regression" if rate[2] else "")
-
-
-def ablation_table(found: dict[str, dict[str, list[float]]]) -> str:
-    """A row a combination of parts."""
-    keys = [f"{one} {share:g}" for one in TARGETS for share, _ in ABLATED]
-    heads = [f"{key.rsplit(' ', 1)[0]}, {float(key.rsplit(' ', 1)[1]):.0%}" for key in keys]
-    lines = [f"| learnt from | {' | '.join(heads)} | mean | mean less {BASE} |", "|---" * (len(keys) + 3) + "|"]
-    for name, row in found.items():
-        less, low, high = row[f"less {BASE}"]
-        shown = "-" if name == base_of(name) else f"{less:+.3f} ({low:+.3f} to {high:+.3f})"
-        lines.append(f"| {name} | {' | '.join(f'{row[key][0]:.3f}' for key in keys)} | {row['mean'][0]:.3f} | {shown} |")
-    return "\n".join(lines)
-
-
-WAYS = ("from scratch", "resdx, fine-tuned", "resdx, frozen", "ImageNet MobileNet-V2, frozen")
-
-PAGE = """# What pre-training is worth
-
-`weights="resdx"` is a ResNet-18 or a ResNet-50 that was pre-trained on openly licensed sets by agreement of two views and by what a teacher (MobileNet-V2 of ImageNet) says of them (`make --depth 18 --epochs 12 --parts 0 1 2`
-and `make --depth 50 --epochs 9 --parts 0 1 2`: views of 64 px, in the last three tenths of the steps of 112 px); `weights="resdx-views"` had no teacher (`--parts 0 1 0`) and owes nothing to ImageNet, whose pictures are for
-research. Cards: ResNet-18 [with the teacher](../resdx/models/shipped/resnet18.md) and [without](../resdx/models/shipped/resnet18-views.md), ResNet-50 [with the teacher](../resdx/models/shipped/resnet50.md) and
-[without](../resdx/models/shipped/resnet50-views.md). Here they are judged on sets that were not in the corpus: macro AUROC on the test part by person, mean of 3 seeds (another share of the training persons
-and another start each), of ResNet-18 at 10 % of 6 (the last three were added after the first three of `resdx` had been read, to narrow the intervals, on all sets), 95 % t intervals that add the variance between
-test persons (1,000 draws) and between seeds, with the freedom of the rarest class (few persons; of fundus-odir five, which is fewer than an interval should rest on) and of the seeds. From scratch and fine-tuned
-have the same budget, 100 steps of 32 pictures at 112 px, and each the learning rate that was best for it with the ResNet-18 of `resdx` on tune and calib of the set, one share of 10 %. Chosen were, for {rates}.
-Tried were: {tried}. In a fine-tuning each stage learns 0.7 times as much as the next. A head that begins as a regression on frozen features (C = 0.01) keeps BatchNorm's statistics (`learn.head_penalty`,
-`learn.frozen_norms`); one that begins at random learns alone in the first fifth. Frozen: a logistic regression on pooled features, of MobileNet-V2 at 224 px.
-The sets' defects are those of [the results](results.md). Made by `python -m benchmarks.pretraining transfer WORK --data FOLDER --depth 18` (or 50; `--weights resdx-views`).
-
-At 10 % of the training persons fine-tuning is better than from scratch, with the whole interval of the paired difference: {better}.{missing}
-
-| weights | set | test cases / persons | share of training persons | cases | from scratch | resdx, fine-tuned | resdx, frozen | MobileNet-V2, frozen | fine-tuned less from scratch | frozen less from scratch |
-|---|---|---|---|---|---|---|---|---|---|---|
-{rows}
-
-On the shipped test part of cxr-pneumonia, whose training part was in the corpus without its labels, AUROC on two cores is: {films} (seed 0 of [the results](results.md)). ResNet-18 from scratch has not been measured there, so what the depth does is not told from what the start does.
-
-![What was gained over training from scratch at a tenth of the persons, with intervals](pictures/pretraining.webp)
-
-## What did not help
-
-- Views alone, 11 passes at 112 px over five sets without crops and tints: ResNet-18 fine-tuned less from scratch +0.071 (-0.004 to +0.143) on us-breast, -0.009 (-0.102 to +0.098) on ct-covid, -0.003 (-0.027 to +0.025) on skin-ham10000 and
-+0.029 (-0.045 to +0.119) on fundus-odir (`make --parts 0 1 0` and `transfer` of commit e9770ed, in the same order the frozen features .667 (.594-.736), .721 (.617-.816), .679 (.638-.719) and .612 (.552-.666)).
-- A shorter pre-training (8 passes, the last tenth at 112 px) and a head that begins at random: +0.060 (-0.050 to +0.163) on us-breast, -0.010 (-0.122 to +0.107) on ct-covid, +0.045 (+0.004 to +0.084) on skin-ham10000 and
-+0.017 (-0.034 to +0.066) on fundus-odir (`make --epochs 8 --parts 0 1 2` and `transfer` of commit e3c01cb).
-- One rate for all sets: with 3e-5, the best of three on tune and calib of us-breast and ct-covid, ResNet-18 gained +0.060 (-0.028 to +0.141) on us-breast, +0.075 (+0.033 to +0.115) on fundus-odir and +0.039 (+0.002 to
-+0.073) on skin-ham10000. It was the smallest that had been tried, so smaller ones were added and the rates chosen set by set, on tune and calib as before; but these test parts
-had been read once by then (`rates --only us-breast ct-covid` and `transfer` of commit 94e3b61).
-- Three seeds: with them fine-tuning is better on one set, fundus-odir; us-breast has +0.074 (-0.005 to +0.151) and skin-ham10000 +0.044 (-0.002 to +0.087) (`seeds_of` 3). Who adds seeds after a look finds a difference by
-chance somewhat more often than the 95 % say.
-- More rates from scratch: 1e-4, 1e-2 and 3e-2 were tried when ResNet-18 from `resdx` had been judged, since the best of three stood at the edge. By one share on tune 3e-2 is best on three sets, by less than .02 each; on the
-test part of us-breast it is worse than the 3e-3 from before (.624 to .646, which makes the gain of `resdx` there +.112 where it was +.090), so one share is too few to choose a rate by. ResNet-50 from scratch still learns at 3e-3 (fundus-odir: 3e-4): its answers are those that `transfer --depth 50` of commit 0a62e10 gives, with the intervals of today.
-- Large rates: what each did on tune stands in `benchmarks/figures/pretraining-rates-18.json`. With a few dozen persons fine-tuning hardly goes beyond the regression on frozen features that it begins with.
-
-## Which part of the loss helps
-
-ResNet-18 at 64 px, 6 passes over the corpus, then a logistic regression on frozen features of the targets, judged on their tune and calib parts (no test part was read for
-this choice). Macro AUROC at 10 % (mean of 5 draws) and 100 % of the training persons; the last column pairs the same draws of judged persons, and has no part for another pre-training, of which
-there is one a row. The two that are shipped have learnt longer, and at the end from larger pictures. Made by `python -m benchmarks.pretraining ablation WORK --data FOLDER`.{unmeasured}
-After six passes the teacher brings nothing to the views. Between the shipped ones, which have learnt twice as long and were made for larger pictures, the interval of what it brings just touches 0. So both are named:
-`resdx` with it, since only with it fine-tuning is better on three sets above, `resdx-views` without; that choice of the default has seen those test parts. In an earlier form (commit 0a62e10: five sets, views that neither crop
-nor tint, a teacher of the plain picture) the means were .674 from scratch, .731 by views, .720 by NT-Xent in VICReg's place, .716 by the teacher, .699 by labels and .705 by labels and views.
-
-{ablation}
-"""
-
-
 def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("ablation", "make", "rates", "transfer", "page"))
-    parser.add_argument("work", type=Path, nargs="?", default=Path())
-    parser.add_argument("--data", type=Path, default=Path())
+    parser.add_argument("what", choices=("ablation", "make", "rates", "transfer"))
+    parser.add_argument("work", type=Path)
+    parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--depth", type=int, default=50)
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--size", type=int, default=112)
@@ -618,9 +470,6 @@ def main() -> None:
         make(asked.work, asked.data, asked.depth, asked.epochs, asked.size, Parts(*asked.parts), asked.weights)
     elif asked.what == "rates":
         rates(asked.work, asked.data, starting_file(asked.weights or "resdx", asked.depth), asked.depth, only=asked.only)
-    elif asked.what == "page":
-        draw_gains()
-        (PICTURE.parents[1] / "pretraining.md").write_text(page())
     else:
         transfer(asked.work, asked.data, asked.weights or "resdx", asked.depth, asked.shares, only=asked.only)
 
