@@ -36,7 +36,7 @@ CONFLICTING = 0.02  # share of the files with a byte-identical copy in another c
 MANY = 0.05  # share of near-duplicates worth a look
 DETERMINES = 0.9  # lower bound of the AUROC from which a fact of the file determines the class
 TELLS = 0.6  # lower bound from which it tells something
-PAIRS = 1000  # of an id, to tell whether what shares one is alike
+PAIRS, TRIES = 1000, 20  # ids that are looked at to tell whether what shares one is alike, and draws of a stranger for each
 FEWEST, FEW = 3, 10  # persons in a class: training is impossible, no interval can be given
 SKEWED = 3.0  # cases of the largest class for each of the smallest
 MOVED = 0.05  # change of a class's share between shipped parts
@@ -252,9 +252,10 @@ def _likeness(evidence: _Evidence, shared: Sequence[Sequence[str]], person: Mapp
         one, *rest = evidence.of(ids)
         two = next((case for case in rest if case.part != one.part), rest[0])
         pairs.append((evidence.row[one.id], evidence.row[two.id]))
-        pool = [case for case in strangers[two.part, two.label] if person.get(case.id) != person[one.id]]
-        if pool:
-            others.append((evidence.row[one.id], evidence.row[pool[draw.integers(len(pool))].id]))
+        pool = strangers[two.part, two.label]
+        drawn = (pool[k] for k in draw.integers(len(pool), size=TRIES))
+        if other := next((case for case in drawn if person.get(case.id) != person[one.id]), None):
+            others.append((evidence.row[one.id], evidence.row[other.id]))
     if not others:
         return Estimate(None, None, None, 0)
     return same_or_not(embedding, pairs, others)
