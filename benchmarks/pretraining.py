@@ -16,6 +16,7 @@ import argparse
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -376,12 +377,13 @@ def transfer(
         large = Target.open(work, data, one, 224, "test")
         for run in (target.run, large.run):
             read_once_more(run, part_hash([case.id for case in run.cases("test")], content_hashes(run)))
-        own, other = features_of(target, net, weights), features_of(large, mobile, None)
+        own = cache(partial(features_of, target, net, weights))  # not asked for where all its answers are kept
+        other = cache(partial(features_of, large, mobile, None))
         mine, begun = f"resnet{depth} {digest(weights)[:8]}", f"resnet{depth} from scratch"
         # What is kept under a name depends on nothing else than the name.
         ways: dict[str, tuple[str, Callable[[NDArray[np.intp], int], NDArray[np.float32]]]] = {
-            "resdx, frozen": (f"{mine} frozen", lambda at, seed, t=target, f=own: by_regression(t, *f, at)),  # type: ignore[call-arg, misc]
-            "ImageNet MobileNet-V2, frozen": ("mobilenet", lambda at, seed, t=large, f=other: by_regression(t, *f, at)),  # type: ignore[call-arg, misc]
+            "resdx, frozen": (f"{mine} frozen", lambda at, seed, t=target, f=own: by_regression(t, *f(), at)),  # type: ignore[call-arg, misc]
+            "ImageNet MobileNet-V2, frozen": ("mobilenet", lambda at, seed, t=large, f=other: by_regression(t, *f(), at)),  # type: ignore[call-arg, misc]
             "from scratch": (f"{begun} {plain}", lambda at, seed, t=target, r=plain: by_training(t, net, None, at, seed, r)),  # type: ignore[misc]
             "resdx, fine-tuned": (
                 f"{mine} {tuned}",
