@@ -461,7 +461,7 @@ def main() -> None:
     parser.add_argument("--depth", type=int, default=50)
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--size", type=int, default=112)
-    parser.add_argument("--parts", type=float, nargs=3, default=(1, 1, 0), metavar=("LABELS", "VIEWS", "TEACHER"))
+    parser.add_argument("--parts", type=float, nargs=3, default=(0, 1, 0), metavar=("LABELS", "VIEWS", "TEACHER"))
     parser.add_argument("--weights", default="", help="of make, a file to begin with; of rates and transfer, a name")
     parser.add_argument("--only", nargs="*", default=(), metavar="NAME", help="these rows of the ablation, or these targets")
     parser.add_argument("--shares", type=float, nargs="*", default=SHARES)

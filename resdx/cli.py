@@ -370,7 +370,7 @@ def export_command(run: str, recipe: str, engines: tuple[str, ...], guard: bool,
 @click.option("--target", multiple=True, metavar="RUN", help="A run whose test part must not be in the sets.")
 @click.option("--depth", type=click.Choice(["18", "34", "50", "101"]), default="50", show_default=True, help="Of the ResNet.")
 @click.option("--size", type=click.IntRange(32), default=112, show_default=True, metavar="PIXELS", help="Side of the pictures.")
-@click.option("--labels", type=click.FloatRange(0), default=1, show_default=True, help="How much the labels count.")
+@click.option("--labels", type=click.FloatRange(0), default=0, show_default=True, help="How much the labels count.")
 @click.option(
     "--views", type=click.FloatRange(0), default=1, show_default=True, help="How much it counts that two views agree (VICReg)."
 )

@@ -57,7 +57,7 @@ WHOLE = 0.3  # the last share of the steps that sees views of full size, if they
 class Parts:
     """How much each part of the loss counts; 0 leaves it out."""
 
-    labels: float = 1.0
+    labels: float = 0.0
     views: float = 1.0
     teacher: float = 0.0
 
@@ -174,7 +174,7 @@ def pretrain_sets(
     target: Sequence[str] = (),
     depth: str = "50",
     size: int = 112,
-    labels: float = 1,
+    labels: float = 0,
     views: float = 1,
     teacher: float = 0,
     changes: Sequence[tuple[str, str]] = (),

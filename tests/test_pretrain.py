@@ -45,7 +45,7 @@ def result(study, tmp_path_factory):
     out = tmp_path_factory.mktemp("pretrained") / "out"
     with pytest.MonkeyPatch.context() as patch:  # which format is faster differs from one timing to the next
         patch.setattr("resdx.pretrain._faster", lambda lesson: "float32")
-        return pretrain([Member(study.run, "films", "CC0")], out, recipe=SMALL, quiet=True)
+        return pretrain([Member(study.run, "films", "CC0")], out, recipe=SMALL, parts=Parts(labels=1), quiet=True)
 
 
 def test_equal_views_that_vary_and_do_not_repeat_each_other_cost_nothing():
@@ -126,15 +126,15 @@ def test_a_killed_run_goes_on_to_the_same_weights(result, study, tmp_path, monke
     with monkeypatch.context() as patch:
         patch.setattr(Run, "say", killed)
         with pytest.raises(KeyboardInterrupt):
-            pretrain(member, tmp_path / "out", recipe=SMALL, quiet=True)
-    path = pretrain(member, tmp_path / "out", recipe=SMALL, quiet=True)
+            pretrain(member, tmp_path / "out", recipe=SMALL, parts=Parts(labels=1), quiet=True)
+    path = pretrain(member, tmp_path / "out", recipe=SMALL, parts=Parts(labels=1), quiet=True)
     ours, theirs = load_file(path), load_file(result)
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
 
 def test_another_question_in_the_same_folder_is_refused(result, study):
     with pytest.raises(RunError, match="holds another pre-training"):
-        pretrain([Member(study.run, "films", "CC0")], result.parent, recipe=SMALL, parts=Parts(views=0), quiet=True)
+        pretrain([Member(study.run, "films", "CC0")], result.parent, recipe=SMALL, parts=Parts(labels=2), quiet=True)
 
 
 @pytest.mark.parametrize("parts", [(0, 0, 0), (-1, 1, 0), (math.nan, 1, 0), (1, math.inf, 0)])
@@ -248,7 +248,7 @@ def test_a_flat_picture_is_like_no_other(result):
 def test_the_command_line_learns_from_folders(films, tmp_path):
     out = tmp_path / "out"
     asked = ["pretrain", f"one={films}", "--out", out, "--depth", 18, "--size", 32, "--licence", "one=CC0", "--json"]
-    small = ["--set", "learn.epochs=1", "--set", "learn.batch=32", "--views", 0]
+    small = ["--set", "learn.epochs=1", "--set", "learn.batch=32", "--labels", 1, "--views", 0]
     found = CliRunner().invoke(cli, [str(word) for word in [*asked, *small]])
     assert found.exit_code == 0, found.output
     assert json.loads(found.stdout)["sets"][0]["licence"] == "CC0"
@@ -275,11 +275,11 @@ def test_without_labels_any_folder_of_pictures_will_do(films, tmp_path):
         "--set",
         "learn.batch=32",
     ]
-    wrong = CliRunner().invoke(cli, [str(word) for word in asked])
+    wrong = CliRunner().invoke(cli, [str(word) for word in [*asked, "--labels", 1]])
     assert (
         wrong.exit_code == 1 and "no class folders" in wrong.stderr and "from any folder of pictures: --labels 0" in wrong.stderr
     )
-    found = CliRunner().invoke(cli, [str(word) for word in [*asked, "--labels", 0]])
+    found = CliRunner().invoke(cli, [str(word) for word in asked])
     assert found.exit_code == 0, found.output
     row = json.loads((tmp_path / "out" / "corpus.json").read_text())["sets"][0]
     assert row["cases"] + row["reserved"] == len(list(flat.iterdir())) and row["classes"] == []
