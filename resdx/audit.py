@@ -23,7 +23,7 @@ from .cases import Case, Finding, Grade, Manifest
 from .duplicates import find_duplicates, spectrum
 from .errors import count
 from .facts import Facts, Look, Progress, Read, from_columns, look, to_columns
-from .listing import person_pattern, search_all, some
+from .listing import person_patterns, search_all, some
 from .metrics import Estimate
 from .shortcuts import restarts, same_or_not, tells_class
 from .split import SEEN, units
@@ -304,21 +304,26 @@ def _persons(evidence: _Evidence) -> Iterable[Finding]:
 
 
 def _names(evidence: _Evidence, cases: Sequence[Case]) -> Iterable[Finding]:
-    """Persons whom nobody gave and files seem to name: several cases share a folder, or the beginning of their names."""
+    """Persons whom nobody gave and files seem to name: cases share a folder or the beginning of a name, and are alike or have the same endings."""
     files = [case.path for case in cases]
-    if not (pattern := person_pattern(files, fewest=FEW)):
+    for pattern in person_patterns(files, fewest=max(FEW, 2 * len(evidence.manifest.classes) + 1)):  # more than classes
+        caught = search_all(pattern, files)
+        name = {case.id: caught[case.path][1] for case in cases}
+        several = sorted((ids for ids in _gather((name[case.id], case.id) for case in cases).values() if len(ids) > 1), key=len)
+        alike = _likeness(evidence, several, name)
+        shown = alike.low is not None and alike.low > 0.5
+        why = f"Cases that share one are more alike than others of their class (AUROC {alike}). " if shown else ""
+        ends = {match.string[match.end(1) :] for match in caught.values()}
+        if not shown and 2 * len(ends) > len(caught):  # chance alone makes names of random letters and digits begin alike
+            continue
+        persons, usual = len(set(name.values())), several[len(several) // 2]
+        text = (
+            f"{persons} names may be persons, such as {name[usual[0]]!r} with {count(len(usual), 'case')}: {some(usual)}. {why}"
+        )
+        text += f"If they are, only --set source.group={shlex.quote(pattern)} (of a table, a group column) keeps each on one side of the split."
+        figures = {"persons": persons, **({"auroc": alike.value} if alike.value is not None else {})}
+        yield Finding("names-may-be-persons", "look", text, tuple(chain(*several)), figures)
         return
-    caught = search_all(pattern, files)
-    name = {case.id: caught[case.path][1] for case in cases}
-    members = _gather((name[case.id], case.id) for case in cases)
-    several = sorted((ids for ids in members.values() if len(ids) > 1), key=len)
-    alike, usual = _likeness(evidence, several, name), several[len(several) // 2]
-    text = f"{len(members)} names may be persons, such as {name[usual[0]]!r} with {count(len(usual), 'case')}: {some(usual)}. "
-    if alike.low is not None and alike.low > 0.5:
-        text += f"Cases that share one are more alike than others of their class (AUROC {alike}). "
-    text += f"If they are persons, only --set source.group={shlex.quote(pattern)} (of a table, a group column) keeps each on one side of the split."
-    figures = {"persons": len(members), **({"auroc": alike.value} if alike.value is not None else {})}
-    yield Finding("names-may-be-persons", "look", text, tuple(chain(*several)), figures)
 
 
 def _balance(evidence: _Evidence) -> Iterable[Finding]:

@@ -110,27 +110,25 @@ def search_all(pattern: str, files: Iterable[str]) -> dict[str, re.Match[str]]:
     return caught
 
 
-def person_pattern(files: Sequence[str], *, fewest: int) -> str | None:
-    """A pattern that may catch the person: the folder of a file, or its name before or up to the first, second, ... number; the first that gathers files.
+def person_patterns(files: Sequence[str], *, fewest: int) -> list[str]:
+    """Patterns that may catch the person: the folder of a file, and its name before and up to the first, second, ... number.
 
-    Most files then share what it catches with another file, there are at least `fewest` of these, and none has a fifth of all
+    Most files share what a pattern catches with another file, there are at least `fewest` of these, and none has a fifth of all
     files. Whether they are persons no name can say.
     """
     names = [file.rpartition("/")[2].rpartition(".")[0] for file in files]
     numbers = min((len(re.findall(r"\d+", name)) for name in names), default=0)
-    for pattern in (
-        r"([^/]+)/[^/]+$",
-        r"^(\D+)\d",
-        *("^(" + r"\D+".join([r"\D*\d+", *[r"\d+"] * k]) + ")" for k in range(numbers)),
-    ):
+    up_to = ["^(" + r"\D+".join([r"\D*\d+", *[r"\d+"] * k]) + ")" for k in range(numbers)]
+    out = []
+    for pattern in (r"([^/]+)/[^/]+$", r"^(\D+)\d", *up_to):
         try:
             caught = Counter(match[1] for match in search_all(pattern, files).values())
-        except DataError:  # a file in no folder
+        except DataError:  # it misses a file
             continue
         shared = sum(number for number in caught.values() if number > 1)
         if len(caught) >= fewest and 2 * shared > caught.total() > 5 * max(caught.values()):
-            return pattern
-    return None
+            out.append(pattern)
+    return out
 
 
 def with_groups(cases: Sequence[Case], pattern: str | None) -> list[Case]:

@@ -143,6 +143,26 @@ def test_persons_in_names_are_told_with_the_pattern_that_finds_them(root):
     assert "names-may-be-persons" not in findings and "no-person-id" not in findings
 
 
+def test_eyes_of_a_person_need_not_be_alike_to_be_told(root):
+    rows = [replace(row, path=f"{i // 2}_{('left', 'right')[i % 2]}.png") for i, row in enumerate(cases(group=lambda i: ""))]
+    for i, row in enumerate(rows):
+        add(root, row.path, pixels(i))
+    assert found(root, rows)[0]["names-may-be-persons"].figures["persons"] == 24
+
+
+def test_random_names_and_names_of_many_classes_are_no_persons(root):
+    draw = np.random.default_rng(3)
+    letters = np.array(list("0123456789abcdef"))
+    rows = cases(100, group=lambda i: "")
+    hashes = [replace(row, path=f"x{i % 30}{''.join(draw.choice(letters[10:], 9))}.png") for i, row in enumerate(rows)]
+    kinds = [replace(row, path=f"kind{i % 12}/{i}.png", labels=(f"kind{i % 12}",)) for i, row in enumerate(rows)]
+    for some in (hashes, kinds):
+        for i, row in enumerate(some):
+            (root / row.path).parent.mkdir(exist_ok=True)
+            add(root, row.path, pixels(i))
+        assert "names-may-be-persons" not in found(root, some)[0]
+
+
 @pytest.mark.parametrize(("persons", "grade"), [(2, "stop"), (6, "look")])
 def test_a_class_with_few_persons(root, persons, grade):
     rows = cases(labels=lambda i: ("rare" if i < persons else ("normal", "ill")[i % 2],))
