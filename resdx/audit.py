@@ -291,7 +291,8 @@ def _persons(evidence: _Evidence) -> Iterable[Finding]:
         text = f"{len(without)} of {count(len(evidence.cases), 'case')} without a person, so each cluster of near-duplicates counts as one; "
         text += "images of one person that look different can still be in two parts. Give the group column if you can."
         yield Finding("no-person-id", "note", text, tuple(without), {"cases": len(without)})
-        yield from _names(evidence, evidence.of(without))
+        if len(without) == len(evidence.cases):
+            yield from _names(evidence)
     for name in evidence.manifest.classes:
         ids = [case.id for case in evidence.cases if name in (case.labels or ())]
         persons = len({evidence.person[one] for one in ids})
@@ -303,25 +304,24 @@ def _persons(evidence: _Evidence) -> Iterable[Finding]:
         yield Finding("too-few-persons", grade, text, tuple(ids), {"persons": persons, "cases": len(ids)})
 
 
-def _names(evidence: _Evidence, cases: Sequence[Case]) -> Iterable[Finding]:
-    """Persons whom nobody gave and files seem to name: cases share a folder or the beginning of a name, and are alike or have the same endings."""
-    files = [case.path for case in cases]
-    for pattern in person_patterns(files, fewest=max(FEW, 2 * len(evidence.manifest.classes) + 1)):  # more than classes
+def _names(evidence: _Evidence) -> Iterable[Finding]:
+    """Persons whom nobody gave and files seem to name: cases share a folder or the beginning of a name, and names or likeness speak for it."""
+    files = [case.path for case in evidence.manifest.cases]  # all of them: a pattern has to catch them all
+    most = max(FEW, 2 * len(evidence.manifest.classes) + 1)  # more than classes
+    for pattern, told in person_patterns(files, fewest=most).items():
         caught = search_all(pattern, files)
-        name = {case.id: caught[case.path][1] for case in cases}
-        several = sorted((ids for ids in _gather((name[case.id], case.id) for case in cases).values() if len(ids) > 1), key=len)
+        name = {case.id: caught[case.path][1] for case in evidence.cases}
+        members = _gather((one, case) for case, one in name.items())
+        several = sorted((ids for ids in members.values() if len(ids) > 1), key=len)
         alike = _likeness(evidence, several, name)
         shown = alike.low is not None and alike.low > 0.5
-        why = f"Cases that share one are more alike than others of their class (AUROC {alike}). " if shown else ""
-        ends = {match.string[match.end(1) :] for match in caught.values()}
-        if not shown and 2 * len(ends) > len(caught):  # chance alone makes names of random letters and digits begin alike
+        if not (told or shown):
             continue
-        persons, usual = len(set(name.values())), several[len(several) // 2]
-        text = (
-            f"{persons} names may be persons, such as {name[usual[0]]!r} with {count(len(usual), 'case')}: {some(usual)}. {why}"
-        )
-        text += f"If they are, only --set source.group={shlex.quote(pattern)} (of a table, a group column) keeps each on one side of the split."
-        figures = {"persons": persons, **({"auroc": alike.value} if alike.value is not None else {})}
+        usual, largest = several[len(several) // 2], several[-1]
+        text = f"{len(members)} names may be persons, such as {name[usual[0]]!r} with {count(len(usual), 'case')} ({some(usual)}); the most, {len(largest)}, has {name[largest[0]]!r}. "
+        text += f"Cases that share one are more alike than others of their class (AUROC {alike}). " if shown else ""
+        text += f"If they are, keep each on one side of the split, by the column of a table that names the person, or with --set source.group={shlex.quote(pattern)}"
+        figures = {"persons": len(members), **({"auroc": alike.value} if alike.value is not None else {})}
         yield Finding("names-may-be-persons", "look", text, tuple(chain(*several)), figures)
         return
 

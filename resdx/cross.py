@@ -62,7 +62,7 @@ def cross_validate(
     """
     if (protocol := asked.get("protocol", "honest")) != "honest":
         raise RunError(f"folds are dealt by person, which protocol {protocol} does not do; leave out --protocol or --folds")
-    if isinstance(changed_recipe(asked.get("recipe", "plain"), asked.get("changes", ())).task, Detect):
+    if isinstance(changed_recipe(asked.get("recipe", "plain"), asked.get("changes", ()), data).task, Detect):
         raise RunError(
             "folds answer together, and networks that find boxes, each from shapes of its own, do not; leave out --folds"
         )

@@ -110,24 +110,29 @@ def search_all(pattern: str, files: Iterable[str]) -> dict[str, re.Match[str]]:
     return caught
 
 
-def person_patterns(files: Sequence[str], *, fewest: int) -> list[str]:
-    """Patterns that may catch the person: the folder of a file, and its name before and up to the first, second, ... number.
+def person_patterns(files: Sequence[str], *, fewest: int) -> dict[str, bool]:
+    """Patterns that may catch the person, from the coarsest: a folder, or a name before or up to its first, second, ... number.
 
-    Most files share what a pattern catches with another file, there are at least `fewest` of these, and none has a fifth of all
-    files. Whether they are persons no name can say.
+    Most files share what a pattern catches with another one in the same place, there are at least `fewest` of these, and none has a
+    fifth of all files. True where names alone speak for it: what follows repeats, as "left" and "right" or 1, 2, 3 do, and the same
+    is not caught again in other places, as numbers are that start again in each folder.
     """
-    names = [file.rpartition("/")[2].rpartition(".")[0] for file in files]
+    names = [name.rpartition(".")[0] or name for name in (file.rpartition("/")[2] for file in files)]
     numbers = min((len(re.findall(r"\d+", name)) for name in names), default=0)
+    folders = [f"([^/]+){'/[^/]+' * k}$" for k in range(min((file.count("/") for file in files), default=0), 0, -1)]
     up_to = ["^(" + r"\D+".join([r"\D*\d+", *[r"\d+"] * k]) + ")" for k in range(numbers)]
-    out = []
-    for pattern in (r"([^/]+)/[^/]+$", r"^(\D+)\d", *up_to):
+    out = {}
+    for pattern in (*folders, r"^(\D+)\d", *up_to):
         try:
-            caught = Counter(match[1] for match in search_all(pattern, files).values())
+            caught = search_all(pattern, files)
         except DataError:  # it misses a file
             continue
-        shared = sum(number for number in caught.values() if number > 1)
-        if len(caught) >= fewest and 2 * shared > caught.total() > 5 * max(caught.values()):
-            out.append(pattern)
+        every = Counter(match[1] for match in caught.values())
+        places = Counter((file[: len(file) - len(match.string) + match.start(1)], match[1]) for file, match in caught.items())
+        shared = sum(number for number in places.values() if number > 1)
+        if len(every) >= fewest and 2 * shared > len(caught) > 5 * max(every.values()):
+            ends = {match.string[match.end(1) :] for match in caught.values()}
+            out[pattern] = 2 * len(ends) <= len(caught) and len(places) <= 1.2 * len(every)
     return out
 
 

@@ -1,4 +1,4 @@
-"""Pre-training on several data sets at once, to start other trainings from: labels, two views of a picture, and a teacher.
+"""Pre-training on several data sets at once, to start other trainings from: two views of a picture, labels, and a teacher.
 
 Every set has its own columns of one linear head. The self-supervised part is VICReg (Bardes, Ponce and LeCun 2022): two views of a
 picture shall have equal projections, whose coordinates vary and do not repeat each other; it needs no large batch. The teacher
@@ -224,6 +224,8 @@ def _plain_recipe(data: Path, labels: bool) -> Recipe:
         except DataError as error:
             if labels:
                 raise DataError(f"{error}; or learn without labels, from any folder of pictures: --labels 0") from error
+            if any(data.glob("*.csv")):  # may know persons and parts
+                raise
             return replace(recipe, source=Unlabelled())
     return recipe
 

@@ -271,7 +271,10 @@ class Scans:
 @record
 @dataclass(frozen=True)
 class Unlabelled:
-    """Every picture below a folder, of no class, for a pre-training without labels; `group` finds the person as in FolderPerClass."""
+    """Every picture below a folder, of no class, for a pre-training without labels; `group` finds the person as in FolderPerClass.
+
+    Without it, folders are persons where there are too many of them to be classes. A train, val or test folder is the part.
+    """
 
     group: str | None = None
 
@@ -280,7 +283,10 @@ class Unlabelled:
 
     def scan(self, root: Path) -> Manifest:
         files, findings = list_images(root)
-        cases, more = open_up(root, with_groups([Case(id=file, path=file) for file in files], self.group))
+        places = class_and_part(files)
+        persons = len({folder for folder, _ in places.values()}) > MOST_CLASSES
+        cases = [Case(id=file, path=file, group=folder if persons else "", part=part) for file, (folder, part) in places.items()]
+        cases, more = open_up(root, with_groups(cases, self.group))
         if not cases:
             raise DataError(f"{root}: no images found")
         return Manifest(root, tuple(cases), findings=(*findings, *more))

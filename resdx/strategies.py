@@ -63,7 +63,7 @@ def strategies(
         RecipeError, AuditStop: as for a run.
         RunError: the recipe trains no network.
     """
-    base = changed_recipe(recipe, changes)
+    base = changed_recipe(recipe, changes, data)
     if not isinstance(base.learn, Training):
         raise RunError(f"{base.name} trains no network, so there is nothing to compare; name a recipe without a variant")
     make_folder(out)

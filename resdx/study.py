@@ -21,6 +21,7 @@ from .ranks import world
 from .recipe import Ensemble, Recipe
 from .recipes import get_recipe
 from .runs import Protocol, Run, Settings, resolve_data
+from .sources import detect
 from .stages import EVIDENCE, TOGETHER, resume
 
 NAMED = {**{name: name for name in PUBLISHED}, "none": ""}  # starting weights that are no file
@@ -28,22 +29,26 @@ KNOWING = ("head_penalty", "frozen_norms")  # of a training that begins with fea
 RUNS = Path("runs")  # where a run without --out goes
 
 
-def changed_recipe(recipe: str | Recipe, changes: Iterable[tuple[str, str]]) -> Recipe:
-    """A recipe by name, path or value, with fields set."""
+def changed_recipe(recipe: str | Recipe, changes: Iterable[tuple[str, str]], data: str | Path | None = None) -> Recipe:
+    """A recipe by name, path or value, with fields set; a field of its source, where it has none, in the source of `data`."""
     found = get_recipe(recipe) if isinstance(recipe, str) else recipe
     for field, text in changes:
+        if data is not None and found.source is None and field.startswith("source."):
+            found = replace(found, source=detect(resolve_data(data)))
         found = found.set(field, text)
     return found
 
 
-def asked_recipe(recipe: str | Recipe, changes: Iterable[tuple[str, str]], weights: str | Path) -> tuple[Recipe, str]:
+def asked_recipe(
+    recipe: str | Recipe, changes: Iterable[tuple[str, str]], weights: str | Path, data: str | Path | None = None
+) -> tuple[Recipe, str]:
     """The recipe that was asked for, with starting weights that are named in it; and the path of those that are a file.
 
     Raises:
         RecipeError: the network has no weights of that name, or needs what is not installed.
         WeightsError: the file is not there, or resdx ships none for this depth.
     """
-    found = changed_recipe(recipe, changes)
+    found = changed_recipe(recipe, changes, data)
     for one in found.members:
         room(one.model.trunk)  # what is not installed is said before anything is read
     if weights and isinstance(found.learn, Ensemble):
@@ -65,7 +70,7 @@ def asked_recipe(recipe: str | Recipe, changes: Iterable[tuple[str, str]], weigh
 
 def refuse_another(run: Run, data: str | Path, asked: Mapping[str, Any]) -> None:
     """Raise RunError where a run that is there was asked something else than `asked`, the arguments of `start`."""
-    wanted, file = asked_recipe(asked.get("recipe", "plain"), asked.get("changes", ()), asked.get("weights", ""))
+    wanted, file = asked_recipe(asked.get("recipe", "plain"), asked.get("changes", ()), asked.get("weights", ""), data)
     wanted = replace(wanted, classes=wanted.classes or run.recipe.classes)
     if "start" in run.settings.choices:  # ImageNet's weights could not be had
         wanted = wanted.set(innermost(wanted.model.trunk)[1], "resdx")
@@ -108,7 +113,7 @@ def start(
     if world() > 1:
         raise RunError(TOGETHER)
     _refuse_unknown(accept)
-    asked, file = asked_recipe(recipe, changes, weights)
+    asked, file = asked_recipe(recipe, changes, weights, data)
     folder = Path(out) if out else default_folder(data, asked)
     settings = Settings(str(resolve_data(data)), seed, protocol, tuple(accept), fold, folds, file, __version__, skip=tuple(skip))
     return Run.create(folder, asked, settings, quiet=quiet)

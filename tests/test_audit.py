@@ -6,14 +6,19 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 from resdx.audit import Audit, audit, open_stops
-from resdx.cases import Case, Finding, Manifest
+from resdx.cases import Case, Finding, Manifest, count_persons
+from resdx.cli import cli
 from resdx.facts import look
 from resdx.listing import with_groups
+from resdx.runs import Run
+from resdx.stages import repeat
 from resdx.steps.read import ReadImage
+from resdx.study import start
 
 SIDE = 96
 
@@ -137,7 +142,7 @@ def test_persons_in_names_are_told_with_the_pattern_that_finds_them(root):
         add(root, row.path, np.uint8(np.clip(pixels(i) * 0.35 + 60 + person[i // 3], 0, 255)))
     told = found(root, rows)[0]["names-may-be-persons"]
     assert told.grade == "look" and "more alike than others" in told.text and "c24, c25, c26" in told.text
-    pattern = shlex.split(told.text[told.text.index("source.group=") :])[0].removeprefix("source.group=")
+    pattern = shlex.split(told.text.partition("source.group=")[2])[0]
     assert told.figures["persons"] == len({case.group for case in with_groups(rows, pattern)}) == 16
     findings, _ = found(root, with_groups(rows, pattern))
     assert "names-may-be-persons" not in findings and "no-person-id" not in findings
@@ -148,6 +153,8 @@ def test_eyes_of_a_person_need_not_be_alike_to_be_told(root):
     for i, row in enumerate(rows):
         add(root, row.path, pixels(i))
     assert found(root, rows)[0]["names-may-be-persons"].figures["persons"] == 24
+    known = [replace(row, group="p1") if i == 3 else row for i, row in enumerate(rows)]
+    assert "names-may-be-persons" not in found(root, known)[0]
 
 
 def test_random_names_and_names_of_many_classes_are_no_persons(root):
@@ -221,3 +228,22 @@ def test_workers_see_what_one_process_sees(root):
 def test_accepted_codes_open_the_way():
     stop = Finding("one-source-class", "stop", "text")
     assert open_stops(Audit((stop,)), ()) == (stop,) and open_stops(Audit((stop,)), ("one-source-class",)) == ()
+
+
+def test_what_the_audit_says_of_persons_in_names_works_as_it_is_printed(tmp_path):
+    draw = np.random.default_rng(0)
+    for i in range(48):
+        folder = tmp_path / "films" / ("ill", "normal")[i // 3 % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(draw.integers(0, 256, (40, 40), np.uint8)).save(folder / f"P{i // 3:02d}_{i % 3}.png")
+    (tmp_path / "films" / "ill" / "P00_9.png").write_bytes(b"no picture")
+    run = start(tmp_path / "films", out=tmp_path / "run", quiet=True)
+    for name in ("scan", "audit"):
+        repeat(Run.open(run.path, quiet=True), name)
+    found = {one["code"]: one["text"] for one in Run.open(run.path, quiet=True).read("audit.json", "audit")["findings"]}
+    asked = shlex.split(found["names-may-be-persons"].partition("or with ")[2])
+    for more in (asked, ["--recipe", "plain:features", *asked]):
+        out = tmp_path / f"told-{len(more)}"
+        told = CliRunner().invoke(cli, ["scan", str(tmp_path / "films"), "--out", str(out), "--json", *more])
+        assert told.exit_code == 0, told.output
+        assert count_persons(Run.open(out, quiet=True).manifest.cases) == 16

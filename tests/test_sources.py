@@ -86,12 +86,16 @@ def test_wrong_pattern_fails_when_written(pattern, what):
         ([f"ill/2024_{i}.png" for i in range(60)], None),
         ([f"ill/P{i}_{k}.png" for i in range(9) for k in range(5)], None),  # fewer than ten
         ([f"ill/P{i}_{k}.png" for i in range(20) for k in range(3)] + ["ill/x.png"], None),
+        ([f"{kind}/{i}.png" for i in range(60) for kind in ("ill", "normal")], None),  # numbers start again
+        ([f"ill/patient{i}/study1/view{k}.png" for i in range(20) for k in range(2)], r"([^/]+)/[^/]+/[^/]+$"),
+        ([f"ill/p{i}/SE00{s}/IM{k}.png" for i in range(12) for s in range(2) for k in range(2)], r"([^/]+)/[^/]+/[^/]+$"),
+        ([f"ill/P{i}_{k}" for i in range(20) for k in range(3)], r"^(\D*\d+)"),  # no extension
         (["a.png"], None),
         ([], None),
     ],
 )
 def test_names_that_may_hold_persons(files, pattern):
-    assert next(iter(person_patterns(files, fewest=10)), None) == pattern
+    assert next((one for one, told in person_patterns(files, fewest=10).items() if told), None) == pattern
     if pattern:
         check_pattern(pattern)
 
