@@ -262,7 +262,9 @@ def ablation(work: Path, data: Path, *, only: Sequence[str] = (), size: int = 64
 
 def ablated_path(work: Path, target: str, share: float, seed: int, name: str) -> Path:
     """Where the answers of a row are kept."""
-    return answers_path(work / "ablation", target, share, seed, name)
+    begun = ABLATION[name]
+    file = f" {digest(cast(Path, starting_file(*begun[:2])))[:8]}" if isinstance(begun, tuple) else ""
+    return answers_path(work / "ablation", target, share, seed, name + file)
 
 
 def pretrained_with(work: Path, data: Path, name: str, parts: Parts, size: int, epochs: int) -> Path:
@@ -329,10 +331,13 @@ def _key(rate: Rate) -> str:
 
 
 def areas_of(start: str, depth: int, target: str) -> dict[Rate, list[float]]:
-    """AUROC with each draw of the training persons that a rate was tried with; of ResNet-18 where none was for the depth. Raises an error before any was."""
-    path = FIGURES / f"pretraining-rates-{depth}.json"
-    found = read_json(path if path.exists() else FIGURES / "pretraining-rates-18.json")[start]
-    return {cast(Rate, tuple(map(float, name.split()))): areas[target] for name, areas in found.items() if areas.get(target)}
+    """AUROC with each draw of the training persons that a rate was tried with; of ResNet-18 where none was for the depth."""
+    for one in (depth, 18):
+        path = FIGURES / f"pretraining-rates-{one}.json"
+        kept = read_json(path).get(start, {}) if path.exists() else {}
+        if found := {name: areas[target] for name, areas in kept.items() if areas.get(target)}:
+            return {cast(Rate, tuple(map(float, name.split()))): areas for name, areas in found.items()}
+    return {}
 
 
 def finalists(start: str, depth: int, target: str) -> list[Rate]:
@@ -342,9 +347,13 @@ def finalists(start: str, depth: int, target: str) -> list[Rate]:
 
 
 def rate_of(start: str, depth: int, target: str) -> Rate:
-    """Of the finalists, the one that was best in the mean of all draws."""
-    found = areas_of(start, depth, target)
-    return max(finalists(start, depth, target), key=lambda rate: np.mean(found[rate]))
+    """Of the finalists, the one that was best in the mean of all draws. Raises ValueError before all of them were tried."""
+    found, last = areas_of(start, depth, target), finalists(start, depth, target)
+    if not last or any(len(found[rate]) < SHARES_PER_RATE for rate in last):
+        raise ValueError(
+            f"the rates of {start} on {target} are not all tried: run `python -m benchmarks.pretraining rates` first"
+        )
+    return max(last, key=lambda rate: np.mean(found[rate]))
 
 
 def targets_of(work: Path, data: Path) -> list[Run]:
@@ -400,7 +409,7 @@ def transfer(
                         keep(path, answer(at, seed))
                     said[way].append(np.load(path, allow_pickle=False))
                     print(one, share, seed, way, len(at), round(target.area(said[way][-1]), 4), flush=True)
-            found = {"learnt": [len(at) for at in learnt], **compared(target, said)}
+            found = {"learnt": [len(at) for at in learnt], "rates": [plain, tuned], **compared(target, said)}
             write_json(FIGURES / f"transfer-{kind}-{one}-{share:g}.json", found)
 
 
