@@ -285,8 +285,10 @@ class Unlabelled:
         files, findings = list_images(root)
         places = class_and_part(files)
         persons = len({folder for folder, _ in places.values()}) > MOST_CLASSES
-        cases = [Case(id=file, path=file, group=folder if persons else "", part=part) for file, (folder, part) in places.items()]
-        cases, more = open_up(root, with_groups(cases, self.group))
+        found = with_groups([Case(id=file, path=file, part=part) for file, (_, part) in places.items()], self.group)
+        cases, more = open_up(root, found)
+        if persons:  # whom no header and no pattern names
+            cases = [replace(case, group=case.group or places[split_index(case.path)[0]][0]) for case in cases]
         if not cases:
             raise DataError(f"{root}: no images found")
         return Manifest(root, tuple(cases), findings=(*findings, *more))

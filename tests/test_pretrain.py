@@ -279,6 +279,10 @@ def test_without_labels_any_folder_of_pictures_will_do(films, tmp_path):
     assert (
         wrong.exit_code == 1 and "no class folders" in wrong.stderr and "from any folder of pictures: --labels 0" in wrong.stderr
     )
+    (flat / "cases.csv").write_text("picture,grading,patient\n0.png,2,p0\n")
+    wrong = CliRunner().invoke(cli, [str(word) for word in asked])
+    assert wrong.exit_code == 1 and "no column is called like a file name (there are picture, grading, patient)" in wrong.stderr
+    (flat / "cases.csv").unlink()
     found = CliRunner().invoke(cli, [str(word) for word in asked])
     assert found.exit_code == 0, found.output
     row = json.loads((tmp_path / "out" / "corpus.json").read_text())["sets"][0]

@@ -14,7 +14,7 @@ from resdx.cases import count_persons
 from resdx.errors import DataError, RecipeError
 from resdx.listing import check_pattern, person_patterns
 from resdx.records import from_record, to_record
-from resdx.sources import DicomFolder, FilenamePattern, FolderPerClass, ManifestCsv, Npz, Table, detect
+from resdx.sources import MOST_CLASSES, DicomFolder, FilenamePattern, FolderPerClass, ManifestCsv, Npz, Table, Unlabelled, detect
 from resdx.steps.read import ReadImage
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
@@ -111,6 +111,15 @@ def test_other_files_are_ignored_and_counted(tmp_path):
 def test_images_outside_class_folders_are_found(tmp_path):
     manifest = FolderPerClass().scan(pictures(tmp_path, "loose.png", "sick/a.png", "well/b.png"))
     assert finding(manifest, "files-without-class").cases == ("loose.png",)
+
+
+def test_pictures_without_classes_keep_their_part_and_folders_of_persons(tmp_path):
+    pictures(tmp_path / "parts", "train/1.png", "test/2.png")
+    assert [case.part for case in Unlabelled().scan(tmp_path / "parts").cases] == ["test", "train"]
+    pictures(tmp_path / "persons", *(f"p{i:03d}/{k}#1.png" for i in range(MOST_CLASSES + 1) for k in range(2)))
+    cases = Unlabelled().scan(tmp_path / "persons").cases
+    assert {case.group for case in cases} == {case.id[:4] for case in cases} and not any(case.labels for case in cases)
+    assert {case.group for case in Unlabelled(group=r"^(\d)").scan(tmp_path / "persons").cases} == {"0", "1"}
 
 
 def test_linked_folder_is_entered_once(tmp_path):
