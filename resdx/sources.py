@@ -288,7 +288,8 @@ class Unlabelled:
         found = with_groups([Case(id=file, path=file, part=part) for file, (_, part) in places.items()], self.group)
         cases, more = open_up(root, found)
         if persons:  # whom no header and no pattern names
-            cases = [replace(case, group=case.group or places[split_index(case.path)[0]][0]) for case in cases]
+            folder = {f"{root}/{file}": name for file, (name, _) in places.items()}
+            cases = [replace(case, group=case.group or folder[split_index(f"{root}/{case.path}")[0]]) for case in cases]
         if not cases:
             raise DataError(f"{root}: no images found")
         return Manifest(root, tuple(cases), findings=(*findings, *more))
