@@ -52,7 +52,8 @@ def page() -> str:
         ),
         tried="; ".join(f"{start} {', '.join(map(_rate, rates))}" for start, rates in RATES.items()),
         rows="\n".join(line for lines, _ in tables.values() for line in lines),
-        better=", ".join(f"{KINDS[kind]} on {better} of 4 sets" for kind, (lines, better) in tables.items() if lines),
+        better=", ".join(f"{KINDS[kind]} on {better[0.1]} of 4 sets" for kind, (lines, better) in tables.items() if lines),
+        others=", ".join(f"{share:.0%} on {number}" for share, number in tables["resnet18"][1].items() if share != 0.1),
         missing="".join(f" {KINDS[kind]} has not been judged yet." for kind, (lines, _) in tables.items() if not lines)
         + (f" Not measured yet with the ResNet-18 of `resdx`: {', '.join(shares)}." if shares else ""),
         films=", ".join(f"{what} {_films(name)}" for what, name in FILMS.items()),
@@ -61,9 +62,9 @@ def page() -> str:
     )
 
 
-def transfer_rows(kind: str) -> tuple[list[str], int]:
-    """A line a set and a share, and on how many sets fine-tuning at 10 % is better with the whole interval."""
-    lines, better = [], 0
+def transfer_rows(kind: str) -> tuple[list[str], dict[float, int]]:
+    """A line a set and a share, and on how many sets fine-tuning at each share is better with the whole interval."""
+    lines, better = [], dict.fromkeys(SHARES, 0)
     for one in TARGETS:
         for share in SHARES:
             path = transfer_path(kind, one, share)
@@ -75,7 +76,7 @@ def transfer_rows(kind: str) -> tuple[list[str], int]:
                     f"{found[way][0]:.3f} ({found[way][1]:.3f}-{found[way][2]:.3f})" if way in found else "-" for way in WAYS
                 ]
                 gains = [found[f"{way} less from scratch"] for way in WAYS[1:3]]
-                better += share == 0.1 and gains[0][1] > 0
+                better[share] += gains[0][1] > 0
                 learnt = f"{min(found['learnt'])}-{max(found['learnt'])}"
                 shown = " | ".join(f"{gain[0]:+.3f} ({gain[1]:+.3f} to {gain[2]:+.3f})" for gain in gains)
                 lines.append(
@@ -188,7 +189,7 @@ Tried were: {tried}. In a fine-tuning each stage learns 0.7 times as much as the
 `learn.frozen_norms`); one that begins at random learns alone in the first fifth. Frozen: a logistic regression on pooled features, of MobileNet-V2 at 224 px.
 The sets' defects are those of [the results](results.md). Made by `python -m benchmarks.pretraining transfer WORK --data FOLDER --depth 18` (or 50; `--weights resdx-views`).
 
-At 10 % of the training persons fine-tuning is better than from scratch, with the whole interval of the paired difference: {better}.{missing} `resdx-views` and ResNet-50 learn at the rates that were chosen with the ResNet-18 of `resdx`, so they are not compared with it by this. Other shares than 10 % were asked of that one alone.
+At 10 % of the training persons fine-tuning is better than from scratch, with the whole interval of the paired difference: {better}.{missing} `resdx-views` and ResNet-50 learn at the rates that were chosen with the ResNet-18 of `resdx`, so they are not compared with it by this. Other shares than 10 % were asked of that one alone: {others} of 4 sets. About 100 steps are three passes over the largest train part, so at the large shares this says what a start is worth at this budget, not what more training would reach.
 
 | weights | set | test cases / persons | share of training persons | cases | from scratch | resdx, fine-tuned | resdx, frozen | MobileNet-V2, frozen | fine-tuned less from scratch | frozen less from scratch |
 |---|---|---|---|---|---|---|---|---|---|---|
