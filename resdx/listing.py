@@ -113,7 +113,7 @@ def search_all(pattern: str, files: Iterable[str]) -> dict[str, re.Match[str]]:
 def person_patterns(files: Sequence[str], *, fewest: int) -> dict[str, bool]:
     """Patterns that may catch the person, from the coarsest: a folder, or a name before or up to its first, second, ... number.
 
-    Most files share what a pattern catches with another one in the same place, there are at least `fewest` of these, and none has a
+    A third of the files share what a pattern catches with another one in the same place, there are at least `fewest` of these, and none has a
     fifth of all files. True where names alone speak for it: what follows repeats, as "left" and "right" or 1, 2, 3 do, and the same
     is not caught again in other places, as numbers are that start again in each folder.
     """
@@ -130,7 +130,7 @@ def person_patterns(files: Sequence[str], *, fewest: int) -> dict[str, bool]:
         every = Counter(match[1] for match in caught.values())
         places = Counter((file[: len(file) - len(match.string) + match.start(1)], match[1]) for file, match in caught.items())
         shared = sum(number for number in places.values() if number > 1)
-        if len(every) >= fewest and 2 * shared > len(caught) > 5 * max(every.values()):
+        if len(every) >= fewest and 3 * shared > len(caught) > 5 * max(every.values()):
             ends = {match.string[match.end(1) :] for match in caught.values()}
             out[pattern] = 2 * len(ends) <= len(caught) and len(places) <= 1.2 * len(every)
     return out
