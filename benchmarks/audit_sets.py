@@ -82,7 +82,7 @@ def row(expected: Expected, root: Path) -> tuple[str, str]:
     found = ", ".join(f"{finding.code} ({finding.grade})" for finding in graded.values()) or "nothing"
     line = f"| {expected.folder} | {len(manifest)} | {expected.what} | {'; '.join(wrong) or 'yes'} | {found} | {took:.1f} s, load {os.getloadavg()[0]:.1f} |"
     text = "\n".join(f"- {finding.grade}: **{finding.code}** {finding.text}" for finding in graded.values())
-    return line, f"### {expected.folder}: {expected.what}\n\n{text}\n"
+    return line, f"### {expected.folder}: {expected.what}\n\n{text.replace(f'{root}/', '')}\n"
 
 
 def main() -> None:
