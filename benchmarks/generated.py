@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 from scipy.special import stdtrit
 
 from resdx.compare import Json
-from resdx.cross import cross_validate
+from resdx.cross import cross_validate, mean_over_folds
 from resdx.engines.torch import infer
 from resdx.features import fit_features
 from resdx.intervals import auroc_by_person, person_codes, variance_between
+from resdx.metrics import auroc
 from resdx.parts import Part, part_of
 from resdx.records import read_json
 from resdx.report import figure, interval
@@ -90,9 +91,11 @@ def difference(pairs: Sequence[tuple[Said, Said]]) -> tuple[float, float, float]
     return value, value - reach, value + reach
 
 
-def area(said: Sequence[Said]) -> float:
-    """AUROC, mean over folds."""
-    return float(np.mean([auroc_by_person(one.known, one.score, one.person)[0] for one in said]))
+def area(said: Sequence[Said]) -> str:
+    """AUROC, mean over folds, with its interval as in the row of a run."""
+    known, score, groups = zip(*((one.known, one.score, list(map(str, one.person))) for one in said), strict=True)
+    found = mean_over_folds(auroc, known, score, groups).to_json()
+    return f"{figure(found)} ({interval(found)})"
 
 
 def row(name: str, found: Json) -> str:
@@ -137,7 +140,7 @@ def main() -> None:
         runs.append([Run.open(out / f"fold-{fold}", quiet=True) for fold in range(FOLDS)])
     whole, made = ([said_by(run) for run in some] for some in runs)
     same = [without_made(run, asked.work / "same" / run.path.name) for run in runs[1]]
-    rows.append(f"| {NAMES[0]}, from the same persons | {rows[1].split('|')[2].strip()} | {area(same):.3f} | | |")
+    rows.append(f"| {NAMES[0]}, from the same persons | {rows[1].split('|')[2].strip()} | {area(same)} | | |")
     told = [read_json(run.path / "generated.json") for run in runs[1]]
     minutes = sum(event["core_seconds"] for run in runs[1] for event in run.events("stage") if event["stage"] == "train") / 60
     print(

@@ -132,6 +132,13 @@ class _Evidence:
         return {case.id: i for i, case in enumerate(self.cases)}
 
     @cached_property
+    def looks(self) -> NDArray[np.floating]:
+        """(N, E) what each readable case looks like, less the mean."""
+        found: NDArray[np.floating] = spectrum(self.seen.thumbnails)
+        found -= found.mean(0)
+        return found
+
+    @cached_property
     def person(self) -> dict[str, int]:
         """A number for whom each case shows: cases of one person or one duplicate cluster share it."""
         return {case.id: unit for case, unit in zip(self.cases, units(self.cases, self.clusters), strict=True)}
@@ -244,8 +251,6 @@ def _persons_across_parts(evidence: _Evidence) -> Iterable[Finding]:
 def _likeness(evidence: _Evidence, shared: Sequence[Sequence[str]], person: Mapping[str, str]) -> Estimate:
     """Pairs that share a person, of two parts where there are such, against pairs that do not, from the same parts and the same classes."""
     draw = np.random.default_rng(0)
-    embedding = spectrum(evidence.seen.thumbnails)
-    embedding = embedding - embedding.mean(0)
     strangers = _gather(((case.part, case.label), case) for case in evidence.cases)
     pairs, others = [], []
     for ids in shared[:PAIRS]:
@@ -258,7 +263,7 @@ def _likeness(evidence: _Evidence, shared: Sequence[Sequence[str]], person: Mapp
             others.append((evidence.row[one.id], evidence.row[other.id]))
     if not others:
         return Estimate(None, None, None, 0)
-    return same_or_not(embedding, pairs, others)
+    return same_or_not(evidence.looks, pairs, others)
 
 
 def _persons_across_classes(evidence: _Evidence) -> Iterable[Finding]:
@@ -315,7 +320,7 @@ def _names(evidence: _Evidence) -> Iterable[Finding]:
         several = sorted((ids for ids in members.values() if len(ids) > 1), key=len)
         alike = _likeness(evidence, several, name)
         shown = alike.low is not None and alike.low > 0.5
-        if not (told or shown):
+        if not several or not (told or shown):  # those that share a name may all be unreadable
             continue
         usual, largest = several[len(several) // 2], several[-1]
         text = f"{len(members)} names may be persons, such as {name[usual[0]]!r} with {count(len(usual), 'case')} ({some(usual)}); the most, {len(largest)}, has {name[largest[0]]!r}. "

@@ -157,6 +157,14 @@ def test_eyes_of_a_person_need_not_be_alike_to_be_told(root):
     assert "names-may-be-persons" not in found(root, known)[0]
 
 
+def test_names_whose_other_files_are_all_broken_tell_nobody(root):
+    rows = [replace(row, path=f"half{i // 2}_{i % 2}.png") for i, row in enumerate(cases(group=lambda i: ""))]
+    for i, row in enumerate(rows):
+        add(root, row.path, pixels(i)) if i % 2 else (root / row.path).write_bytes(b"no picture")
+    findings, _ = found(root, rows)
+    assert "unreadable" in findings and "names-may-be-persons" not in findings
+
+
 def test_random_names_and_names_of_many_classes_are_no_persons(root):
     draw = np.random.default_rng(3)
     letters = np.array(list("0123456789abcdef"))
