@@ -12,13 +12,13 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from resdx.audit import Audit, audit
-from resdx.recipe import Reader
-from resdx.recipes import get_recipe
-from resdx.sources import FolderPerClass, Source, Table
-from resdx.steps.read import ReadImage
-from resdx.steps.voice import ReadSpectrogram
-from resdx.voices import Voices
+from resdx.data.audit.audit import Audit, audit
+from resdx.data.sources.folders import FolderPerClass, Source, Table
+from resdx.data.sources.voice import Voices
+from resdx.recipes.library import get_recipe
+from resdx.recipes.recipe import Reader
+from resdx.transforms.readers.image import ReadImage
+from resdx.transforms.readers.voice import ReadSpectrogram
 
 
 @dataclass(frozen=True)

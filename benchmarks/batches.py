@@ -11,8 +11,8 @@ import time
 import numpy as np
 import pytest
 
-from resdx.engines import torch as engine
-from resdx.models.net import build
+from resdx.inference.engines import torch as engine
+from resdx.models.network import build
 from resdx.models.specs import Net, Pretrained, ResNet
 
 SIZE, PICTURES, TURNS = 224, 64, 3

@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 import wfdb
 
-from resdx.heartbeats import AAMI
-from resdx.intervals import proportion
+from resdx.data.sources.ecg import AAMI
+from resdx.metrics.intervals import proportion
 from resdx.report import figure, interval
-from resdx.steps.recording import find_beats, read_recording
+from resdx.transforms.readers.recording import find_beats, read_recording
 
 NEAR = 0.15  # seconds
 LEADS = ("MLII", "II", "V5", "V2", "V1")  # the first of them that a record has

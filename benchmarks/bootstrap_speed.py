@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
-from resdx import intervals, metrics
+from resdx.metrics import classification as metrics
+from resdx.metrics import intervals
 
 CASES, DRAWS, PLAIN_DRAWS, REPEATS = 10_000, 2_000, 100, 5
 

@@ -10,13 +10,13 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from resdx.recipe import Recipe
-from resdx.recipes import get_recipe
+from resdx.recipes.library import get_recipe
+from resdx.recipes.recipe import Recipe
 from resdx.report import figure, interval
-from resdx.runs import Run
-from resdx.sets import defect_of
-from resdx.stages import EVIDENCE, resume
-from resdx.study import start
+from resdx.runs.run import Run
+from resdx.studies.review.benchmark_sets import defect_of
+from resdx.studies.stages import EVIDENCE, resume
+from resdx.studies.study import start
 
 # Name of the run -> set, recipe, fields that are changed.
 RUNS: dict[str, tuple[str, str, tuple[tuple[str, str], ...]]] = {

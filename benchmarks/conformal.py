@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import norm
 
-from resdx.calibrate import conformal_limit
+from resdx.evaluation.calibrate import conformal_limit
 
 LEVEL, ICC, SPLITS = 0.90, 0.5, 2000
 DESIGNS = {  # images of a person, and how much harder (in standard deviations) the persons with that many are

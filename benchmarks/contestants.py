@@ -24,7 +24,7 @@ def pictures(count: int = 64) -> Images:
 
 def allow_torchvision() -> None:
     """Let peers import torchvision where its compiled part does not fit the build of torch (see resdx.models.operators)."""
-    from resdx.models.operators import declare_torchvision_operators
+    from resdx.models.backbones.timm_zoo import declare_torchvision_operators
 
     declare_torchvision_operators()
 
@@ -86,7 +86,7 @@ def engine(name: str) -> Callable[[Path], Step]:
     """One of ours, on prepared pictures; gives map and embedding as well."""
 
     def make(work: Path) -> Step:
-        from resdx.exported import load_engine
+        from resdx.inference.bundle import load_engine
 
         ready, images = load_engine(work / "run" / f"export-{name}", name), pictures()
         batches = [images[i : i + ready.batch] for i in range(0, len(images), ready.batch)]
@@ -104,7 +104,7 @@ def whole(name: str) -> Callable[[Path], Step]:
     """From files to calibrated answers."""
 
     def make(work: Path) -> Step:
-        from resdx.predict import Predictor
+        from resdx.inference.predictor import Predictor
 
         predictor, names = Predictor.open(work / "run", engine=name, quiet=True), files(work)
         return lambda: len(predictor.predict(names)[0])
@@ -124,9 +124,9 @@ def ultralytics(work: Path) -> Step:
 
 def small(work: Path) -> Any:
     """The run of films at 128 px, its prepared pictures and its train part."""
-    from resdx.parts import part_of
-    from resdx.runs import Run
-    from resdx.stages import prepared_of
+    from resdx.runs.partition import part_of
+    from resdx.runs.prepared import prepared_of
+    from resdx.runs.run import Run
 
     run = Run.open(work / "small", quiet=True)
     prepared = prepared_of(run)
@@ -135,7 +135,7 @@ def small(work: Path) -> Any:
 
 def ours_training(work: Path) -> Step:
     """An epoch of resdx on all layers at 128 px, with augmentation."""
-    from resdx.train import Progress, bench_of, run_epoch
+    from resdx.training.loop import Progress, bench_of, run_epoch
 
     run, prepared, part = small(work)
     bench, progress = bench_of(run, run.recipe.learn, prepared, part), Progress()
@@ -244,8 +244,8 @@ def partly_frozen(frozen: str, kept: bool) -> Callable[[Path], Step]:
     """10 epochs on 4 variations with a part frozen, which is kept or run anew; otherwise the same."""
 
     def make(work: Path) -> Step:
-        from resdx.parts import part_of
-        from resdx.train import fit
+        from resdx.runs.partition import part_of
+        from resdx.training.loop import fit
 
         run, prepared, train = small(work)
         tune = part_of(run, prepared, "tune")

@@ -19,17 +19,17 @@ from typing import Any
 import numpy as np
 
 from resdx import __version__
-from resdx.audit import Audit
-from resdx.controls import ask_about, controls, stops_of, tables_of
-from resdx.data import Prepared
+from resdx.data.audit.audit import Audit
+from resdx.data.phantoms import draw_phantoms
 from resdx.errors import AuditStop
-from resdx.metrics import Estimate
-from resdx.phantoms import draw_phantoms
-from resdx.probe import STEPS, cases_of
-from resdx.records import read_json, write_json
-from resdx.runs import Run
-from resdx.stages import prepared_of, repeat
-from resdx.study import start
+from resdx.evaluation.diagnostics.controls import ask_about, controls, stops_of, tables_of
+from resdx.evaluation.diagnostics.probe import STEPS, cases_of
+from resdx.files import read_json, write_json
+from resdx.metrics.estimate import Estimate
+from resdx.runs.prepared import Prepared, prepared_of
+from resdx.runs.run import Run
+from resdx.studies.stages import repeat
+from resdx.studies.study import start
 
 STRENGTHS = (0.0, 0.3, 0.6, 1.0)
 CLEAN = 20  # sets

@@ -14,8 +14,11 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import norm
 
-from resdx import cross, intervals, metrics
-from resdx.metrics import Estimate, Values
+from resdx.metrics import classification as metrics
+from resdx.metrics import intervals
+from resdx.metrics.classification import Values
+from resdx.metrics.estimate import Estimate
+from resdx.studies import cross_validation as cross
 
 IMAGES = 5  # a person
 FOLDS = 5

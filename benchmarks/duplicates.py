@@ -22,10 +22,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from resdx.duplicates import WAYS, candidates, find_duplicates, thumbnail
-from resdx.listing import list_images
-from resdx.phantoms import draw_phantoms
-from resdx.steps.read import ReadImage
+from resdx.data.audit.near_duplicates import WAYS, candidates, find_duplicates, thumbnail
+from resdx.data.phantoms import draw_phantoms
+from resdx.data.sources.listing import list_images
+from resdx.transforms.readers.image import ReadImage
 
 PERSONS = 60  # phantoms, two pictures each
 NOTE = """\

@@ -17,18 +17,18 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtrit
 
-from resdx.compare import Json
-from resdx.cross import cross_validate, mean_over_folds
-from resdx.engines.torch import infer
-from resdx.features import fit_features
-from resdx.intervals import auroc_by_person, person_codes, variance_between
-from resdx.metrics import auroc
-from resdx.parts import Part, part_of
-from resdx.records import read_json
+from resdx.files import read_json
+from resdx.inference.logits import infer
+from resdx.metrics.classification import auroc
+from resdx.metrics.intervals import auroc_by_person, person_codes, variance_between
 from resdx.report import figure, interval
-from resdx.runs import Run
-from resdx.sets import STAND_INS
-from resdx.stages import prepared_of
+from resdx.runs.partition import Part, part_of
+from resdx.runs.prepared import prepared_of
+from resdx.runs.run import Run
+from resdx.studies.compare import Json
+from resdx.studies.cross_validation import cross_validate, mean_over_folds
+from resdx.studies.review.benchmark_sets import STAND_INS
+from resdx.training.frozen_features import fit_features
 
 FOLDS = 5
 KEYS = ("auroc parkinson", "accuracy", "balanced_accuracy")

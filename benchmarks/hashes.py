@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from resdx.audit import Audit
-from resdx.facts import look
-from resdx.runs import Run
-from resdx.seen import NEARLY, hash_bytes
+from resdx.data.audit.audit import Audit
+from resdx.data.audit.file_facts import look
+from resdx.runs.provenance import NEARLY, hash_bytes
+from resdx.runs.run import Run
 
 AGAIN = 300  # pictures of a set that are encoded again
 PLAIN = (".png", ".jpg", ".jpeg", ".bmp", ".tif")

@@ -17,19 +17,19 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 
-from resdx.data import content_hashes
-from resdx.engines.torch import infer
-from resdx.evaluate import read_once_more
-from resdx.intervals import estimate, person_codes
-from resdx.metrics import accuracy
-from resdx.parts import part_of, tune_score
-from resdx.records import read_json, write_json
-from resdx.runs import Run
-from resdx.sets import defect_of, judged
-from resdx.split import part_hash
-from resdx.stages import prepared_of, repeat
-from resdx.study import start
-from resdx.train import Progress, bench_of, run_epoch
+from resdx.data.split import part_hash
+from resdx.files import read_json, write_json
+from resdx.inference.logits import infer
+from resdx.metrics.classification import accuracy
+from resdx.metrics.intervals import estimate, person_codes
+from resdx.runs.ledger import read_once_more
+from resdx.runs.partition import part_of, tune_score
+from resdx.runs.prepared import content_hashes, prepared_of
+from resdx.runs.run import Run
+from resdx.studies.review.benchmark_sets import defect_of, judged
+from resdx.studies.stages import repeat
+from resdx.studies.study import start
+from resdx.training.loop import Progress, bench_of, run_epoch
 
 PICTURE = Path(__file__).parents[1] / "docs" / "pictures" / "last-epoch.webp"
 PROTOCOLS = ("published", "honest")

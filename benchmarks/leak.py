@@ -19,13 +19,14 @@ from typing import Any
 import numpy as np
 
 from resdx import __version__
-from resdx.leak import leak_worth
-from resdx.metrics import Estimate
-from resdx.phantoms import draw_phantoms
-from resdx.records import read_json
-from resdx.runs import Run
-from resdx.stages import prepared_of, repeat
-from resdx.study import start
+from resdx.data.phantoms import draw_phantoms
+from resdx.evaluation.diagnostics.leakage import leak_worth
+from resdx.files import read_json
+from resdx.metrics.estimate import Estimate
+from resdx.runs.prepared import prepared_of
+from resdx.runs.run import Run
+from resdx.studies.stages import repeat
+from resdx.studies.study import start
 
 PERSONS, FILMS, SIZE = 150, 4, 96
 NOISE = 0.3  # share of the persons whose films all lie in the wrong folder

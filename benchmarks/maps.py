@@ -15,17 +15,18 @@ from typing import Any
 
 import numpy as np
 
-from resdx.explain import METHODS, explain, pointing_game
-from resdx.metrics import Estimate
+from resdx.data.phantoms import draw_phantoms
+from resdx.evaluation.saliency.explain import METHODS, explain, pointing_game
+from resdx.files import read_json
+from resdx.metrics.estimate import Estimate
 from resdx.models.specs import Net, ResNet
-from resdx.phantoms import draw_phantoms
-from resdx.recipe import Training
-from resdx.recipes import get_recipe
-from resdx.records import read_json
-from resdx.runs import Run
-from resdx.stages import EVIDENCE, prepared_of
-from resdx.steps.image import Resize
-from resdx.study import run
+from resdx.recipes.learning import Training
+from resdx.recipes.library import get_recipe
+from resdx.runs.prepared import prepared_of
+from resdx.runs.run import Run
+from resdx.studies.stages import EVIDENCE
+from resdx.studies.study import run
+from resdx.transforms.image import Resize
 
 PERSONS, FILM = 800, 128  # two films a person; pixels of a film
 

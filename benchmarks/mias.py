@@ -14,15 +14,15 @@ from pathlib import Path
 
 import numpy as np
 
-from resdx.cases import count_persons
-from resdx.cross import cross_validate
-from resdx.datasets import MiniMias
-from resdx.explain import METHODS, SLOW, pointed
-from resdx.intervals import proportion
-from resdx.metrics import Estimate
-from resdx.recipes import get_recipe
-from resdx.runs import Run
-from resdx.stages import prepared_of
+from resdx.data.persons import count_persons
+from resdx.data.sources.public_sets import MiniMias
+from resdx.evaluation.saliency.explain import METHODS, SLOW, pointed
+from resdx.metrics.estimate import Estimate
+from resdx.metrics.intervals import proportion
+from resdx.recipes.library import get_recipe
+from resdx.runs.prepared import prepared_of
+from resdx.runs.run import Run
+from resdx.studies.cross_validation import cross_validate
 
 SIZE = 448  # pixels of the prepared film
 

@@ -15,12 +15,12 @@ from pathlib import Path
 
 import numpy as np
 
-from resdx.cases import Case, Manifest
-from resdx.phantoms import draw_phantoms
-from resdx.records import write_json
+from resdx.data.cases import Case, Manifest
+from resdx.data.phantoms import draw_phantoms
+from resdx.files import write_json
 from resdx.report import figure, interval
-from resdx.review import reviewed
-from resdx.review.cells import Trial, about_set, measure
+from resdx.studies.review import reviewed
+from resdx.studies.review.cells import Trial, about_set, measure
 
 PERSONS, FILMS, CONTRAST = 120, 4, 0.35
 NAMES = ("shared", "unrelated")

@@ -30,29 +30,30 @@ from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 from torch.nn.functional import cross_entropy, normalize
 
-from resdx import pretrain as room
-from resdx.corpus import Member
-from resdx.data import Prepared, content_hashes
-from resdx.engines.torch import infer
-from resdx.evaluate import read_once_more
-from resdx.intervals import person_codes, persons_behind, resample
-from resdx.learning_curve import nested, reach_of
-from resdx.metrics import macro_auroc
-from resdx.models.net import build
+from resdx.data.sources.folders import FolderPerClass
+from resdx.data.split import part_hash
+from resdx.evaluation.diagnostics.learning_curve import nested, reach_of
+from resdx.files import digest, read_json, write_json
+from resdx.inference.logits import infer
+from resdx.metrics.classification import macro_auroc
+from resdx.metrics.intervals import person_codes, persons_behind, resample
+from resdx.models.network import build
 from resdx.models.specs import Net, Pretrained, ResNet
 from resdx.models.weights import starting_file
-from resdx.parts import Part, part_of
-from resdx.pretrain import Parts, pretrain, pretraining_recipe
-from resdx.recipe import Recipe, Training
-from resdx.recipes import get_recipe
-from resdx.records import digest, read_json, write_json
-from resdx.runs import Run
-from resdx.sets import SETS
-from resdx.sources import FolderPerClass
-from resdx.split import part_hash
-from resdx.stages import STAGES, is_done, prepared_of, repeat
-from resdx.study import start
-from resdx.train import Progress, bench_of, run_epoch, steps_of
+from resdx.recipes.learning import Training
+from resdx.recipes.library import get_recipe
+from resdx.recipes.recipe import Recipe
+from resdx.runs.ledger import read_once_more
+from resdx.runs.partition import Part, part_of
+from resdx.runs.prepared import Prepared, content_hashes, prepared_of
+from resdx.runs.run import Run
+from resdx.studies.review.benchmark_sets import SETS
+from resdx.studies.stages import STAGES, is_done, repeat
+from resdx.studies.study import start
+from resdx.training.loop import Progress, bench_of, run_epoch, steps_of
+from resdx.training.pretraining import loop as room
+from resdx.training.pretraining.corpus import Member
+from resdx.training.pretraining.loop import Parts, pretrain, pretraining_recipe
 
 FIGURES = Path(__file__).parent / "figures"
 

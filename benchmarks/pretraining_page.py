@@ -22,8 +22,8 @@ from benchmarks.pretraining import (
     base_of,
     rate_of,
 )
-from resdx.metrics import Estimate
-from resdx.records import read_json
+from resdx.files import read_json
+from resdx.metrics.estimate import Estimate
 
 DOCS = Path(__file__).parents[1] / "docs"
 

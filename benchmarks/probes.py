@@ -26,16 +26,18 @@ from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from resdx.cross import cross_validate, mean_over_folds
-from resdx.features import answers, out_of_fold
-from resdx.metrics import Estimate, auroc, macro_auroc
-from resdx.recipe import Recipe
-from resdx.records import read_json, write_json
-from resdx.runs import Run
-from resdx.sets import SETS
-from resdx.stages import prepared_of
-from resdx.tasks import positive_class, truth
-from resdx.trained import load_network
+from resdx.data.tasks import positive_class, truth
+from resdx.files import read_json, write_json
+from resdx.inference.logits import answers
+from resdx.inference.opening import load_network
+from resdx.metrics.classification import auroc, macro_auroc
+from resdx.metrics.estimate import Estimate
+from resdx.recipes.recipe import Recipe
+from resdx.runs.prepared import prepared_of
+from resdx.runs.run import Run
+from resdx.studies.cross_validation import cross_validate, mean_over_folds
+from resdx.studies.review.benchmark_sets import SETS
+from resdx.training.frozen_features import out_of_fold
 
 HERE = Path(__file__).parent
 FIGURES = HERE / "figures"

@@ -13,15 +13,18 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from resdx.calibrate import fit_calibration
-from resdx.cases import Case, Manifest, Prediction, count_persons
-from resdx.evaluate import predictions_csv
-from resdx.recipe import Recipe
-from resdx.records import to_record, write_json, write_text
+from resdx.data.cases import Case, Manifest, Prediction
+from resdx.data.persons import count_persons
+from resdx.data.tasks import Classify, truth
+from resdx.evaluation.calibrate import fit_calibration
+from resdx.evaluation.scoring import score
+from resdx.evaluation.test_set import predictions_csv
+from resdx.files import write_json, write_text
+from resdx.recipes.recipe import Recipe
+from resdx.records import to_record
 from resdx.report import report
-from resdx.runs import Run, Settings
-from resdx.scoring import score
-from resdx.tasks import Classify, truth
+from resdx.runs.run import Run
+from resdx.runs.settings import Settings
 
 CLASSES = ("normal", "benign", "malignant", "other")
 PERSONS, TEST, CALIB, TRAIN = 2, 5_000, 1_000, 4_000  # images a person; images of each part

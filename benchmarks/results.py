@@ -19,12 +19,12 @@ from typing import Any
 
 import numpy as np
 
-from resdx.metrics import Estimate
-from resdx.records import read_json, write_json
-from resdx.runs import Run
-from resdx.sets import SETS
-from resdx.stages import EVIDENCE, adopt, resume
-from resdx.study import start
+from resdx.files import read_json, write_json
+from resdx.metrics.estimate import Estimate
+from resdx.runs.run import Run
+from resdx.studies.review.benchmark_sets import SETS
+from resdx.studies.stages import EVIDENCE, adopt, resume
+from resdx.studies.study import start
 
 HERE = Path(__file__).parent
 RUNS, FIGURES = HERE / "runs", HERE / "figures"

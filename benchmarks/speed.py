@@ -38,8 +38,8 @@ TURNS, SECONDS = 3, 8.0
 
 def latency(work: Path) -> dict[str, float]:
     """Milliseconds for one prepared picture and for one file, int8, warm: median and 95th percentile."""
-    from resdx.exported import load_engine
-    from resdx.predict import Predictor
+    from resdx.inference.bundle import load_engine
+    from resdx.inference.predictor import Predictor
 
     ready, images = load_engine(work / "run" / "export-int8", "int8"), pictures(1)
     predictor, name = Predictor.open(work / "run", engine="int8", quiet=True), files(work)[:1]
@@ -57,7 +57,7 @@ def latency(work: Path) -> dict[str, float]:
 
 def memory(work: Path) -> dict[str, float]:
     """The most memory, in GB, that answering 5,000 files takes."""
-    from resdx.predict import Predictor
+    from resdx.inference.predictor import Predictor
 
     names = files(work)
     Predictor.open(work / "run", engine="int8", quiet=True).predict([names[i % len(names)] for i in range(5000)])
@@ -72,8 +72,8 @@ def peak() -> float:
 
 def second_prepare(work: Path) -> dict[str, float]:
     """What preparing takes once it is done, as a share of the first time."""
-    from resdx.runs import Run
-    from resdx.stages import prepared_of
+    from resdx.runs.prepared import prepared_of
+    from resdx.runs.run import Run
 
     run, seconds = Run.open(work / "small", quiet=True), []
     shutil.rmtree(work / "cache")
@@ -157,13 +157,13 @@ def one(work: Path, name: str) -> float:
 
 def made(work: Path) -> None:
     """Films, a run of one epoch at 224 px and its exports, and a run that is prepared at 128 px."""
-    from resdx.export import export
-    from resdx.phantoms import draw_phantoms
-    from resdx.recipe import Training
-    from resdx.recipes import get_recipe
-    from resdx.runs import Run
-    from resdx.stages import EVIDENCE, repeat, resume
-    from resdx.study import start
+    from resdx.data.phantoms import draw_phantoms
+    from resdx.recipes.learning import Training
+    from resdx.recipes.library import get_recipe
+    from resdx.runs.run import Run
+    from resdx.studies.export import export
+    from resdx.studies.stages import EVIDENCE, repeat, resume
+    from resdx.studies.study import start
 
     films = work / "films"
     if not films.exists():

@@ -11,13 +11,14 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
+from resdx.files import read_json
 from resdx.models.specs import Net, ResNet
-from resdx.recipe import Recipe, Training
-from resdx.records import read_json
+from resdx.recipes.learning import Training
+from resdx.recipes.recipe import Recipe
 from resdx.report import figure, interval
-from resdx.sets import SETS
-from resdx.steps.image import Resize
-from resdx.strategies import strategies
+from resdx.studies.review.benchmark_sets import SETS
+from resdx.studies.strategies import strategies
+from resdx.transforms.image import Resize
 
 NAMES = ("us-breast", "ct-covid", "cxr-covid-cohen")
 DEPTH, SIZE = 18, 96  # pixels

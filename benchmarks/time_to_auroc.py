@@ -24,18 +24,20 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from resdx.engines.torch import infer, three_channels, to_tensor
 from resdx.errors import count
-from resdx.features import fit_features
-from resdx.models.net import build
+from resdx.files import read_json, write_json
+from resdx.inference.logits import infer
+from resdx.models.forward import three_channels, to_tensor
+from resdx.models.network import build
 from resdx.models.specs import Net, Pretrained
-from resdx.parts import part_of, tune_score
-from resdx.records import read_json, write_json
-from resdx.runs import Run
-from resdx.sets import SETS
-from resdx.stages import prepared_of, repeat
-from resdx.study import start
-from resdx.train import fit
+from resdx.runs.partition import part_of, tune_score
+from resdx.runs.prepared import prepared_of
+from resdx.runs.run import Run
+from resdx.studies.review.benchmark_sets import SETS
+from resdx.studies.stages import repeat
+from resdx.studies.study import start
+from resdx.training.frozen_features import fit_features
+from resdx.training.loop import fit
 
 RATE = 1e-3  # the loop's highest
 TURNS, EPOCHS, EVERY = 2, 3, 40  # EVERY: steps of the loop between two looks at the tune part

@@ -7,20 +7,20 @@ __version__ = "0.1.0"
 
 # Public name -> its room; loaded on first use, so that `import resdx` and `resdx --help` cost nothing.
 _ROOMS = {
-    "Case": "cases",
-    "Estimate": "metrics",
-    "Manifest": "cases",
-    "Prediction": "cases",
-    "Predictor": "predict",
-    "Recipe": "recipe",
+    "Case": "data.cases",
+    "Estimate": "metrics.estimate",
+    "Manifest": "data.cases",
+    "Prediction": "data.cases",
+    "Predictor": "inference.predictor",
+    "Recipe": "recipes.recipe",
     "ResdxError": "errors",
-    "Run": "runs",
-    "Study": "study",
-    "draw_phantoms": "phantoms",
-    "get_recipe": "recipes",
-    "open_study": "study",
-    "recipe_names": "recipes",
-    "run": "study",
+    "Run": "runs.run",
+    "Study": "studies.study",
+    "draw_phantoms": "data.phantoms",
+    "get_recipe": "recipes.library",
+    "open_study": "studies.study",
+    "recipe_names": "recipes.library",
+    "run": "studies.study",
 }
 
 __all__ = sorted(_ROOMS)

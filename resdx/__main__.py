@@ -1,5 +1,5 @@
 """`python -m resdx` is `resdx`."""
 
-from .cli import main
+from .apps.cli.main import main
 
 main()

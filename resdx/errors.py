@@ -10,6 +10,9 @@ ResdxError
 
 from __future__ import annotations
 
+import importlib
+from types import ModuleType
+
 
 def count(number: int, noun: str, plural: str = "") -> str:
     """ "1 person", "2 persons", "1,200 images", "2 classes": a number and its noun, for a sentence."""
@@ -42,3 +45,21 @@ class AbsentWeightsError(WeightsError):
 
 class AuditStop(ResdxError):
     """The audit found something that must be settled, or accepted by its code, before training."""
+
+
+def optional(library: str, *, extra: str, what: str, error: type[ResdxError] = DataError) -> ModuleType:
+    """A library of an extra, imported at its first use: those who do not need it neither install nor load it.
+
+    Args:
+        library: what to import, such as "nibabel".
+        extra: the name behind `pip install "resdx[...]"`.
+        what: what needs it, as a sentence begins: "reading NIfTI files".
+        error: what to raise where it is absent.
+
+    Raises:
+        ResdxError: of the kind `error`, with the command that installs it.
+    """
+    try:
+        return importlib.import_module(library)
+    except ModuleNotFoundError as absent:
+        raise error(f'{what} needs {absent.name}, which is not installed; run: pip install "resdx[{extra}]"') from absent

@@ -8,14 +8,10 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import hashlib
-import json
 import math
-import os
 import types
 import typing
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, TypeVar
 
 from .errors import RecipeError, RunError
@@ -166,67 +162,3 @@ def _default(field: dataclasses.Field[Any]) -> Any:
     if field.default_factory is not dataclasses.MISSING:
         return field.default_factory()
     return dataclasses.MISSING
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write beside `path` and rename, so that a reader never sees half a file. Raises RunError when it cannot be written."""
-    write_bytes(path, text.encode())
-
-
-def write_bytes(path: Path, data: bytes) -> None:
-    """Write beside `path`, flush to disk and rename. Raises RunError when it cannot be written (full disk, no right)."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with part.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise RunError(
-            f"{path} cannot be written ({error.strerror or error}); free some space or choose another --out"
-        ) from error
-
-
-def digest(path: Path) -> str:
-    """sha256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def append_text(path: Path, text: str) -> None:
-    """Add `text` to the end of a log. Raises RunError when it cannot be written (full disk, no right)."""
-    try:
-        with path.open("a", encoding="utf-8") as file:
-            file.write(text)
-    except OSError as error:
-        raise RunError(
-            f"{path} cannot be written ({error.strerror or error}); free some space or choose another --out"
-        ) from error
-
-
-def read_log(path: Path) -> list[dict[str, Any]]:
-    """The JSON lines of a log, oldest first; a line that a crash cut off is passed over, and an absent log is empty."""
-    out = []
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else ():
-        try:
-            out.append(json.loads(line))
-        except ValueError:
-            continue
-    return out
-
-
-def write_json(path: Path, data: Any) -> None:
-    """Write `data` as indented JSON, whole or not at all; NaN is refused (it is not JSON)."""
-    write_text(path, json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
-
-
-def read_json(path: Path) -> Any:
-    """Read JSON. Raises RunError naming the file when it is absent or broken."""
-    try:
-        return json.loads(path.read_bytes())
-    except FileNotFoundError as error:
-        raise RunError(f"{path} is not there; has that stage been run?") from error
-    except (OSError, ValueError) as error:
-        raise RunError(f"{path} cannot be read ({error}); repeat the stage that writes it") from error

@@ -8,26 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tiny import TINY
 
-from resdx.models.specs import Net, ResNet
-from resdx.phantoms import draw_phantoms
-from resdx.recipe import Recipe, Training
-from resdx.runs import Run
-from resdx.sources import FolderPerClass
-from resdx.stages import EVIDENCE, NAMES, STAGES
-from resdx.steps.image import Resize
-from resdx.steps.random import Affine, Flip
-from resdx.study import Study, run
-
-TINY = Recipe(
-    name="tiny",
-    title="Tiny films, for tests",
-    source=FolderPerClass(group=r"^(p\d+)"),
-    prepare=(Resize(32),),
-    augment=(Flip(), Affine(degrees=5)),
-    model=Net(ResNet(18)),
-    learn=Training(epochs=2, batch=16, ema=0.9),
-)
+from resdx.data.phantoms import draw_phantoms
+from resdx.runs.run import Run
+from resdx.studies.stages import EVIDENCE, NAMES, STAGES
+from resdx.studies.study import Study, run
 
 
 @pytest.fixture(scope="session")

@@ -6,8 +6,8 @@ from pathlib import Path
 import click
 import pytest
 
-from resdx import cli
-from resdx.recipes import get_recipe, recipe_names
+from resdx.apps.cli import main as cli
+from resdx.recipes.library import get_recipe, recipe_names
 
 REPOSITORY = Path(__file__).parent.parent
 PAGES = [*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").rglob("*.md")]

@@ -9,7 +9,8 @@ from typing import ClassVar, Literal
 import pytest
 
 from resdx.errors import RecipeError, RunError
-from resdx.records import from_record, read_json, record, set_field, to_record, write_bytes, write_json
+from resdx.files import read_json, write_bytes, write_json
+from resdx.records import from_record, record, set_field, to_record
 
 
 @record

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
-from resdx.cases import Finding, Manifest
+from resdx.data.cases import Finding, Manifest
 
 
 def write_picture(path: Path, value: int = 100) -> Path:

@@ -1,6 +1,14 @@
 """Networks: specs that recipes name, and `net.build`, which makes them."""
 
-from .head_specs import Boosting, Forest, Linear, Mlp, NaiveBayes, Neighbours, Svm
+from .heads.specs import (
+    Boosting,
+    Forest,
+    Linear,
+    Mlp,
+    NaiveBayes,
+    Neighbours,
+    Svm,
+)
 from .specs import (
     AlexNet,
     Cells,

@@ -8,7 +8,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from .net import Network
+from .network import Network
 
 
 def rebatchnorm(network: Network, batches: Iterable[Tensor]) -> None:

@@ -8,7 +8,7 @@ from typing import Literal
 
 from ..errors import RecipeError
 from ..records import record
-from .head_specs import HeadSpec, Linear, check_dropout
+from .heads.specs import HeadSpec, Linear, check_dropout
 
 DEPTHS = (18, 34, 50, 101)
 STAGES = ("stem", "layer1", "layer2", "layer3", "layer4")

@@ -23,7 +23,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from ..errors import AbsentWeightsError, RunError, WeightsError
-from ..records import digest, read_json, write_bytes, write_json
+from ..files import digest, read_json, write_bytes, write_json
 from .packed import SEEN, unpack
 from .specs import DEPTHS, OWN
 

@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from .words import Json
+from .format import Json
 
 Found = Mapping[str, Any]
 Item = tuple[str, str, str, str]

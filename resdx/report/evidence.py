@@ -17,11 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..cases import Case
+from ..data.cases import Case
 from ..errors import ResdxError, RunError, count
-from ..runs import Run
-from ..steps.chain import prepare_image
-from .words import Json, interval, with_interval
+from ..runs.run import Run
+from ..transforms.compose import prepare_image
+from .format import Json, interval, with_interval
 
 Picture = Callable[[Case], NDArray[np.uint8]]  # (S, S, C), C = 1 or 3
 

@@ -9,16 +9,23 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from .. import charts
+from ..data.split import PARTS
 from ..errors import RunError, count
-from ..records import write_json, write_text
-from ..runs import Run
-from ..split import PARTS
-from . import checklists, evidence
-from . import facts as own
-from .card import card
-from .judgement import doubts, limits, verdict
-from .words import Json, code, figure, interval, listed, method, named
+from ..files import write_json, write_text
+from ..runs.run import Run
+from . import charts, checklists, evidence
+from . import sections as own
+from .format import (
+    Json,
+    code,
+    figure,
+    interval,
+    listed,
+    method,
+    named,
+)
+from .model_card import card
+from .verdict import doubts, limits, verdict
 
 SHOWN_IDS = 8  # of the cases a finding concerns
 STAGES: dict[str, Callable[[Run], Json]] = {
@@ -91,7 +98,7 @@ def report_folds(parent: Path) -> Path:
 
 def _environment() -> Environment:
     environment = Environment(
-        loader=PackageLoader("resdx"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=PackageLoader("resdx.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters |= {"figure": figure, "interval": interval, "named": named, "count": count, "listed": listed}
     environment.filters |= {

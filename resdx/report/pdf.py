@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 
 from ..errors import RunError
-from ..runs import Run
+from ..runs.run import Run
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "msedge", "microsoft-edge")
 SECONDS = 120  # a page of 15 MB prints in a few

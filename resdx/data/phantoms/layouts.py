@@ -1,0 +1,449 @@
+"""Tiny phantoms in exactly the folders, names and tables of public sets, so that what reads those sets can be tested without them.
+
+Only the layout is theirs: every picture is a phantom film of 64 x 64 pixels, which has an opacity where the set's label says
+that something is wrong. No HDF5 is written, so two sets come in another public form: PCam as the folder and table in which
+Kaggle offers it, and the brain tumours of Cheng as .mat files of version 5 instead of 7.3 (the same fields).
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pydicom
+from numpy.typing import NDArray
+from PIL import Image
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
+from scipy.io import savemat, wavfile
+
+from ...errors import DataError
+from ...files import write_text
+from ...transforms.readers import wfdb
+from ..cases import Box, Case, Manifest
+from ..sources.ecg import DS1, DS2
+from .film import NORMAL, OPACITY, Pixels, draw_film, draw_person
+from .heart import Heart, draw_ecg
+from .voice import draw_voice
+
+SIZE = 64  # pixels
+MASKS = {"with_mask": (230, 60, 60), "without_mask": (60, 230, 60), "mask_weared_incorrect": (60, 60, 230)}
+TINTS = {"stain": (1.0, 0.7, 0.9), "fundus": (1.0, 0.55, 0.3)}
+
+
+@dataclass(frozen=True)
+class _Sheet:
+    """Draws the persons of one set: person `number` with or without an opacity, film by film."""
+
+    folder: Path
+    persons: int
+    seed: int
+
+    def film(self, number: int, ill: bool, k: int = 0) -> tuple[Pixels, Box | None]:
+        """Pixels (64, 64) and the box of the opacity."""
+        return draw_film(draw_person(hash_of(self.seed, number), OPACITY if ill else NORMAL), k, SIZE)
+
+    def picture(self, path: str, number: int, ill: bool, k: int = 0, *, tint: str = "") -> str:
+        """Write a film as a picture, in colour where a tint is named; gives back the path."""
+        pixels, _ = self.film(number, ill, k)
+        whole = (pixels[..., None] * np.array(TINTS[tint])).astype(np.uint8) if tint else pixels
+        return self.save(path, whole)
+
+    def save(self, path: str, pixels: Pixels) -> str:
+        """Write pixels as a picture below the folder; gives back the path."""
+        (self.folder / path).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(self.folder / path)
+        return path
+
+    def table(self, path: str, rows: Iterable[Sequence[object]]) -> None:
+        """Write a CSV below the folder."""
+        out = io.StringIO()
+        csv.writer(out, lineterminator="\n").writerows(rows)
+        self.text(path, out.getvalue())
+
+    def text(self, path: str, text: str) -> None:
+        """Write a text below the folder."""
+        (self.folder / path).parent.mkdir(parents=True, exist_ok=True)
+        write_text(self.folder / path, text)
+
+    def turn(self, kinds: int) -> list[tuple[int, int]]:
+        """(number from 0, kind) of every person; the kinds come in turn."""
+        return [(i, i % kinds) for i in range(self.persons)]
+
+
+def draw_layout(name: str, folder: Path, *, persons: int = 8, seed: int = 0) -> Manifest:
+    """Write the set `name` (a key of LAYOUTS) into a new folder.
+
+    Returns:
+        The truth: path below the folder, class as the set writes it and person of every picture (every row of a table, which
+        has the path `file#row`), in the set's order. `group` is empty where the set names no person.
+
+    Raises:
+        DataError: no such layout, a folder in use, or fewer than 2 persons.
+    """
+    folder = Path(folder)
+    if name not in LAYOUTS:
+        raise DataError(f"there is no layout {name!r}; there are {', '.join(sorted(LAYOUTS))}")
+    if folder.exists() and any(folder.iterdir()):
+        raise DataError(f"{folder} is not empty; phantoms go into a new folder")
+    if persons < 2:
+        raise DataError(f"a set needs 2 persons or more, not {persons}")
+    folder.mkdir(parents=True, exist_ok=True)
+    return Manifest(folder, tuple(LAYOUTS[name](_Sheet(folder, persons, seed))), licence="synthetic: no rights")
+
+
+def hash_of(*key: int) -> int:
+    """A seed that differs for every key."""
+    return int.from_bytes(hashlib.sha256(repr(key).encode()).digest()[:4], "big")
+
+
+def shenzhen(sheet: _Sheet) -> list[Case]:
+    """Shenzhen tuberculosis: one film a person, the class is the last digit, age and sex stand in a text."""
+    cases: list[Case] = []
+    for i, ill in sorted(sheet.turn(2), key=lambda pair: pair[1]):  # normal films come first
+        name, age, sex = f"CHNCXR_{len(cases) + 1:04d}_{ill}", 20 + i, ("male", "female")[i // 2 % 2]
+        path = sheet.picture(f"ChinaSet_AllFiles/CXR_png/{name}.png", i, bool(ill))
+        finding = "right upper PTB" if ill else "normal"
+        sheet.text(f"ChinaSet_AllFiles/ClinicalReadings/{name}.txt", f"{sex} {age}yrs\n{finding}\n")
+        cases.append(Case(path, path, name[7:11], (str(ill),)))
+    return cases
+
+
+def montgomery(sheet: _Sheet) -> list[Case]:
+    """Montgomery County tuberculosis: as Shenzhen, with masks of both lungs."""
+    cases = []
+    for i, ill in sorted(sheet.turn(2), key=lambda pair: pair[1]):
+        name, age, sex = f"MCUCXR_{i + 1:04d}_{ill}", 20 + i, "MF"[i // 2 % 2]
+        path = sheet.picture(f"MontgomerySet/CXR_png/{name}.png", i, bool(ill))
+        for side, columns in (("left", slice(36, 54)), ("right", slice(10, 28))):
+            mask = np.zeros((SIZE, SIZE), np.uint8)
+            mask[12:44, columns] = 255
+            sheet.save(f"MontgomerySet/ManualMask/{side}Mask/{name}.png", mask)
+        finding = "infiltrate in the right upper lobe, consistent with TB" if ill else "normal"
+        sheet.text(f"MontgomerySet/ClinicalReadings/{name}.txt", f"Patient's Sex: {sex}\nPatient's Age: {age:03d}Y\n{finding}\n")
+        cases.append(Case(path, path, name[7:11], (str(ill),)))
+    return cases
+
+
+def pcam(sheet: _Sheet) -> list[Case]:
+    """PatchCamelyon as Kaggle offers it: tiles named by a hash and one table; no slide, so no person, is named."""
+    cases = []
+    for i, ill in sheet.turn(2):
+        for k in range(2):
+            name = hashlib.sha1(repr((sheet.seed, i, k)).encode()).hexdigest()  # a name, no secret
+            path = sheet.picture(f"train/{name}.tif", i, bool(ill), k, tint="stain")
+            cases.append(Case(path, path, "", (str(ill),)))
+    sheet.table("train_labels.csv", [("id", "label"), *((Path(case.path).stem, case.label) for case in cases)])
+    return cases
+
+
+TUMOURS = (
+    *(("benign", "adenosis", "A"), ("malignant", "ductal_carcinoma", "DC"), ("benign", "fibroadenoma", "F")),
+    *(("malignant", "lobular_carcinoma", "LC"), ("benign", "phyllodes_tumor", "PT"), ("malignant", "mucinous_carcinoma", "MC")),
+    *(("benign", "tubular_adenoma", "TA"), ("malignant", "papillary_carcinoma", "PC")),
+)
+
+
+def breakhis(sheet: _Sheet) -> list[Case]:
+    """BreakHis: breast tumours at four magnifications; the slide in the name is the person."""
+    cases = []
+    for i, kind in sheet.turn(len(TUMOURS)):
+        group, tumour, code = TUMOURS[kind]
+        slide, side = f"14-{22549 + i}" + ("AB", "")[i % 3 == 2], group[0].upper()
+        for zoom in (40, 100, 200, 400):
+            name = f"SOB_{side}_{code}-{slide}-{zoom}-001"
+            path = f"BreaKHis_v1/histology_slides/breast/{group}/SOB/{tumour}/SOB_{side}_{code}_{slide}/{zoom}X/{name}.png"
+            sheet.picture(path, i, side == "M", zoom, tint="stain")
+            cases.append(Case(path, path, slide, (tumour,)))
+    return cases
+
+
+def cheng(sheet: _Sheet) -> list[Case]:
+    """Cheng's brain tumours: a struct `cjdata` a file (label 1 meningioma, 2 glioma, 3 pituitary), and the paper's five folds."""
+    cases: list[Case] = []
+    parts = "brainTumorDataPublic_1766"
+    for i, kind in sheet.turn(3):
+        for k in range(2):
+            pixels, box = sheet.film(i, True, k)
+            outline, mask = _outline(box)
+            person = str(100360 + i)
+            cjdata = {
+                "label": float(kind + 1),
+                "PID": person,
+                "image": pixels.astype(np.int16) * 8,
+                "tumorBorder": outline,
+                "tumorMask": mask,
+            }
+            path = f"{parts}/{len(cases) + 1}.mat"
+            (sheet.folder / parts).mkdir(exist_ok=True)
+            savemat(sheet.folder / path, {"cjdata": cjdata}, do_compression=True)
+            cases.append(Case(path, path, person, (str(kind + 1),)))
+    savemat(sheet.folder / "cvind.mat", {"cvind": np.array([[1 + (int(case.group) - 100360) % 5] for case in cases], float)})
+    return cases
+
+
+def _outline(box: Box | None) -> tuple[NDArray[np.float64], Pixels]:
+    """The border of the round opacity in `box` as (1, 2n) x and y in turn, and its mask (64, 64)."""
+    assert box  # every film here has an opacity
+    angle = np.linspace(0, 2 * np.pi, 24, endpoint=False)
+    x, y, r = (box.x1 + box.x2) / 2, (box.y1 + box.y2) / 2, (box.x2 - box.x1) / 2
+    rows, columns = np.mgrid[:SIZE, :SIZE] + 0.5
+    border = np.column_stack([x + r * np.cos(angle), y + r * np.sin(angle)]).reshape(1, -1)
+    return border, (np.hypot(columns - x, rows - y) <= r).astype(np.uint8)
+
+
+CT_FOLDERS = (("Covid-19 Cases", "P"), ("Cap Cases", "cap"), ("Normal Cases", "normal"))
+
+
+def covid_ct_md(sheet: _Sheet) -> list[Case]:
+    """COVID-CT-MD: a folder of DICOM slices a person; slices lie out of order, and only SliceLocation puts them right."""
+    cases, slices = [], 3
+    labels = np.zeros((sheet.persons, slices), np.uint8)
+    index: list[tuple[object, object]] = [("Patient ID", "Index")]
+    for i, kind in sheet.turn(3):
+        place, prefix = CT_FOLDERS[kind]
+        person = f"{prefix}{i // 3 + 1:03d}"
+        index.append((person, i))
+        for number in range(slices):
+            height = (number + 1) % slices  # the file's number is not the slice's place
+            labels[i, height] = ill = kind < 2 and height > 0
+            path = f"COVID-CT-MD/{place}/{person}/IM{number + 1:04d}.dcm"
+            _slice(sheet.folder / path, sheet.film(i, bool(ill), height)[0], person, height)
+            cases.append(Case(path, path, person, (place,)))
+    sheet.table("COVID-CT-MD/Index.csv", index)
+    np.save(sheet.folder / "COVID-CT-MD/Slice-level-labels.npy", labels)
+    return cases
+
+
+def _slice(path: Path, pixels: Pixels, person: str, height: int) -> None:
+    """A CT slice in Hounsfield units with a lung window: grey 0 is -1000 and 255 is +20."""
+    meta = pydicom.dataset.FileMetaDataset()
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    dataset = pydicom.Dataset()
+    dataset.file_meta = meta
+    dataset.SOPClassUID = meta.MediaStorageSOPClassUID = CTImageStorage
+    dataset.SOPInstanceUID = meta.MediaStorageSOPInstanceUID = generate_uid(entropy_srcs=[person, str(height)])
+    dataset.Modality, dataset.PatientID, dataset.SliceLocation = "CT", person, f"{5.0 * height:.1f}"
+    dataset.PatientSex, dataset.PatientAge = "F", "054Y"
+    dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
+    dataset.Rows, dataset.Columns = pixels.shape
+    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = 16, 16, 15, 1
+    dataset.RescaleSlope, dataset.RescaleIntercept = "1", "-1024"
+    dataset.WindowCenter, dataset.WindowWidth = "-600", "1500"
+    dataset.PixelData = (pixels.astype(np.int16) * 4 + 24).tobytes()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    dataset.save_as(path, enforce_file_format=True)
+
+
+def sars_cov_2_ct(sheet: _Sheet) -> list[Case]:
+    """SARS-CoV-2 CT: two folders of slices with running numbers, spaces in the names, no person."""
+    cases = []
+    for i, ill in sheet.turn(2):
+        place, prefix = (("non-COVID", "Non-Covid"), ("COVID", "Covid"))[ill]
+        path = sheet.picture(f"{place}/{prefix} ({i // 2 + 1}).png", i, bool(ill))
+        cases.append(Case(path, path, "", (place,)))
+    return cases
+
+
+def eyepacs(sheet: _Sheet) -> list[Case]:
+    """EyePACS: two eyes a person in `train`, grades 0 to 4 of each eye in trainLabels.csv, by name without the suffix."""
+    cases = []
+    for i, grade in sheet.turn(5):
+        for k, side in enumerate(("left", "right")):
+            level = min(4, grade + k)
+            path = sheet.picture(f"train/{10 + 3 * i}_{side}.jpeg", i, level > 0, k, tint="fundus")
+            cases.append(Case(path, path, str(10 + 3 * i), (str(level),)))
+    sheet.table("trainLabels.csv", [("image", "level"), *((Path(case.path).stem, case.label) for case in cases)])
+    return cases
+
+
+def messidor(sheet: _Sheet) -> list[Case]:
+    """MESSIDOR-2 with the adjudicated grades: dates as names, no person, and pictures that could not be graded (empty cells)."""
+    cases = []
+    rows: list[tuple[object, ...]] = [("image_id", "adjudicated_dr_grade", "adjudicated_dme", "adjudicated_gradable")]
+    for i, kind in sheet.turn(6):
+        path = sheet.picture(f"IMAGES/20051020_{43808 + 24 * i}_0100_PP.png", i, kind not in (0, 5), tint="fundus")
+        graded = kind < 5
+        rows.append((Path(path).name, kind if graded else "", int(kind > 2) if graded else "", int(graded)))
+        cases.append(Case(path, path, "", (str(kind),) if graded else None))
+    sheet.table("messidor_data.csv", rows)
+    return cases
+
+
+FINDINGS = ("No Finding", "Nodule", "Infiltration|Nodule", "Effusion")
+ENTRY = (
+    *("Image Index", "Finding Labels", "Follow-up #", "Patient ID", "Patient Age", "Patient Gender", "View Position"),
+    *("OriginalImage[Width", "Height]", "OriginalImagePixelSpacing[x", "y]", ""),
+)
+
+
+def chestxray14(sheet: _Sheet) -> list[Case]:
+    """ChestX-ray14: folders images_001 ..., several labels a film, two lists of the official parts by person, boxes of a few."""
+    cases: list[Case] = []
+    parts: dict[str, list[str]] = {"train_val": [], "test": []}
+    rows: list[tuple[object, ...]] = [ENTRY]
+    boxes: list[tuple[object, ...]] = [("Image Index", "Finding Label", "Bbox [x", "y", "w", "h]", "", "", "")]
+    for i, kind in sheet.turn(len(FINDINGS)):
+        for k in range(2):
+            name, folder = f"{i + 1:08d}_{k:03d}.png", f"images_{1 + i * 2 // sheet.persons:03d}/images"
+            pixels, box = sheet.film(i, kind > 0, k)
+            path = sheet.save(f"{folder}/{name}", pixels)
+            rows.append((name, FINDINGS[kind], k, i + 1, 40 + i, "MF"[i % 2], ("PA", "AP")[k], SIZE, SIZE, 0.143, 0.143, ""))
+            if box and kind == 1:
+                boxes.append((name, "Nodule", box.x1, box.y1, box.x2 - box.x1, box.y2 - box.y1, "", "", ""))
+            parts["test" if i % 4 == 3 else "train_val"].append(name)
+            labels = tuple(label for label in FINDINGS[kind].split("|") if kind)
+            cases.append(Case(path, path, str(i + 1), labels, age=40.0 + i, sex="MF"[i % 2], view=("PA", "AP")[k]))
+    sheet.table("Data_Entry_2017.csv", rows)
+    sheet.table("BBox_List_2017.csv", boxes)
+    for part, names in parts.items():
+        sheet.text(f"{part}_list.txt", "\n".join(names) + "\n")
+    return cases
+
+
+def parkinson_speech(sheet: _Sheet) -> list[Case]:
+    """UCI 470: three rows a speaker, 752 features under a line of groups; with 252 persons the table has its full 756 rows."""
+    groups = [(group, name) for group, names in speech_features().items() for name in names]
+    first = [group if not k or groups[k - 1][0] != group else "" for k, (group, _) in enumerate(groups)]
+    rows: list[Sequence[object]] = [("", "", *first, ""), ("id", "gender", *(name for _, name in groups), "class")]
+    cases: list[Case] = []
+    rng = np.random.default_rng((sheet.seed, 470))
+    shift = 0.8 * (rng.permutation(len(groups)) < 60)  # a few features tell the class
+    for i, ill in sheet.turn(2):
+        voice = rng.normal(size=len(groups))
+        for _ in range(3):
+            values = voice + ill * shift + 0.3 * rng.normal(size=len(groups))
+            place = f"pd_speech_features.csv#{len(cases)}"
+            rows.append((i, i // 2 % 2, *(f"{value:.5f}" for value in values), ill))
+            cases.append(Case(place, place, str(i), (str(ill),)))
+    sheet.table("pd_speech_features.csv", rows)
+    return cases
+
+
+def speech_features() -> dict[str, list[str]]:
+    """Group -> names of the UCI 470 features; the names of the vocal fold and wavelet features are numbers here."""
+    bands = ("", "delta_", "delta_delta_")
+    orders = ("0th", "1st", "2nd", "3rd", *(f"{k}th" for k in range(4, 13)))
+    shapes = "energy entropy_shannon entropy_log TKEO_mean TKEO_std medianValue meanValue stdValue minValue maxValue"
+    shapes += " skewnessValue kurtosisValue"
+    jitter = "PPE DFA RPDE numPulses numPeriodsPulses meanPeriodPulses stdDevPeriodPulses locPctJitter locAbsJitter rapJitter"
+    jitter += " ppq5Jitter ddpJitter locShimmer locDbShimmer apq3Shimmer apq5Shimmer apq11Shimmer ddaShimmer"
+    jitter += " meanAutoCorrHarmonicity meanNoiseToHarmHarmonicity meanHarmToNoiseHarmonicity"
+    cepstrum = []
+    for kind in ("mean", "std"):
+        for band in bands:
+            cepstrum.append(f"{kind}_{band or ''}log_energy" if band else f"{kind}_Log_energy")
+            cepstrum += [f"{kind}_{order}_{band[:-1]}" if band else f"{kind}_MFCC_{order}_coef" for order in orders]
+    return {
+        "Baseline Features": jitter.split(),
+        "Intensity Parameters": ["minIntensity", "maxIntensity", "meanIntensity"],
+        "Formant Frequencies": [f"f{k}" for k in range(1, 5)],
+        "Bandwidth Parameters": [f"b{k}" for k in range(1, 5)],
+        "Vocal Fold": [f"vocal_fold_{k}" for k in range(1, 23)],
+        "MFCC": cepstrum,
+        "Wavelet Features": [f"wavelet_{k}" for k in range(1, 183)],
+        "TQWT Features": [f"tqwt_{shape}_dec_{k}" for shape in shapes.split() for k in range(1, 37)],
+    }
+
+
+def medmnist(sheet: _Sheet) -> list[Case]:
+    """MedMNIST: one .npz with images (N, 64, 64) and labels (N, 1) of three parts; no person is named."""
+    drawn: dict[str, list[tuple[Pixels, int]]] = {"train": [], "val": [], "test": []}
+    for i, ill in sheet.turn(2):
+        part = ("train", "train", "val", "test")[i // 2 % 4]
+        drawn[part] += [(sheet.film(i, bool(ill), k)[0], ill) for k in range(2)]
+    name = "pneumoniamnist_64.npz"
+    arrays: dict[str, Any] = {}
+    for part, films in drawn.items():
+        arrays[f"{part}_images"] = np.array([film for film, _ in films], np.uint8).reshape(-1, SIZE, SIZE)
+        arrays[f"{part}_labels"] = np.array([[ill] for _, ill in films], np.uint8).reshape(-1, 1)
+    np.savez_compressed(sheet.folder / name, **arrays)
+    places = [(f"{name}#{part}/{k}", part, ill) for part, films in drawn.items() for k, (_, ill) in enumerate(films)]
+    return [Case(place, place, "", (str(ill),), part=part) for place, part, ill in places]
+
+
+def mitbih(sheet: _Sheet) -> list[Case]:
+    """MIT-BIH Arrhythmia Database: WFDB records of both divisions in turn, 24 beats each, some of them paced, which are in no AAMI class."""
+    cases = []
+    for i, name in zip(range(sheet.persons), [record for pair in zip(DS1, DS2, strict=True) for record in pair], strict=False):
+        draws = np.random.default_rng([sheet.seed, i])
+        symbols = [*draws.permutation(["N"] * 14 + ["A"] * 3 + ["V"] * 4 + ["F"] * 2).tolist(), "N"]
+        signal, peaks = draw_ecg(Heart.draw(hash_of(sheet.seed, i)), symbols, seed=hash_of(sheet.seed, i))
+        symbols[-1] = "/"
+        wfdb.write(sheet.folder, name, signal, 360, ("MLII", "V1"), beats=peaks, symbols=symbols, comments=(f"{50 + i} M",))
+        places = [f"{name}.hea#{peak / 360:.4f}" for peak in peaks]
+        part = "train" if name in DS1 else "test"
+        cases += [
+            Case(place, place, name, (symbol,), age=50.0 + i, sex="M", part=part, extra={"kind": symbol})
+            for place, symbol in zip(places[:-1], symbols, strict=False)
+        ]
+    return cases
+
+
+def vowels(sheet: _Sheet) -> list[Case]:
+    """Sustained vowels in two folders, three takes a speaker, whose number and group the file's name begins with."""
+    cases = []
+    for i, ill in sheet.turn(2):
+        name, folder = f"AVPEPUDEA{'' if ill else 'C'}{i + 1:04d}", ("control", "parkinson")[ill]
+        for take in range(1, 4):
+            path = f"{folder}/{name}a{take}_shortened.wav"
+            (sheet.folder / folder).mkdir(exist_ok=True)
+            voice = draw_voice(i, take, ill=bool(ill), seconds=0.48, seed=sheet.seed)
+            wavfile.write(sheet.folder / path, 24000, np.round(32767 * voice).astype(np.int16))
+            cases.append(Case(path, path, name, (folder,)))
+    return cases
+
+
+def face_mask(sheet: _Sheet) -> list[Case]:
+    """Face-mask detection of Kaggle: one folder of pictures, one of XML files in the layout of PASCAL VOC; discs of three colours stand for faces."""
+    cases = []
+    for i in range(sheet.persons):
+        rng = np.random.default_rng(hash_of(sheet.seed, i))
+        pixels = rng.integers(90, 130, (48, SIZE, 3)).astype(np.uint8)
+        rows, columns = np.mgrid[:48, :SIZE]
+        boxes = []
+        for k, left in enumerate((2, 34)[: 1 + i % 2]):
+            kind = list(MASKS)[(i + k) % 3]
+            radius = int(rng.integers(6, 13))
+            x, y = left + radius + int(rng.integers(0, 28 - 2 * radius + 1)), radius + int(rng.integers(0, 48 - 2 * radius))
+            pixels[(rows - y) ** 2 + (columns - x) ** 2 < radius**2] = MASKS[kind]
+            boxes.append(Box(kind, x - radius + 1, y - radius + 1, x + radius, y + radius))
+        path = sheet.save(f"images/maksssksksss{i}.png", pixels)
+        sheet.text(f"annotations/maksssksksss{i}.xml", _annotation(path, boxes))
+        cases.append(Case(path, path, "", tuple(sorted({box.label for box in boxes})), boxes=tuple(boxes)))
+    return cases
+
+
+def _annotation(path: str, boxes: Sequence[Box]) -> str:
+    """The XML of a picture, whose corners count from 1 and lie inside the box."""
+    objects = "".join(
+        f"<object><name>{box.label}</name><difficult>0</difficult><bndbox><xmin>{box.x1 + 1:.0f}</xmin><ymin>{box.y1 + 1:.0f}</ymin>"
+        f"<xmax>{box.x2:.0f}</xmax><ymax>{box.y2:.0f}</ymax></bndbox></object>"
+        for box in boxes
+    )
+    size = f"<size><width>{SIZE}</width><height>48</height><depth>3</depth></size>"
+    return f"<annotation><folder>images</folder><filename>{Path(path).name}</filename>{size}{objects}</annotation>"
+
+
+LAYOUTS: dict[str, Callable[[_Sheet], list[Case]]] = {
+    "breakhis": breakhis,
+    "cheng": cheng,
+    "chestxray14": chestxray14,
+    "covid-ct-md": covid_ct_md,
+    "eyepacs": eyepacs,
+    "face-mask": face_mask,
+    "medmnist": medmnist,
+    "messidor": messidor,
+    "mitbih": mitbih,
+    "montgomery": montgomery,
+    "parkinson-speech": parkinson_speech,
+    "pcam": pcam,
+    "sars-cov-2-ct": sars_cov_2_ct,
+    "shenzhen": shenzhen,
+    "vowels": vowels,
+}

@@ -1,0 +1,4 @@
+"""What people download, as a manifest of cases: folders, tables, archives, PASCAL VOC, electrocardiograms and voices.
+
+A source only lists; what is wrong with the data is found in `audit`.
+"""

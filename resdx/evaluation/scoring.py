@@ -1,0 +1,446 @@
+"""Answers against the truth, as the tables and curves of a report: `score` is a pure function of cases and answers.
+
+Two levels: each image, and each person (the mean or the highest of their images). Every figure is an Estimate with persons as its
+n. What was not assessed is masked for its class; what was referred to a person is counted with the class it would have
+been given (the likeliest one where only None is known), and the figures of those answered stand apart under "abstention".
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..data.cases import Case
+from ..data.persons import count_persons
+from ..data.tasks import MultiLabel, Ordinal, Task, positive_class, truth
+from ..errors import DataError
+from ..metrics import classification as metrics
+from ..metrics.classification import Array, Metric
+from ..metrics.estimate import Estimate
+from ..metrics.intervals import (
+    FEWEST,
+    bands,
+    estimate,
+    estimates,
+    person_codes,
+    proportion,
+)
+
+Decision = str | tuple[str, ...] | None  # None refers the case to a person; a tuple for MultiLabel
+Pool = Literal["mean", "max"]
+Json = dict[str, Any]
+
+GRID = np.arange(101) / 100  # false-positive rates of the ROC band, sensitivities of the precision curve
+THRESHOLDS = np.arange(1, 50) / 50  # of the decision curve
+AGES = (("<18", 0.0, 18.0), ("18-39", 18.0, 40.0), ("40-64", 40.0, 65.0), ("65+", 65.0, np.inf))  # years
+
+DECIDED: Mapping[str, Metric] = {
+    "sensitivity": metrics.sensitivity,
+    "specificity": metrics.specificity,
+    "ppv": metrics.ppv,
+    "npv": metrics.npv,
+}
+RANKED: Mapping[str, Metric] = {
+    "auroc": metrics.auroc,
+    "average_precision": metrics.average_precision,
+    "sensitivity_at_specificity_90": partial(metrics.sensitivity_at_specificity, wanted=0.90),
+    "sensitivity_at_specificity_95": partial(metrics.sensitivity_at_specificity, wanted=0.95),
+    "specificity_at_sensitivity_90": partial(metrics.specificity_at_sensitivity, wanted=0.90),
+    "specificity_at_sensitivity_95": partial(metrics.specificity_at_sensitivity, wanted=0.95),
+    "work_saved": metrics.work_saved,
+    "brier": metrics.brier,
+    "ece": metrics.ece,
+}
+NAMED: Mapping[str, Metric] = {
+    "accuracy": metrics.accuracy,
+    "majority_rate": metrics.majority_rate,
+    "balanced_accuracy": metrics.balanced_accuracy,
+    "macro_f1": metrics.macro_f1,
+    "mcc": metrics.mcc,
+}
+PROMISED: Mapping[str, Metric] = {"macro_auroc": metrics.macro_auroc, "brier": metrics.brier, "ece": metrics.ece}
+
+
+@dataclass(frozen=True)
+class Answers:
+    """N cases (or persons) over K classes: truth with NaN, probabilities, decisions as 0 or 1, who was answered, whose they are."""
+
+    truth: Array  # (N, K)
+    probability: Array  # (N, K)
+    decided: Array  # (N, K)
+    answered: NDArray[np.bool_]  # (N,)
+    person: NDArray[np.intp]  # (N,)
+
+    def __len__(self) -> int:
+        return len(self.person)
+
+    @property
+    def assessed(self) -> NDArray[np.bool_]:
+        """Those with a known truth for some class."""
+        return np.asarray(~np.isnan(self.truth).all(1))
+
+    def where(self, mask: NDArray[np.bool_]) -> Answers:
+        """Those of a mask."""
+        return Answers(self.truth[mask], self.probability[mask], self.decided[mask], self.answered[mask], self.person[mask])
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked of every level: the task, its classes, those shown one by one, and the draws behind the intervals."""
+
+    task: Task
+    classes: tuple[str, ...]
+    shown: tuple[str, ...]
+    draws: int
+    seed: int
+
+    @property
+    def several(self) -> bool:
+        """True where a case may have several labels."""
+        return isinstance(self.task, MultiLabel)
+
+
+def score(
+    task: Task,
+    classes: Sequence[str],
+    cases: Sequence[Case],
+    probabilities: NDArray[np.floating[Any]],
+    decisions: Sequence[Decision],
+    *,
+    answered: NDArray[np.bool_] | None = None,
+    draws: int = 2000,
+    seed: int = 0,
+    pool: Pool = "mean",
+) -> Json:
+    """Everything metrics.json says about the answers to `cases`: probabilities (N, K), decisions a label, labels or None.
+
+    `answered` (N,) is False for a case that was referred to a person although `decisions` says what would have been called;
+    without it, a decision of None is such a case.
+
+    Raises:
+        DataError: the lengths differ, a probability is not in [0, 1], a label is unknown, or no case has a known truth.
+    """
+    if not len(cases) == len(decisions) == len(probabilities) or probabilities.shape[1:] != (len(classes),):
+        raise DataError(
+            f"{len(cases)} cases and {len(classes)} classes do not fit probabilities {probabilities.shape} and "
+            f"{len(decisions)} decisions; give one row a case and one column a class"
+        )
+    probability = np.asarray(probabilities, np.float64)
+    if not (np.isfinite(probability) & (probability >= 0) & (probability <= 1)).all():
+        raise DataError("some probabilities are not between 0 and 1; calibrate the scores and repeat the prediction")
+    positive = positive_class(task, classes) if len(classes) == 2 else ""
+    question = Question(task, tuple(classes), (positive,) if positive else tuple(classes), draws, seed)
+    person = person_codes([f"person {case.group}" if case.group else f"case {case.id}" for case in cases], len(cases))
+    known = np.asarray(truth(task, classes, cases), np.float64)
+    answers = Answers(
+        known,
+        probability,
+        _decided(question, decisions, probability),
+        np.array([d is not None for d in decisions]) if answered is None else answered,
+        person,
+    )
+    if not answers.assessed.any():
+        raise DataError(f"none of the {len(cases)} cases has a known truth; give labels to the cases to be scored")
+    pooled, mixed = pool_persons(question, answers, pool)
+    return {
+        "classes": list(classes),
+        "shown": list(question.shown),
+        "cases": len(cases),
+        "persons": count_persons(cases),
+        "not_assessed": int((~answers.assessed).sum()),
+        "pool": pool,
+        "mixed_persons": mixed,
+        "notes": _notes(question, answers, mixed, pool),
+        "image": level(question, answers.where(answers.assessed)),
+        "person": level(question, pooled.where(pooled.assessed)),
+        "subgroups": subgroups(question, answers, cases),
+    }
+
+
+def level(question: Question, answers: Answers) -> Json:
+    """Overall figures, each class, its curves, the confusion matrix and abstention, for images or for persons."""
+    return {
+        "cases": len(answers),
+        "persons": len(np.unique(answers.person)),
+        "overall": _plain(overall(question, answers)),
+        "classes": {name: one_class(question, answers, name) for name in question.shown},
+        "curves": {name: curves(question, answers, name) for name in question.shown},
+        "confusion": None if question.several else _confusion(question, answers),
+        "abstention": abstention(question, answers),
+    }
+
+
+def overall(question: Question, answers: Answers) -> dict[str, Estimate]:
+    """Figures over all classes; accuracy has the majority rate beside it."""
+    if not len(answers):
+        return {}
+    ask = partial(estimates, draws=question.draws, seed=question.seed)
+    if question.several:
+        ranked = ask({"macro_auroc": metrics.macro_auroc}, answers.truth, answers.probability, answers.person)
+        ranked |= ask({"macro_f1": metrics.label_f1}, answers.truth, answers.decided, answers.person)
+        return _saying_what_is_left_out(question, answers, ranked)
+    true, said = answers.truth.argmax(1), answers.decided.argmax(1)
+    kappa: dict[str, Metric] = {"quadratic_kappa": metrics.quadratic_kappa} if isinstance(question.task, Ordinal) else {}
+    named = ask({**NAMED, **kappa}, true, said, answers.person)
+    if len(question.shown) == 1:  # of two classes each is the other's mirror
+        true, probability, _, person = _column(question, answers, question.shown[0])
+        return named | ask({**PROMISED, "macro_auroc": metrics.auroc}, true, probability, person)
+    return _saying_what_is_left_out(question, answers, named | ask(PROMISED, true, answers.probability, answers.person))
+
+
+def left_out(classes: Sequence[str], truth: Array) -> tuple[str, ...]:
+    """Classes that a mean over classes cannot count, since truth (N, K) has no case with them or none without them."""
+    there = ((truth == 1).any(0) & (truth == 0).any(0)).tolist()
+    return tuple(name for name, is_there in zip(classes, there, strict=True) if not is_there)
+
+
+def _saying_what_is_left_out(question: Question, answers: Answers, found: dict[str, Estimate]) -> dict[str, Estimate]:
+    if not (absent := left_out(question.classes, answers.truth)):
+        return found
+    note = f"mean without {', '.join(absent)}, which the part does not hold"
+    means = (
+        ("macro_auroc", "macro_f1") if question.several else ("macro_auroc",)
+    )  # macro F1 of one class a case counts those that occur
+    return found | {name: replace(found[name], note="; ".join(filter(None, (found[name].note, note)))) for name in means}
+
+
+def one_class(question: Question, answers: Answers, name: str) -> Json:
+    """Support in cases and persons, prevalence, and every figure of one class against the rest."""
+    true, probability, decided, person = _column(question, answers, name)
+    ask = partial(estimates, draws=question.draws, seed=question.seed)
+
+    def f1(truth: Array, _: Array, weights: Array | None = None, /) -> Array:  # on the draws of the others
+        return metrics.f1(truth, decided, weights)
+
+    figures = ask({**RANKED, "f1": f1}, true, probability, person)
+    figures |= ask(DECIDED, true, decided, person) | {"f1": figures.pop("f1")}  # beside the other decided ones
+    return {
+        "support": {
+            side: {"cases": int(mask.sum()), "persons": len(np.unique(person[mask]))}
+            for side, mask in (("positive", true == 1), ("negative", true == 0))
+        },
+        "prevalence": proportion(true == 1, person).to_json(),
+        **_plain(figures),
+    }
+
+
+def curves(question: Question, answers: Answers, name: str) -> Json | None:
+    """ROC, precision-recall and decision curves with pointwise bands, and the reliability diagram; None without both classes."""
+    true, probability, _, person = _column(question, answers, name)
+    if len(np.unique(true)) < 2:
+        return None
+    wanted: dict[str, Metric] = {
+        "roc": partial(metrics.roc_curve, grid=GRID),
+        "precision_recall": partial(metrics.precision_curve, grid=GRID),
+        "decision": partial(metrics.net_benefit, thresholds=THRESHOLDS),
+    }
+    found = bands(wanted, true, probability, person, draws=question.draws, seed=question.seed)
+    share = float((true == 1).mean())
+    return {
+        "roc": {"fpr": GRID.tolist(), **_banded(found["roc"])},
+        "precision_recall": {"recall": GRID.tolist(), **_banded(found["precision_recall"])},
+        "decision": {
+            "threshold": THRESHOLDS.tolist(),
+            **_banded(found["decision"]),
+            "treat_all": [share - (1 - share) * t / (1 - t) for t in THRESHOLDS.tolist()],
+        },
+        "reliability": reliability(true, probability, person),
+    }
+
+
+def reliability(true: Array, probability: Array, person: NDArray[np.intp]) -> list[Json]:
+    """For each equal-mass bin the mean probability, how often it came true, and its cases."""
+    promised, happened, place = metrics.calibration_bins(true, probability)
+    return [
+        {
+            "promised": float(promised[place == k].mean()),
+            "happened": proportion(happened[place == k], person[place == k]).to_json(),
+            "cases": int((place == k).sum()),
+        }
+        for k in range(place.max() + 1)
+    ]
+
+
+def abstention(question: Question, answers: Answers) -> Json:
+    """The share referred to a person, and how good the answers were that were given."""
+    given = answers.where(answers.answered)
+    out: Json = {"referred": proportion(~answers.answered, answers.person).to_json(), "answered": int(answers.answered.sum())}
+    if not question.several:
+        right = given.truth.argmax(1) == given.decided.argmax(1) if len(given) else np.zeros(0)
+        out["accuracy"] = proportion(right, given.person).to_json()
+    out["classes"] = {}
+    for name in question.shown:
+        true, _, decided, person = _column(question, given, name)
+        out["classes"][name] = _plain(estimates(DECIDED, true, decided, person))
+    return out
+
+
+def subgroups(question: Question, answers: Answers, cases: Sequence[Case]) -> Json:
+    """Figures per source, sex, age band and view, where at least two of its values are known."""
+    kinds = {
+        "source": [case.source for case in cases],
+        "sex": [case.sex for case in cases],
+        "age": [age_band(case.age) for case in cases],
+        "view": [case.view for case in cases],
+    }
+    out: Json = {}
+    for kind, values in kinds.items():
+        counts = Counter(value for value in values if value)
+        if len(counts) > 1:
+            members = {value: np.array([one == value for one in values]) for value in sorted(counts)}
+            out[kind] = {value: _subgroup(question, answers.where(mask), value) for value, mask in members.items()}
+    return out
+
+
+def age_band(age: float | None) -> str:
+    """The band of an age in years; empty when unknown."""
+    return next((name for name, low, high in AGES if age is not None and low <= age < high), "")
+
+
+def pool_persons(question: Question, answers: Answers, pool: Pool) -> tuple[Answers, int]:
+    """One row a person, and how many persons had cases of several labels.
+
+    Probability: the mean or the highest of their cases. Decision: what most of their answered cases say (any, for "max"). Truth: a
+    finding in any case is a finding in the person (the highest grade of an Ordinal); with several classes none of which is the
+    disease, such a person has no one truth and is left out.
+    """
+    rows = [np.flatnonzero(answers.person == person) for person in range(answers.person.max() + 1)]
+    true = [_person_truth(question, answers.truth[row]) for row in rows]
+    probability = np.stack([getattr(answers.probability[row], pool)(0) for row in rows])
+    answered = np.array([bool(answers.answered[row].any()) for row in rows])
+    decided = []
+    for row, pooled in zip(rows, probability, strict=True):
+        votes = answers.decided[row][answers.answered[row]] if answers.answered[row].any() else answers.decided[row]
+        decided.append(_person_decision(question, votes, pooled, pool))
+    if len(question.shown) == 1 < len(question.classes):  # the other class is what the pooled disease leaves
+        disease = probability[:, question.classes.index(question.shown[0])]
+        probability = np.stack([disease if name in question.shown else 1 - disease for name in question.classes], 1)
+    elif not question.several:
+        probability = probability / np.maximum(probability.sum(1, keepdims=True), metrics.EPSILON)
+    mixed = sum(_is_mixed(answers.truth[row]) for row in rows)
+    return Answers(np.stack(true), probability, np.stack(decided), answered, np.arange(len(rows))), mixed
+
+
+def _person_truth(question: Question, rows: Array) -> Array:
+    known = rows[~np.isnan(rows).all(1)]
+    if question.several:
+        absent = np.where(np.isnan(rows).any(0), np.nan, 0.0)  # one case not assessed might have shown it
+        return np.asarray(np.where((rows == 1).any(0), 1.0, absent))
+    if not len(known):
+        return np.full(rows.shape[1], np.nan)
+    present = np.flatnonzero((known == 1).any(0))
+    chosen = int(present[-1])
+    if len(present) > 1 and not isinstance(question.task, Ordinal):
+        if len(question.shown) > 1:
+            return np.full(rows.shape[1], np.nan)
+        chosen = question.classes.index(question.shown[0])
+    return np.asarray(np.arange(rows.shape[1]) == chosen, np.float64)
+
+
+def _person_decision(question: Question, votes: Array, pooled: Array, pool: Pool) -> Array:
+    share = votes.mean(0) if pool == "mean" else votes.max(0)
+    if question.several:
+        return np.asarray(share >= 0.5, np.float64)
+    if pool == "max" and len(question.shown) == 1:
+        column = question.classes.index(question.shown[0])
+        chosen = column if share[column] > 0 else 1 - column
+    else:
+        chosen = int((share + pooled / 1e6).argmax())  # the probability settles a tie
+    return np.asarray(np.arange(len(share)) == chosen, np.float64)
+
+
+def _is_mixed(rows: Array) -> bool:
+    known = rows[~np.isnan(rows).any(1)]
+    return len(np.unique(known, axis=0)) > 1
+
+
+def _decided(question: Question, decisions: Sequence[Decision], probability: Array) -> Array:
+    """Decisions as (N, K) of 0 and 1; a referred case takes its likeliest class (each label from 0.5 for MultiLabel)."""
+    column = {name: k for k, name in enumerate(question.classes)}
+    out = np.zeros(probability.shape)
+    for row, decision, chances in zip(out, decisions, probability, strict=True):
+        if decision is None:
+            row[:] = chances >= 0.5 if question.several else np.arange(len(row)) == chances.argmax()
+            continue
+        for label in (decision,) if isinstance(decision, str) else decision:
+            if label not in column:
+                raise DataError(f"a decision names {label!r}, which is not among the classes {', '.join(question.classes)}")
+            row[column[label]] = 1
+        if not question.several and row.sum() != 1:
+            raise DataError(
+                f"a decision names {int(row.sum())} classes, but {type(question.task).__name__} takes exactly one or None"
+            )
+    return out
+
+
+def _column(question: Question, answers: Answers, name: str) -> tuple[Array, Array, Array, NDArray[np.intp]]:
+    """Truth, probability, decision and person of the cases that were assessed for one class."""
+    k = question.classes.index(name)
+    known = ~np.isnan(answers.truth[:, k])
+    return answers.truth[known, k], answers.probability[known, k], answers.decided[known, k], answers.person[known]
+
+
+def _subgroup(question: Question, answers: Answers, value: str) -> Json:
+    answers = answers.where(answers.assessed)
+    out: Json = {"cases": len(answers), "persons": len(np.unique(answers.person)), "classes": {}}
+    if not question.several and len(answers):
+        out["accuracy"] = estimate(metrics.accuracy, answers.truth.argmax(1), answers.decided.argmax(1), answers.person).to_json()
+    for name in question.shown:
+        true, probability, decided, person = _column(question, answers, name)
+        with_it, without = (len(np.unique(person[true == side])) for side in (1, 0))
+        if min(with_it, without) < FEWEST:
+            note = f"{value}: {with_it} persons with {name} and {without} without; at least {FEWEST} of each are needed"
+            out["classes"][name] = {"note": note}
+            continue
+        ranked = estimate(metrics.auroc, true, probability, person, draws=question.draws, seed=question.seed)
+        both = {"sensitivity": metrics.sensitivity, "specificity": metrics.specificity}
+        out["classes"][name] = {"auroc": ranked.to_json(), **_plain(estimates(both, true, decided, person))}
+    return out
+
+
+def _confusion(question: Question, answers: Answers) -> list[list[int]]:
+    table = metrics.confusion(answers.truth.argmax(1), answers.decided.argmax(1), len(question.classes))
+    return [[int(count) for count in row] for row in table]
+
+
+def _notes(question: Question, answers: Answers, mixed: int, pool: Pool) -> list[str]:
+    referred = int((~answers.answered).sum())
+    rule = "a finding in any case counts for the person"
+    if isinstance(question.task, Ordinal):
+        rule = "the highest grade counts"
+    elif not question.several and len(question.shown) > 1:
+        rule = "they are left out of the person level"
+    how = "mean" if pool == "mean" else "highest"
+    absent = left_out(question.classes, answers.truth) if len(question.shown) > 1 or question.several else ()
+    return [
+        *(
+            [f"Means over classes leave out {', '.join(absent)}: no case of the part is with it, or none without it."]
+            if absent
+            else []
+        ),
+        f"Person level: the {how} probability of a person's cases.",
+        *([f"{mixed} persons have cases of several labels; {rule}."] if mixed else []),
+        *(
+            [f"{referred} referred cases are counted with the class they would have been given, except under abstention."]
+            if referred
+            else []
+        ),
+        "Sensitivity at a fixed specificity (and the reverse) chooses its threshold on these same cases.",
+    ]
+
+
+def _banded(found: tuple[Array, Array | None, Array | None]) -> Json:
+    return {
+        key: None if line is None else np.round(line, 6).tolist()
+        for key, line in zip(("value", "low", "high"), found, strict=True)
+    }
+
+
+def _plain(found: Mapping[str, Estimate]) -> Json:
+    return {name: one.to_json() for name, one in found.items()}

@@ -1,0 +1,166 @@
+"""The test part, read once: answers, figures with intervals, and the ledger of how often it has been read."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..data.cases import Case, Prediction
+from ..data.persons import count_persons
+from ..data.split import SEEN, part_hash
+from ..data.tasks import MultiLabel, positive_class, truth
+from ..files import write_json, write_text
+from ..inference.calibration import Calibration
+from ..inference.files import label_text
+from ..inference.logits import answer_part
+from ..inference.opening import answerer
+from ..metrics.classification import brier, ece
+from ..metrics.intervals import estimate, estimates
+from ..metrics.persons import person_weights
+from ..metrics.prior_shift import estimate_prior, shift_prior
+from ..recipes.recipe import Recipe
+from ..runs.ledger import read_once_more
+from ..runs.partition import part_of
+from ..runs.prepared import Prepared, content_hashes
+from ..runs.run import Run
+from ..training.ensemble import Json
+from .detection import judge_boxes
+from .figures import Figure, Judged, Side, answers_of, difference, figures, judge_figures
+from .scoring import score
+
+TESTED_AGAIN = "The starting weights have learnt from cases of the test part. Do not read this as performance on new persons."
+STAMPS = {
+    "honest": "",
+    "published": "Published protocol: the paper's own split, with its leaks. Do not read this as performance on new persons.",
+    "assumed": "Assumed protocol: random images 80/20, seed 42. Persons may be on both sides: do not read this as performance on new persons.",
+}
+
+
+def stamp_of(run: Run) -> str:
+    """What stands on every page of a run whose figures are not those of new persons."""
+    findings = run.read("split.json", "split")["findings"]
+    again = any((finding["code"], finding["grade"]) == (SEEN, "stop") for finding in findings)
+    return STAMPS[run.settings.protocol] or (TESTED_AGAIN if again else "")
+
+
+def evaluate(run: Run, prepared: Prepared) -> dict[str, Any]:
+    """Score the test part, with intervals from resampling persons; write predictions.csv, metrics.json and a line of the ledger.
+
+    Raises:
+        RunError: the run is not calibrated yet, or no test case can be read.
+    """
+    predictor = answerer(run)
+    part = part_of(run, prepared, "test")
+    cases = [case for case in run.cases("test") if case.id in prepared.row]
+    name = part_hash(part.ids, content_hashes(run))
+    reads = read_once_more(run, name)  # first of all: a reading that breaks off has been one too
+    scores = answer_part(run, prepared, "test", part)
+    said = predictor.answer(scores)
+    result = {
+        "protocol": run.settings.protocol,
+        "stamp": stamp_of(run),
+        "test": {"hash": name, "reads": reads, "cases": len(cases), "persons": count_persons(cases)},
+        "scores": judge(run, predictor.calibration, cases, scores.logits, said),
+        "prior_corrected": prior_corrected(run, predictor.calibration, cases, scores.logits),
+        **({"boxes": found} if (found := judge_boxes(run, prepared, predictor.calibration)) else {}),
+        **({"members": beside_members(run)} if run.members else {}),
+        "seconds": {entry["stage"]: entry["seconds"] for entry in run.events("stage")},
+    }
+    write_text(run.path / "predictions.csv", predictions_csv(cases, said))
+    write_json(run.path / "metrics.json", result)
+    return result
+
+
+def judge(
+    run: Run, calibration: Calibration, cases: Sequence[Case], logits: NDArray[np.float32], answers: Sequence[Prediction]
+) -> dict[str, Any]:
+    """The tables of metrics.json for one part."""
+    probabilities = calibration.probabilities(logits)
+    chosen = calibration.choose(probabilities)
+    forced = [tuple(name for name, is_in in zip(run.recipe.classes, row, strict=True) if is_in) for row in chosen]
+    return score(
+        run.recipe.task,
+        run.recipe.classes,
+        cases,
+        probabilities,
+        forced,
+        answered=np.array([answer.label is not None for answer in answers]),
+        seed=run.settings.seed,
+        pool=run.recipe.pool,
+    )
+
+
+def prior_corrected(
+    run: Run, calibration: Calibration, cases: Sequence[Case], logits: NDArray[np.float32]
+) -> dict[str, Any] | None:
+    """Brier score and calibration error after moving the probabilities to the class balance of this part (STATISTICS section 4).
+
+    Once with the balance as it is among the persons of the part ("observed"), once as somebody without labels could guess it,
+    by expectation maximisation ("estimated"). None for several labels, where each label has its own prevalence, and where
+    calib lacks a class.
+    """
+    if isinstance(run.recipe.task, MultiLabel) or not all(calibration.prior):
+        return None
+    groups = [case.group for case in cases]
+    known = truth(run.recipe.task, run.recipe.classes, cases)
+    probabilities = calibration.probabilities(logits)
+    positive = positive_class(run.recipe.task, run.recipe.classes)
+    column = run.recipe.classes.index(positive) if positive else None
+    true = (known.argmax(1) if column is None else known[:, column]).astype(int)
+
+    def moved(prior: Sequence[float]) -> dict[str, Any]:
+        shifted = shift_prior(probabilities, calibration.prior, prior)
+        answer = shifted if column is None else shifted[:, column]
+        found = estimates({"brier": brier, "ece": ece}, true, answer, groups)
+        return {"prior": list(map(float, prior)), **{key: value.to_json() for key, value in found.items()}}
+
+    observed = np.average(known, axis=0, weights=person_weights(groups))
+    guessed = estimate_prior(probabilities, calibration.prior, person_weights(groups))
+    return {"prior_calib": list(calibration.prior), "observed": moved(observed.tolist()), "estimated": moved(guessed)}
+
+
+def predictions_csv(cases: Sequence[Case], answers: Sequence[Prediction]) -> str:
+    """predictions.csv: case, person, truth, label (empty = referred), conformal set, flags, a probability a class."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    classes = list(answers[0].probabilities)
+    writer.writerow(["case", "person", "truth", "label", "conformal", "flags", *(f"p_{name}" for name in classes)])
+    for case, answer in zip(cases, answers, strict=True):
+        row = [
+            case.id,
+            case.group,
+            "|".join(case.labels or ()),
+            label_text(answer),
+            "|".join(answer.conformal),
+            "|".join(answer.flags),
+        ]
+        writer.writerow([*row, *(f"{answer.probabilities[name]:.6f}" for name in classes)])
+    return out.getvalue()
+
+
+def beside_members(run: Run) -> list[Json]:
+    """Figures of an ensemble that is scored, then of each member, with the ensemble's lead on the same draws of persons of test."""
+    wanted, asked = figures(run.recipe), [("ensemble", run), *((one.path.name, one) for one in run.members)]
+    judged = []
+    for name, one in asked:
+        answered = answers_of(one)[1]
+        judged.append(judge_figures(name, run.recipe, wanted, answered.where(answered.assessed), seed=run.settings.seed))
+    return [
+        {"name": row.name, "figures": {figure.key: _beside(run.recipe, figure, judged[0], row) for figure in wanted}}
+        for row in judged
+    ]
+
+
+def _beside(recipe: Recipe, figure: Figure, whole: Judged, one: Judged) -> Json:
+    """One figure of the ensemble or of a member; of a member with what the ensemble is ahead."""
+    true, said, known = figure.pick(recipe, one.answers)
+    value = estimate(figure.metric, true, said, one.answers.person[known]).to_json()
+    if one is whole:
+        return {"value": value}
+    lead, p = difference(recipe, figure, Side(whole.name, (whole,)), Side(one.name, (one,)))
+    return {"value": value, "lead": lead.to_json(), "p": p}

@@ -1,0 +1,162 @@
+"""Answers for files: opened up, predicted, flagged, and written as CSV, JSON or a table."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import asdict, replace
+from itertools import groupby
+from os import PathLike
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Column, Table
+from rich.text import Text
+
+from ..data.cases import Prediction
+from ..errors import DataError, RunError
+from ..files import progress
+from ..transforms.readers.ecg import ReadBeat
+from ..transforms.readers.paths import split_index
+from ..transforms.readers.recording import read_recording
+from ..transforms.readers.voice import CLIPPED, ReadSpectrogram, ReadVoice, read_sound
+from .drawing import short_name
+from .ecg_strip import draw_strip, pauses_between
+from .inputs import opened
+from .predictor import Predictor
+
+AFTER_PAUSE, BEFORE_END = "after-pause", "before-end"  # a heartbeat may have been missed before this one, after this one
+
+
+DISTORTED = "clipped"  # a recording whose loudest samples were cut off
+
+
+ROWS = 40  # answers to parts of one file that a person reads one by one
+
+
+def predict_files(
+    run: str | PathLike[str],
+    files: Sequence[str | Path],
+    *,
+    engine: str = "auto",
+    maps: Path | None = None,
+    boxes: Path | None = None,
+    strips: Path | None = None,
+    recipe: str | Path = "",
+    quiet: bool = False,
+) -> tuple[list[Prediction], list[tuple[str, str]]]:
+    """Answers for files and for all files of folders, as `inputs.opened` finds them, with a progress bar; failures as (file, reason).
+
+    Where the run was made of heartbeats (ReadBeat), `strips` is a folder for a picture of each recording with its beats marked.
+
+    `run`, `engine`, `recipe` and `quiet` are those of `Predictor.open`, `maps` and `boxes` those of `Predictor.stream`.
+
+    Raises:
+        DataError: a folder holds nothing that the run reads.
+        RunError: strips are asked for, and the run is not one of heartbeats.
+    """
+    predictor = Predictor.open(run, engine=engine, recipe=recipe, quiet=quiet)
+    read = predictor.read
+    if strips and not isinstance(read, ReadBeat):
+        raise RunError(f"{predictor.name} was not made of electrocardiograms, of which strips are drawn; leave out --strips")
+    paths = [path for file in files for path in opened(Path(file), read)]
+    with progress("predict", len(paths), quiet=quiet) as bar:
+        answers, failures = predictor.predict(
+            paths, maps=maps, boxes=boxes, progress=lambda done: bar.update(bar.task_ids[0], completed=done)
+        )
+    if isinstance(read, ReadVoice | ReadSpectrogram):
+        answers = _distorted(answers)
+    if isinstance(read, ReadBeat):
+        answers = [one for _, some in groupby(answers, key=_file) for one in _after_pauses(list(some))]
+    if strips and isinstance(read, ReadBeat):
+        for number, (file, some) in enumerate(groupby(answers, key=_file), 1):
+            draw_strip(file, read.leads, list(some), strips / f"{number:05d}-{short_name(Path(file).stem)}.png")
+    return answers, failures
+
+
+def _file(one: Prediction) -> str:
+    return split_index(one.case)[0]
+
+
+def _distorted(answers: Sequence[Prediction]) -> list[Prediction]:
+    """Answers to recordings, those of clipped ones with the flag DISTORTED."""
+    out = []
+    for one in answers:
+        with suppress(DataError):  # a file that has gone since it was answered
+            if read_sound(one.case).clipped > CLIPPED:
+                one = replace(one, flags=(*one.flags, DISTORTED))
+        out.append(one)
+    return out
+
+
+def _after_pauses(beats: Sequence[Prediction]) -> list[Prediction]:
+    """The heartbeats of a recording, flagged where one may have been missed: AFTER_PAUSE, or BEFORE_END of the last one."""
+    seconds, whole = [float(split_index(one.case)[1]) for one in beats], 0.0
+    with suppress(DataError):  # a file that has gone since it was answered
+        whole = read_recording(_file(beats[0])).seconds
+    pauses = pauses_between(seconds, whole)
+    late, last = {end for _, end in pauses}, {start for start, end in pauses if end > seconds[-1]}
+    return [
+        replace(one, flags=(*one.flags, *[AFTER_PAUSE] * (second in late), *[BEFORE_END] * (second in last)))
+        for one, second in zip(beats, seconds, strict=True)
+    ]
+
+
+def to_csv(predictions: Sequence[Prediction]) -> str:
+    """One row a case: case, label (empty = refer to a person), conformal set, flags, a probability a class; and its boxes, where some has any.
+
+    Boxes are JSON, each with label, x1, y1, x2, y2 in pixels of the file, and score.
+    """
+    classes = list(predictions[0].probabilities) if predictions else []
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    found = any(one.boxes for one in predictions)
+    writer.writerow(["case", "label", "conformal", "flags", *(f"p_{name}" for name in classes), *["boxes"] * found])
+    for one in predictions:
+        values = [f"{one.probabilities[name]:.5f}" for name in classes]
+        if found:
+            corners = [[round(value, 1) for value in (box.x1, box.y1, box.x2, box.y2)] for box in one.boxes]
+            values.append(json.dumps([[box.label, *at, round(box.score, 4)] for box, at in zip(one.boxes, corners, strict=True)]))
+        writer.writerow([one.case, label_text(one), "|".join(one.conformal), "|".join(one.flags), *values])
+    return out.getvalue()
+
+
+def to_json(predictions: Sequence[Prediction]) -> str:
+    """A JSON list with the fields of Prediction."""
+    return json.dumps([asdict(one) for one in predictions], indent=1) + "\n"
+
+
+def to_table(predictions: Sequence[Prediction]) -> str:
+    """A table for the terminal: the answer, its probability, and why a case is referred; of a file with more than ROWS parts how many are what."""
+    table = Table(
+        Column("case", overflow="fold"), "answer", "probabilities", "why", title="For research, not for diagnosis of patients"
+    )
+    for file, some in groupby(predictions, key=lambda one: _file(one) if os.path.isfile(_file(one)) else one.case):
+        parts = list(some)
+        if len(parts) > ROWS:
+            said = Counter(label_text(one) or "refer to a person" for one in parts).most_common()
+            why = Counter(flag for one in parts for flag in one.flags).most_common()
+            counts = [", ".join(f"{what} {often:,}" for what, often in found) for found in (said, why)]
+            table.add_row(
+                Text(file), Text(f"{len(parts):,} answers: {counts[0]}"), Text("each with --csv or --json"), Text(counts[1])
+            )
+            continue
+        for one in parts:
+            chances = sorted(one.probabilities.items(), key=lambda item: -item[1])[:3]
+            shown = ", ".join(f"{name} {chance:.3f}" for name, chance in chances)
+            table.add_row(Text(one.case), Text(label_text(one) or "refer to a person"), Text(shown), Text(", ".join(one.flags)))
+    console = Console(file=io.StringIO(), width=120)
+    console.print(table)
+    return str(console.file.getvalue())  # type: ignore[attr-defined]
+
+
+def label_text(prediction: Prediction) -> str:
+    """The label, or several with "|" between; empty when the case is referred to a person."""
+    if prediction.label is None or isinstance(prediction.label, str):
+        return prediction.label or ""
+    return "|".join(prediction.label) or "none"

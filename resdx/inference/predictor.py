@@ -1,0 +1,278 @@
+"""From files to answers: the one path for the command line, Python and every later front end."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from itertools import islice, tee
+from os import PathLike
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from ..data.box_geometry import Placing, in_file, placing
+from ..data.cases import Box, Prediction
+from ..errors import ResdxError, RunError, count
+from ..files import digest, read_json
+from ..models.heads.boxes import said_boxes
+from ..transforms.compose import prepare_image
+from .bundle import EXPORTED, can_load, read_bundle
+from .calibration import Boxing, Calibration
+from .drawing import boxed, captioned, overlay, short_name
+from .engines import Engine
+from .ood import Familiarity
+
+if TYPE_CHECKING:
+    from ..runs.run import Scores
+
+AHEAD = 64  # files read ahead: memory stays the same for any number of files
+ENGINES = ("int8", "bf16", "openvino", "onnx", "torch")  # the fastest first
+MADE_OF = ("best.safetensors", "calibration.json")  # of a run, which an export is no longer of when they change
+
+
+Picture = tuple[NDArray[np.uint8], tuple[int, int]]  # prepared, and height and width of what was read
+
+
+class Batch(NamedTuple):
+    """Files that are answered together: their prepared pictures, height and width of what was read, and the place of each among all files, from 1."""
+
+    paths: list[str]
+    images: NDArray[np.uint8]
+    shapes: list[tuple[int, int]]
+    places: list[int]
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """A trained and calibrated model, ready to answer: a run, an exported folder, or the runs of all folds, which answer together.
+
+    Folds: the mean of their logits, then the calibration of their parent, which was fitted on what single networks said to
+    persons they had not seen. The mean of several is, if anything, better than one: its probabilities are, if anything, too
+    near to each other. How unlike training a case is: the mean of the distances from each network's own training cases.
+    """
+
+    name: str
+    read: Callable[[str], Any]
+    prepare: tuple[Callable[[Any], Any], ...]
+    engines: tuple[Engine, ...]
+    calibration: Calibration
+    familiarities: tuple[Familiarity, ...]
+
+    @classmethod
+    def open(cls, run: str | PathLike[str], *, engine: str = "auto", recipe: str | Path = "", quiet: bool = False) -> Predictor:
+        """Open a run directory, the directory that `resdx run --folds` left, or an exported folder.
+
+        Args:
+            engine: of a run that was exported too: torch, onnx, openvino, bf16, int8, or the fastest of them ("auto").
+            recipe: your own .py file where it defines steps that the run uses.
+
+        Raises:
+            RunError: the run is not trained or calibrated yet, was not exported for this engine, or a file of it has changed.
+        """
+        if engine not in (*ENGINES, "auto"):
+            raise RunError(f"there is no engine {engine!r}; there are auto, {', '.join(ENGINES)}")
+        path = Path(run)
+        folder = path if (path / EXPORTED).exists() else None if engine == "torch" else _exported_of(path, engine)
+        if folder:
+            if recipe:
+                _opening().know_steps(recipe)
+            return cls(*read_bundle(folder, engine))
+        return cast(Predictor, _opening().open_trained(path, recipe=recipe, quiet=quiet))
+
+    @property
+    def familiarity(self) -> Familiarity:
+        """What is familiar to the network of a single run; of folds to the first."""
+        return self.familiarities[0]
+
+    def answer(self, scores: Scores) -> list[Prediction]:
+        """Calibrated answers from raw ones of a single run."""
+        return self._answer(scores.ids, scores.logits, self.familiarity.distance(scores.embeddings))
+
+    def _answer(self, ids: Sequence[str], logits: NDArray[np.float32], distance: NDArray[np.float64]) -> list[Prediction]:
+        probabilities = self.calibration.probabilities(logits)
+        sets = self.calibration.sets(probabilities)
+        decisions = self.calibration.decide(probabilities, distance)
+        return [
+            Prediction(case, dict(zip(self.calibration.classes, map(float, row), strict=True)), label, kept, flags, run=self.name)
+            for case, row, kept, (label, flags) in zip(ids, probabilities, sets, decisions, strict=True)
+        ]
+
+    def predict(
+        self,
+        files: Sequence[str | Path],
+        *,
+        maps: Path | None = None,
+        boxes: Path | None = None,
+        progress: Callable[[int], None] | None = None,
+    ) -> tuple[list[Prediction], list[tuple[str, str]]]:
+        """Answers for image files in their order, and (file, reason) for those that could not be read; `maps` and `boxes` as for `stream`."""
+        failures: list[tuple[str, str]] = []
+        answers = list(self.stream(files, failures, maps=maps, boxes=boxes, progress=progress))
+        return answers, failures
+
+    def stream(
+        self,
+        files: Iterable[str | Path],
+        failures: list[tuple[str, str]],
+        *,
+        maps: Path | None = None,
+        boxes: Path | None = None,
+        progress: Callable[[int], None] | None = None,
+    ) -> Iterator[Prediction]:
+        """Answers one by one, in order, while later files are still being read; memory does not grow with their number.
+
+        (file, reason) of those that could not be read are added to `failures`; `progress` is called with the files done. Each picture is
+        written into the folder `maps` with the class activation map of its most probable class, or into `boxes` with the boxes that are found.
+
+        Raises:
+            RunError: maps or boxes are asked for, and the network has none.
+        """
+        found = self.calibration.boxes
+        if boxes and not found:
+            raise RunError(f"{self.name} was not trained to find boxes; leave out --boxes")
+        if maps and found:
+            raise RunError(f"{self.name} finds boxes and draws no maps; write --boxes FOLDER instead of --maps")
+        waiting: deque[Batch] = deque()
+        batches = tee(self._batches(map(str, files), failures, waiting), len(self.engines))
+        for said in zip(*(engine.answers(mine) for engine, mine in zip(self.engines, batches, strict=True)), strict=True):
+            batch = waiting.popleft()
+            distances = [known.distance(one.embeddings) for known, one in zip(self.familiarities, said, strict=True)]
+            answers = self._answer(batch.paths, np.mean([one.logits for one in said], axis=0), np.mean(distances, axis=0))
+            if found and (grids := said[0].maps) is not None:
+                answers = [
+                    replace(answer, boxes=self._boxes(found, *one))
+                    for answer, *one in zip(answers, grids, batch.shapes, strict=True)
+                ]
+            if boxes:
+                self._draw_boxes(boxes, batch, answers)
+            if maps:
+                self._draw(maps, batch, answers, [one.maps for one in said])
+            yield from answers
+            if progress:
+                progress(batch.places[-1])
+
+    def _boxes(self, found: Boxing, grid: NDArray[np.float32], shape: tuple[int, int]) -> tuple[Box, ...]:
+        """The boxes that are shown, in pixels of a file of that shape."""
+        place = placing(shape, self.prepare)
+        said = said_boxes(grid, found.anchors, least=found.limits)
+        return in_file(said, self.calibration.classes, place) if place else ()
+
+    def _draw_boxes(self, folder: Path, batch: Batch, answers: Sequence[Prediction]) -> None:
+        for i, (picture, one) in enumerate(zip(batch.images, answers, strict=True)):
+            place = cast(Placing, placing(batch.shapes[i], self.prepare))
+            page = captioned(
+                boxed(picture, place.shares(one.boxes)),
+                f"{count(len(one.boxes), 'box', 'boxes')}; for research, not for diagnosis",
+            )
+            _save(page, folder, batch, i, "--boxes")
+
+    def _draw(
+        self, folder: Path, batch: Batch, answers: Sequence[Prediction], heat: Sequence[NDArray[np.float32] | None]
+    ) -> None:
+        drawn = [one for one in heat if one is not None]
+        if len(drawn) < len(heat):
+            raise RunError(
+                f"{self.name} has no map in its graph (grades, a head that is not linear, or an ensemble); leave out --maps"
+            )
+        for i, (picture, one) in enumerate(zip(batch.images, answers, strict=True)):
+            name, chance = max(one.probabilities.items(), key=lambda item: item[1])
+            k = self.calibration.classes.index(name)
+            page = captioned(
+                overlay(picture, np.mean([maps[i, k] for maps in drawn], axis=0)),
+                f"{name} {chance:.2f}; for research, not for diagnosis",
+            )
+            _save(page, folder, batch, i, "--maps")
+
+    def _batches(
+        self, files: Iterator[str], failures: list[tuple[str, str]], waiting: deque[Batch]
+    ) -> Iterator[NDArray[np.uint8]]:
+        size, some = max(engine.batch for engine in self.engines), list[tuple[str, NDArray[np.uint8], tuple[int, int], int]]()
+        for place, (path, read) in enumerate(self._read_ahead(files), 1):
+            if isinstance(read, str):
+                failures.append((path, read))
+                continue
+            image, shape = read
+            # Grey and colour files may stand side by side: three channels hold both.
+            some.append((path, np.broadcast_to(image, (*image.shape[:2], 3)), shape, place))
+            if len(some) == size:
+                waiting.append(_batch(some))
+                yield waiting[-1].images
+                some = []
+        if some:
+            waiting.append(_batch(some))
+            yield waiting[-1].images
+
+    def _read_ahead(self, files: Iterator[str]) -> Iterator[tuple[str, Picture | str]]:
+        """Each file's prepared picture, or why there is none, in order; the next ones are read meanwhile."""
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            ahead = deque((path, pool.submit(self._prepared, path)) for path in islice(files, AHEAD))
+            while ahead:
+                path, found = ahead.popleft()
+                yield path, found.result()
+                ahead += [(path, pool.submit(self._prepared, path)) for path in islice(files, 1)]
+
+    def _prepared(self, path: str) -> Picture | str:
+        try:
+            image = self.read(path)
+            return prepare_image(path, lambda _: image, self.prepare), image.shape[:2]
+        except ResdxError as error:
+            return str(error)
+        except OSError as error:
+            return f"{path} cannot be read ({error.strerror or error}); copy it again or leave it out"
+        except Exception as error:  # one odd picture, or a step of the user's own, does not stop the others
+            return f"{path} cannot be prepared ({type(error).__name__}: {error}); look at it, or leave it out"
+
+
+def _batch(some: Sequence[tuple[str, NDArray[np.uint8], tuple[int, int], int]]) -> Batch:
+    paths, images, shapes, places = zip(*some, strict=True)
+    return Batch(list(paths), np.stack(images), list(shapes), list(places))
+
+
+def _save(page: Image.Image, folder: Path, batch: Batch, i: int, option: str) -> None:
+    """Write what was drawn of a picture of a batch. Raises RunError where it cannot be written."""
+    path = folder / f"{batch.places[i]:05d}-{short_name(Path(batch.paths[i]).stem)}.png"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        page.save(path)
+    except OSError as error:
+        raise RunError(f"{path} cannot be written ({error.strerror or error}); choose another folder for {option}") from error
+
+
+def _exported_of(run: Path, engine: str) -> Path | None:
+    """The folder of an export of a run: the one asked for, or the fastest there is that was made of the run as it is."""
+    for name in ENGINES if engine == "auto" else (engine,):
+        folder = run / f"export-{name}"
+        if (folder / EXPORTED).exists():
+            if _is_current(run, folder) and (engine != "auto" or can_load(name)):
+                return folder
+            if engine != "auto":
+                raise RunError(f"{run} has changed since {folder.name} was made; run `resdx export {run} --to {engine}` again")
+    if engine != "auto" and (run / "folds.json").exists():
+        raise RunError(f"{run} holds folds, which answer together with PyTorch only; leave out --engine")
+    if engine != "auto" and (run / "run.json").exists():
+        raise RunError(f"{run} was not exported for {engine} yet; run `resdx export {run} --to {engine}` first")
+    return None
+
+
+def _is_current(run: Path, folder: Path) -> bool:
+    """Whether a run still has the weights and the calibration that an export was made of; none of both where only exports were kept."""
+    if not (run / "run.json").exists():
+        return True
+    about = read_json(folder / EXPORTED)
+    made_of = about.get("made_of") if isinstance(about, dict) else None
+    return isinstance(made_of, dict) and all(
+        (run / file).exists() and made_of.get(file) == digest(run / file) for file in MADE_OF
+    )
+
+
+def _opening() -> ModuleType:
+    """The module that opens runs, loaded when one is opened: an exported model answers on machines that have no PyTorch."""
+    return importlib.import_module(".opening", __package__)

@@ -1,0 +1,33 @@
+"""What was asked of a run beside its recipe, as run.json keeps it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Protocol = Literal["honest", "published", "assumed"]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What was asked, beside the recipe: stored in run.json and not changed by a stage, except for what it settles.
+
+    The scan settles `data`, the folder that paths are below, and keeps what was asked for in `asked`; where the recipe names no
+    classes, `found` are those of the data. `skip` names evidence that is not made. `choices` are measured once (number format,
+    threads) and kept, so that a resumed run computes the same.
+    """
+
+    data: str
+    seed: int = 0
+    protocol: Protocol = "honest"
+    accepted: tuple[str, ...] = ()
+    fold: int | None = None
+    folds: int = 5
+    weights: str = ""
+    version: str = ""
+    created: str = ""
+    asked: str = ""
+    found: tuple[str, ...] = ()
+    skip: tuple[str, ...] = ()
+    choices: Mapping[str, Any] = field(default_factory=dict)

@@ -1,0 +1,103 @@
+"""Finding boxes: anchors from the train part, what a network says of pictures, and how well it finds what is there, with intervals."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ..errors import DataError, count
+from ..files import write_json
+from ..inference.opening import load_network
+from ..metrics.detection import (
+    Found,
+    ap50,
+    compare_boxes,
+)
+from ..models.forward import DTYPES, batch_of, three_channels, to_tensor
+from ..models.heads.boxes import find_anchors, said_boxes
+from ..models.heads.specs import Yolo
+from ..models.network import Detector
+from ..recipes.recipe import Recipe
+from ..runs.partition import Part
+from ..runs.run import Run
+
+Floats = NDArray[np.float64]
+Said = list[list[tuple[Floats, Floats]]]  # of each picture and class: boxes (D, 4) in shares of the picture, scores (D,)
+Json = dict[str, Any]
+
+CURVE = 12  # anchors, up to which the mean overlap is told
+FOUND = "anchors"  # the choice of a run whose anchors are not those of the recipe that was asked for
+
+
+def settle_anchors(run: Run, train: Part, tune: Part) -> Run:
+    """The run, with the anchors of its recipe found among the boxes of train where it names none; writes anchors.json.
+
+    Raises:
+        DataError: train has no boxes, or fewer different ones than anchors.
+    """
+    head = unsettled(run).model.head
+    if not isinstance(head, Yolo) or head.anchors or (FOUND in run.settings.choices and (run.path / "anchors.json").exists()):
+        return run  # the recipe names them, or this training goes on with those that it found
+    boxes = annotated(train.targets).astype(np.float64)
+    if not len(boxes):
+        raise DataError(f"{run.path}: no case of train has a box; give boxes as XML files beside the pictures, or in the table")
+    if not len(annotated(tune.targets)):
+        raise DataError(f"{run.path}: no case of tune has a box, so no epoch could be chosen; use more data")
+    sides = boxes[:, 3:] - boxes[:, 1:3]
+    most = min(CURVE, len(np.unique(sides, axis=0)))
+    tried = {k: find_anchors(sides, k, seed=run.settings.seed) for k in {*range(1, most + 1), head.count}}
+    anchors, overlap = tried[head.count]
+    curve = [tried[k][1] for k in range(1, most + 1)]
+    found = tuple((float(wide), float(high)) for wide, high in anchors)
+    run.say(
+        f"train: {count(head.count, 'anchor')} from {len(boxes):,} boxes; the best one overlaps a box by {overlap:.2f} in the mean"
+    )
+    write_json(run.path / "anchors.json", {"anchors": found, "overlap": overlap, "curve": curve, "boxes": len(boxes)})
+    recipe = replace(run.recipe, model=replace(run.recipe.model, head=replace(head, anchors=found)))
+    return run.changed(recipe=recipe, choices={**run.settings.choices, FOUND: head.count})
+
+
+def unsettled(run: Run) -> Recipe:
+    """The recipe as it was asked for, without the anchors that the training found."""
+    head = run.recipe.model.head
+    if not isinstance(head, Yolo) or FOUND not in run.settings.choices:
+        return run.recipe
+    return replace(run.recipe, model=replace(run.recipe.model, head=replace(head, anchors=())))
+
+
+def find_boxes(
+    network: Detector, images: NDArray[np.uint8], rows: NDArray[np.int64], *, dtype: str = "float32", least: float = 0.01
+) -> Said:
+    """What the network says of `images[rows]`, of each picture and class, from a score of `least`."""
+    network.eval()
+    where, size = network.where, batch_of(network.where, images.shape[1])
+    anchors, out = network.head.anchors.tolist(), Said()
+    with torch.inference_mode(), torch.autocast(where.type, DTYPES[dtype], enabled=dtype != "float32"):
+        for start in range(0, len(rows), size):
+            grids = network(three_channels(to_tensor(images[rows[start : start + size]], where)))
+            out += [said_boxes(one, anchors, least=least) for one in grids.float().cpu().numpy()]
+    return out
+
+
+def mean_ap50(said: Said, targets: NDArray[np.float32]) -> float:
+    """The mean over the classes that occur of the average precision at an overlap of 0.5; 0 where none does."""
+    kinds = np.unique(annotated(targets)[:, 0]).astype(int).tolist()
+    return float(np.mean([ap50(compared(said, targets, k)) for k in kinds])) if kinds else 0.0
+
+
+def compared(said: Said, targets: NDArray[np.float32], k: int) -> Found:
+    """What was said of class k beside the boxes (N, M, 5) that are there."""
+    return compare_boxes([one[k] for one in said], [row[row[:, 0] == k, 1:].astype(np.float64) for row in targets])
+
+
+def detector_of(run: Run) -> Detector:
+    return cast(Detector, load_network(run))
+
+
+def annotated(targets: NDArray[np.float32]) -> NDArray[np.float32]:
+    """All boxes (D, 5) of targets (N, M, 5)."""
+    return np.asarray(targets[~np.isnan(targets[..., 0])])

@@ -1,0 +1,243 @@
+"""Frozen features and a classifier that is fitted to them and becomes the network's own head.
+
+The result is a network like any other: the same weights file, prediction, maps and export.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from itertools import combinations
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from rich.progress import TaskID
+from torch import nn
+
+from ..data.cases import Case
+from ..data.persons import count_persons
+from ..data.split import grouped_folds
+from ..errors import DataError, RecipeError
+from ..inference.logits import answers, frozen_embeddings, logits_of
+from ..inference.ood import fit_familiarity
+from ..models.backbones.wrappers import fit_inputs
+from ..models.forward import device, three_channels, to_tensor
+from ..models.heads.fitted import FittedHead
+from ..models.heads.specs import Mlp
+from ..models.heads.trained import Head
+from ..models.network import Network, build
+from ..models.specs import Cells
+from ..models.weights import save_state
+from ..recipes.learning import FeatureClassifier
+from ..runs.partition import Part, tune_score
+from ..runs.prepared import Prepared
+from ..runs.run import Run, Scores
+from ..transforms.augment import apply
+from .sklearn_heads import Floats, Floats32, Setting, fit_head, settings_of
+
+FOLDS = 5  # of the persons of train, for out-of-fold scores; fewer where there are fewer persons
+PATIENCE = 2  # weaker penalties that did no better, after which still weaker ones, slow to fit, are not tried
+
+Fit = Callable[[Setting, Floats, Floats32], nn.Module]  # setting, features (N, E), targets (N, outputs) -> head
+
+
+def fit_features(run: Run, prepared: Prepared, train: Part, tune: Part) -> Network:
+    """Fit the head on frozen features of train, with the setting that does best on the tune part, and keep the network.
+
+    Raises:
+        RecipeError: the head is one that is trained, or nothing gives the trunk its weights.
+    """
+    learn, network = cast(FeatureClassifier, run.recipe.learn), _start(run, prepared, train)
+    features = training_features(run, network, prepared, train, learn.views)
+    targets = np.tile(train.targets, (learn.views, 1))
+    _, tuning = answers(run, network, prepared, tune.rows)
+    heads: list[nn.Module] = []
+    scores: list[float] = []
+    for setting in settings_of(run.recipe.model.head, learn):
+        heads.append(fitter(run)(setting, features, targets))
+        scores.append(tune_score(run, tune, logits_of(heads[-1], tuning)))
+        _tell(run, setting, scores[-1], "tune")
+        if _choice(scores, patience(setting))[1]:
+            break
+    return _keep(run, network, heads[_choice(scores, patience(setting))[0]])
+
+
+def fitter(run: Run) -> Fit:
+    """How the run fits its head."""
+    recipe, learn = run.recipe, cast(FeatureClassifier, run.recipe.learn)
+    return partial(fit_head, recipe.model.head, learn=learn, task=recipe.task, seed=run.settings.seed)
+
+
+def chosen_setting(run: Run) -> Setting | None:
+    """The setting that did best where the run tried several, of equal ones the first; None before it was trained."""
+    tried = [({"penalty": entry["penalty"]}, entry["tune_score"]) for entry in run.events("penalty")]
+    tried += [(entry["setting"], entry["tune_score"]) for entry in run.events("trial")]
+    return max(tried, key=lambda one: one[1])[0] if tried else None
+
+
+def is_cross_fitted(run: Run) -> bool:
+    """True where the split has train and test alone: out-of-fold scores of train take the place of tune and calib."""
+    return not run.cases("tune") and not run.cases("calib")
+
+
+def cross_fit(run: Run, prepared: Prepared, train: Part) -> Scores:
+    """Out-of-fold answers to all of train; the network that is kept is fitted on all of it, with the setting best over the folds.
+
+    Raises:
+        RecipeError: as for `fit_features`.
+        DataError: fewer than three persons.
+    """
+    learn, network = cast(FeatureClassifier, run.recipe.learn), _start(run, prepared, train)
+    features = training_features(run, network, prepared, train, learn.views)
+    _, plain = answers(run, network, prepared, train.rows)
+    by_id = {case.id: case for case in run.cases("train")}
+    cases = [by_id[case] for case in train.ids]
+    fold = train_folds(run, cases)
+
+    def score(rows: NDArray[np.bool_], logits: Floats32) -> float:
+        return tune_score(run, replace(train, truth=train.truth[rows]), logits)
+
+    settings = settings_of(run.recipe.model.head, learn)
+    logits, chosen, means = out_of_fold(features, plain, train.targets, fold, score=score, settings=settings, fit=fitter(run))
+    for setting, mean in zip(settings, means, strict=False):
+        _tell(run, setting, mean, "out-of-fold")
+    run.log("cross-fitting", persons=count_persons(cases), folds=len(chosen) - 1, settings=chosen)
+    run.say(f"train: cross-fitted out-of-fold scores of {count_persons(cases)} persons, {len(chosen) - 1} folds")
+    _keep(run, network, fitter(run)(chosen[-1], features, np.tile(train.targets, (learn.views, 1))))
+    return Scores(train.ids, logits, plain)
+
+
+def train_folds(run: Run, cases: Sequence[Case]) -> NDArray[np.int64]:
+    """The fold of each case of train, persons whole; the same whenever a run is asked. Raises DataError for two persons."""
+    unit = np.unique([case.group for case in cases], return_inverse=True)[1].tolist()
+    if (count := len(set(unit))) < 3:
+        raise DataError(f"{count} persons in train cannot be cross-fitted, which takes 3; use more data")
+    return grouped_folds(cases, unit, min(FOLDS, count), run.settings.seed)
+
+
+def out_of_fold(
+    features: Floats,
+    plain: Floats32,
+    targets: Floats32,
+    fold: NDArray[np.int64],
+    *,
+    score: Callable[[NDArray[np.bool_], Floats32], float],
+    settings: Sequence[Setting],
+    fit: Fit,
+) -> tuple[Floats32, list[Setting], list[float]]:
+    """Logits (N, outputs) of each case by a fit, its setting included, that saw nothing of the case's fold.
+
+    The setting for a fold is the one that answers the other folds best, each of them left out as well; a fit without two
+    folds serves the choice of both, so that nesting costs 10 fits a setting with 5 folds, not 20.
+
+    Args:
+        features: (V * N, E) learnt from, every case plain and then varied; `plain` (N, E) those that are answered.
+        score: what a mask (N,) of cases and their logits are worth; higher is better.
+        settings: what is tried, in this order.
+
+    Returns:
+        The logits; the setting for each fold, then the one for a fit on all; and the mean score of each setting tried.
+    """
+    numbers = np.unique(fold)
+    views = len(features) // len(fold)
+    every, wanted = np.tile(fold, views), np.tile(targets, (views, 1))
+
+    def answer(setting: Setting, rows: NDArray[np.bool_], *without: int) -> Floats32:
+        seen = ~np.isin(every, without)
+        return logits_of(fit(setting, features[seen], wanted[seen]), plain[rows])
+
+    choosers: list[list[float]] = [[] for _ in range(len(numbers) + 1)]  # mean scores by setting: of each fold, then of all
+    found: list[Floats32] = []
+    for setting in settings:
+        inner, outer = np.zeros((len(numbers), len(numbers))), np.zeros((len(plain), targets.shape[1]), np.float32)
+        for i, j in combinations(range(len(numbers)), 2):
+            pair = np.isin(fold, numbers[[i, j]])
+            both = answer(setting, pair, numbers[i], numbers[j])
+            for chooses, judged in ((i, j), (j, i)):
+                rows = fold == numbers[judged]
+                inner[chooses, judged] = score(rows, both[rows[pair]])
+        for i, number in enumerate(numbers):
+            rows = fold == number
+            outer[rows] = answer(setting, rows, number)
+            inner[i, i] = score(rows, outer[rows])
+        found.append(outer)
+        for i, chooser in enumerate(choosers[:-1]):
+            chooser.append(float(np.delete(inner[i], i).mean()))
+        choosers[-1].append(float(inner.diagonal().mean()))
+        if all(_choice(chooser, patience(setting))[1] for chooser in choosers):
+            break
+    places = [_choice(chooser, patience(setting))[0] for chooser in choosers]
+    logits = np.stack([found[places[i]][k] for k, i in enumerate(np.searchsorted(numbers, fold))])
+    return logits, [settings[k] for k in places], choosers[-1]
+
+
+def out_of_fold_distance(embeddings: Floats32, fold: NDArray[np.int64]) -> Floats:
+    """(N,) how unlike the cases of the other folds each case is: what `Familiarity.distance` says of new cases."""
+    out = np.zeros(len(fold))
+    for number in np.unique(fold):
+        out[fold == number] = fit_familiarity(embeddings[fold != number]).distance(embeddings[fold == number])
+    return out
+
+
+def _start(run: Run, prepared: Prepared, train: Part) -> Network:
+    """The network with the trunk's weights. Raises RecipeError when its features cannot be learnt from."""
+    recipe = run.recipe
+    if isinstance(recipe.model.head, Mlp):
+        raise RecipeError(f"{recipe.name}: FeatureClassifier fits a Linear(), Svm() ... head, not {recipe.model.head}")
+    if not (recipe.model.trunk.weights or run.settings.weights or isinstance(recipe.model.trunk, Cells)):
+        raise RecipeError(f"{recipe.name}: features of an untrained trunk say nothing; set model.trunk.weights or use Training()")
+    weights = Path(run.settings.weights) if run.settings.weights else None
+    network = build(recipe.model, train.targets.shape[1], weights=weights)
+    fit_inputs(network.trunk, prepared.images, train.rows)
+    return network.to(device())
+
+
+def patience(setting: Setting) -> float:
+    """Settings that did no better after which no more are tried: only penalties have an order, and become slow to fit."""
+    return PATIENCE if "penalty" in setting else math.inf
+
+
+def _choice(scores: Sequence[float], patience: float = PATIENCE) -> tuple[int, bool]:
+    """The place of the best score, of equal ones the first; and whether `patience` later ones did no better, after which none counts."""
+    best = 0
+    for k, score in enumerate(scores):
+        best = k if score > scores[best] else best
+        if k - best >= patience:
+            return best, True
+    return best, False
+
+
+def _tell(run: Run, setting: Setting, score: float, where: str) -> None:
+    if "penalty" in setting:
+        run.log("penalty", penalty=setting["penalty"], tune_score=score)
+    else:
+        run.log("trial", setting=setting, tune_score=score)
+    said = ", ".join(f"{name}={value:g}" for name, value in setting.items())
+    run.say(f"{said}: {where} AUROC {score:.3f}")
+
+
+def _keep(run: Run, network: Network, head: nn.Module) -> Network:
+    network.head = cast(Head | FittedHead, head.float().to(device()))
+    save_state(network, run.path / "best.safetensors")
+    return network
+
+
+def training_features(run: Run, network: Network, prepared: Prepared, train: Part, views: int) -> Floats:
+    """(views * N, E) pooled features: every case plain, then varied `views - 1` times."""
+    out = [frozen_embeddings(run, network, prepared)[train.rows]]
+    with run.progress("varied features", (views - 1) * len(train.ids)) as bar:
+        network.eval()
+        for view in range(1, views):
+            for start in range(0, len(train.ids), 64):
+                rows = slice(start, start + 64)
+                images = to_tensor(prepared.images[train.rows[rows]], network.where)
+                images = apply(run.recipe.augment, images, train.keys[rows], seed=run.settings.seed, epoch=view)
+                with torch.inference_mode():
+                    out.append(network.embed(three_channels(images)).cpu().numpy())
+                bar.advance(TaskID(0), len(images))
+    return np.concatenate(out).astype(np.float64)
