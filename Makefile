@@ -36,7 +36,7 @@ $(VENV)/.dev: $(VENV)/.core
 
 demo: $(VENV)/.core
 	rm -rf $(DEMO)
-	$(VENV)/bin/python -m resdx.demo $(DEMO)
+	$(VENV)/bin/python -m resdx.apps.demo $(DEMO)
 
 test: $(VENV)/.dev
 	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -q $(TESTS)

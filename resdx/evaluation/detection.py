@@ -126,8 +126,6 @@ def _named(said: list[tuple[Floats, Floats]], classes: tuple[str, ...]) -> list[
 
 
 DRAWS = 1000  # of persons: each takes an average precision at ten overlaps
-
-
 SHOWN = 12  # pictures that are drawn
 
 

@@ -31,11 +31,7 @@ from .inputs import opened
 from .predictor import Predictor
 
 AFTER_PAUSE, BEFORE_END = "after-pause", "before-end"  # a heartbeat may have been missed before this one, after this one
-
-
 DISTORTED = "clipped"  # a recording whose loudest samples were cut off
-
-
 ROWS = 40  # answers to parts of one file that a person reads one by one
 
 

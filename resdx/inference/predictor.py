@@ -36,8 +36,6 @@ if TYPE_CHECKING:
 AHEAD = 64  # files read ahead: memory stays the same for any number of files
 ENGINES = ("int8", "bf16", "openvino", "onnx", "torch")  # the fastest first
 MADE_OF = ("best.safetensors", "calibration.json")  # of a run, which an export is no longer of when they change
-
-
 Picture = tuple[NDArray[np.uint8], tuple[int, int]]  # prepared, and height and width of what was read
 
 

@@ -15,11 +15,7 @@ def person_weights(groups: Sequence[str]) -> Floats:
 
 
 Floats = NDArray[np.float64]
-
-
 Persons = NDArray[np.int64]  # (N,) the number of each case's person
-
-
 Mask = NDArray[np.bool_]
 
 

@@ -1,14 +1,9 @@
-"""Networks: specs that recipes name, and `net.build`, which makes them."""
+"""Networks: specs that recipes name, and what builds, starts, freezes and packs them.
 
-from .heads.specs import (
-    Boosting,
-    Forest,
-    Linear,
-    Mlp,
-    NaiveBayes,
-    Neighbours,
-    Svm,
-)
+Specs need no PyTorch; `models.network.build` makes a network of one. Nothing here knows of cases or runs.
+"""
+
+from .heads.specs import Boosting, Forest, Linear, Mlp, NaiveBayes, Neighbours, Svm, Yolo
 from .specs import (
     AlexNet,
     Cells,
@@ -24,6 +19,7 @@ from .specs import (
     Standardised,
     StridedNet,
     Tiles,
+    Until,
 )
 
 __all__ = [
@@ -48,4 +44,6 @@ __all__ = [
     "StridedNet",
     "Svm",
     "Tiles",
+    "Until",
+    "Yolo",
 ]

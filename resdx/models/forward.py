@@ -8,14 +8,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 VIEWS = {1: (0,), 2: (0, 4), 8: tuple(range(8))}  # quarter turns, 4 and more mirrored first
-
-
 BATCH = 64  # pictures
-
-
 AT_ONCE = 400_000  # pixels of a batch on a processor, whose cache should hold the maps: twice as fast as 64 pictures of 224 px
-
-
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 

@@ -81,9 +81,9 @@ def broken_files(folder):
 
 TINY_RECIPE = r"""
 from resdx.models import Net, ResNet
-from resdx.recipe import Recipe, Training
-from resdx.sources import FolderPerClass
-from resdx.steps.image import Resize
+from resdx.recipes import Recipe, Training
+from resdx.data import FolderPerClass
+from resdx.transforms import Resize
 RECIPE = Recipe(
     name="tiny", title="Tiny films", source=FolderPerClass(group=r"^(p\d+)"), prepare=(Resize(32),), model=Net(ResNet(18)),
     learn=Training(epochs=1, head_epochs=1, batch=16, ema=0.9),

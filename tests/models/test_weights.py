@@ -147,7 +147,7 @@ def test_files_of_other_kinds_are_refused(tmp_path):
 
 
 def test_without_network_and_file_the_error_says_what_to_do(home, monkeypatch):
-    monkeypatch.setattr("resdx.models.resnet.URL", NOWHERE)
+    monkeypatch.setattr("resdx.models.backbones.resnet.URL", NOWHERE)
     with pytest.raises(WeightsError) as caught:
         build(Net(ResNet(50, weights="imagenet")), 2)
     message = str(caught.value)

@@ -24,7 +24,7 @@ from resdx.data.split import RandomImages
 from resdx.data.tasks import Classify, Detect, Ordinal
 from resdx.errors import RecipeError
 from resdx.models.specs import AlexNet, Net
-from resdx.recipes import library as recipes
+from resdx.recipes import systems
 from resdx.recipes.learning import Ensemble, FeatureClassifier, Search, Training
 from resdx.recipes.library import (
     get_recipe,
@@ -94,7 +94,7 @@ def test_recipe_is_named_like_its_file_and_documented(name):
 
 @pytest.mark.parametrize("name", recipe_names())
 def test_recipe_names_the_licence_of_its_data(name):
-    said = importlib.import_module(f"resdx.recipes.{name}").__doc__
+    said = importlib.import_module(f"resdx.recipes.systems.{name}").__doc__
     assert "licence: " in " ".join(said.split()) or "the licence is that of the images you bring" in said
 
 
@@ -118,7 +118,7 @@ def test_recipe_offers_features_for_machines_without_gpu(name):
 def test_figures_of_papers_are_marked_and_choices_are_listed(name):
     recipe = get_recipe(name)
     assert recipe.differs
-    said = importlib.import_module(f"resdx.recipes.{name.partition(':')[0]}").__doc__
+    said = importlib.import_module(f"resdx.recipes.systems.{name.partition(':')[0]}").__doc__
     assert "seen in" in " ".join(said.split()) or not any(figure.seen for figure in recipe.published), "where was it seen?"
     assert all(0 < figure.value < 1 for figure in recipe.published)
 
@@ -132,7 +132,7 @@ def test_recipe_tells_its_system_disease_modality_data_and_state(name):
     about = get_recipe(name).about
     assert re.fullmatch(r"(S\d\d)?", about.system)
     assert about.disease and about.modality and about.data and about.state
-    said = importlib.import_module(f"resdx.recipes.{name.partition(':')[0]}").__doc__
+    said = importlib.import_module(f"resdx.recipes.systems.{name.partition(':')[0]}").__doc__
     assert said.startswith(about.system)
 
 
@@ -173,20 +173,20 @@ def test_what_is_told_of_a_recipe_is_no_part_of_its_fingerprint():
 
 @pytest.mark.parametrize("name", recipe_names())
 def test_deleting_a_recipe_file_leaves_the_others_working(name, tmp_path, monkeypatch):
-    here = Path(recipes.__file__).parent
+    here = Path(systems.__file__).parent
     shutil.copytree(here, tmp_path / "recipes", ignore=shutil.ignore_patterns(f"{name}.py", "__pycache__"))
-    for module in [module for module in sys.modules if module.startswith("resdx.recipes.")]:
+    for module in [module for module in sys.modules if module.startswith("resdx.recipes.systems.")]:
         monkeypatch.delitem(sys.modules, module)
     monkeypatch.setattr(records, "_KNOWN", dict(records._KNOWN))
-    monkeypatch.setattr(recipes, "__path__", [str(tmp_path / "recipes")])
+    monkeypatch.setattr(systems, "__path__", [str(tmp_path / "recipes")])
     assert {row["name"] for row in recipe_list()} == {other for other in OWN if other != name}
-    outside = [file for file in here.parent.rglob("*.py") if file.parent != here]
-    assert not [file for file in outside if re.search(rf"\brecipes(\.| import ){name}\b", file.read_text())]
+    outside = [file for file in here.parents[1].rglob("*.py") if file.parent != here]
+    assert not [file for file in outside if re.search(rf"\b(recipes|systems)(\.| import ){name}\b", file.read_text())]
 
 
 def test_user_recipe_is_found_by_path(tmp_path):
     (tmp_path / "own.py").write_text(
-        "from resdx.recipe import Recipe, Training\nfrom dataclasses import replace\n"
+        "from resdx.recipes import Recipe, Training\nfrom dataclasses import replace\n"
         "RECIPE = Recipe(name='own', title='My films', learn=Training(epochs=2))\n"
         "VARIANTS = {'long': RECIPE.set('learn.epochs', '9')}\n"
     )
@@ -206,8 +206,8 @@ def test_user_recipe_is_found_by_path(tmp_path):
     [
         ("x = 1\nRECIPE = Recipe(\n", r"own\.py, line 2: SyntaxError: '\(' was never closed; correct the recipe file"),
         ("x = 1\n\nimport nowhere_at_all\n", r"own\.py, line 3: ModuleNotFoundError: No module named 'nowhere_at_all'; correct"),
-        ("from resdx.recipe import Training\nTraining(\n  epochs='x')\n", r"own\.py, line 2: TypeError: '<' not supported"),
-        ("from resdx.recipe import Training\nTraining(epochs=0)\n", r"own\.py, line 2: Training needs epochs of at least 1"),
+        ("from resdx.recipes import Training\nTraining(\n  epochs='x')\n", r"own\.py, line 2: TypeError: '<' not supported"),
+        ("from resdx.recipes import Training\nTraining(epochs=0)\n", r"own\.py, line 2: Training needs epochs of at least 1"),
     ],
 )
 def test_recipe_file_with_an_error_is_one_sentence_with_file_and_line(tmp_path, text, what):
@@ -590,7 +590,7 @@ def test_variants_of_a_comparison_differ_where_they_say():
 
 def test_a_recipe_of_one_s_own_tells_what_its_file_says(tmp_path):
     path = tmp_path / "mine.py"
-    path.write_text('"""Lungs, in my way."""\nfrom resdx.recipe import Recipe\nRECIPE = Recipe(name="mine", title="Mine")\n')
+    path.write_text('"""Lungs, in my way."""\nfrom resdx.recipes import Recipe\nRECIPE = Recipe(name="mine", title="Mine")\n')
     assert recipe_facts(str(path))["text"] == "Lungs, in my way."
     path.write_text(path.read_text().partition("\n")[2])
     assert recipe_facts(str(path))["text"] == ""

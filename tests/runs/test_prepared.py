@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -180,7 +181,14 @@ def test_cache_that_lost_its_index_is_prepared_anew(root, tmp_path):
 
 def test_two_runs_may_fill_the_cache_at_once(root, tmp_path):
     films(root, count=130)
-    both = [subprocess.Popen([sys.executable, "-c", FILL, root, tmp_path / "cache"], cwd=Path(__file__).parent) for _ in "12"]
+    both = [
+        subprocess.Popen(
+            [sys.executable, "-c", FILL, root, tmp_path / "cache"],
+            cwd=Path(__file__).parent,
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+        )
+        for _ in "12"
+    ]
     assert [process.wait() for process in both] == [0, 0]
     assert len(list((tmp_path / "cache").iterdir())) == 1
 
@@ -188,7 +196,7 @@ def test_two_runs_may_fill_the_cache_at_once(root, tmp_path):
 FILL = """
 import sys
 from pathlib import Path
-from test_data import Case, Manifest, filled
+from test_prepared import Case, Manifest, filled
 cases = tuple(Case(f"case {k}", f"{k}.png", labels=("a",)) for k in range(130))
 assert len(filled(Manifest(Path(sys.argv[1]), cases), Path(sys.argv[2])).images) == 130
 """

@@ -148,7 +148,7 @@ class NoTorch:
             raise ModuleNotFoundError(name)
 
 sys.meta_path.insert(0, NoTorch())
-from resdx.predict import Predictor
+from resdx import Predictor
 said, failures = Predictor.open(sys.argv[1]).predict(sys.argv[2:])
 print(json.dumps([list(one.probabilities.values()) for one in said]))
 """
@@ -269,7 +269,7 @@ def test_nothing_is_reported_to_anyone(exported):
 import multiprocessing, socket, sys
 def refuse(*_, **__): raise AssertionError("a process or a connection was started")
 multiprocessing.Process.start = socket.socket.connect = refuse
-import resdx.engines.openvino, openvino
+import resdx.inference.engines.openvino, openvino
 openvino.convert_model(sys.argv[1])
 import nncf
 print(type(sys.modules["openvino_telemetry"]).__name__, type(nncf.telemetry.wrapper.telemetry).__name__)

@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from resdx.errors import RunError
+from resdx.models.backbones import timm_zoo
 from resdx.models.network import build
 from resdx.recipes.learning import FeatureClassifier
 from resdx.runs.partition import part_of
@@ -161,7 +162,7 @@ def test_a_training_that_is_finished_lets_the_other_processes_go(twin):
 
 
 def test_the_activation_of_timms_batchnorm_is_kept(monkeypatch):
-    norm = pytest.importorskip("resdx.models.zoo").timm.layers.BatchNormAct2d(3).train()
+    norm = timm_zoo.timm().layers.BatchNormAct2d(3).train()
     images = torch.randn(4, 3, 5, 5)
     expected = norm(images)
     monkeypatch.setenv("WORLD_SIZE", "2")

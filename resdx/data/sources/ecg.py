@@ -33,8 +33,6 @@ DS2 = tuple(
     map(str, (100, 103, 105, 111, 113, 117, 121, 123, 200, 202, 210, 212, 213, 214, 219, 221, 222, 228, 231, 232, 233, 234))
 )
 PACED = ("102", "104", "107", "217")
-
-
 BESIDE = 2.0  # how much steeper the leads are where beats are annotated than between them, below which they are of something else
 ENOUGH = 8  # heartbeats by which that can be judged
 ENDS_EARLY = 10.0  # seconds without a heartbeat at the end of a recording

@@ -21,7 +21,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from ...data.audit.audit import DETERMINES, Audit
+from ...data.audit.audit import Audit
+from ...data.audit.checks import DETERMINES
 from ...data.audit.confounders import tells_class
 from ...data.audit.file_facts import Facts
 from ...data.cases import Case

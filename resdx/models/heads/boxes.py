@@ -12,8 +12,6 @@ from ...errors import DataError
 from ...metrics.detection import RESTARTS, ROUNDS, Floats, overlap
 
 MOST_SAID = 300  # boxes of a class in a picture
-
-
 MOST_GROWTH = 4.0  # of the log of a side over its anchor
 
 

@@ -14,14 +14,8 @@ from PIL import Image
 from ...errors import DataError, RecipeError
 
 Pixels = NDArray[np.float32]
-
-
 DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
-
-
 NIFTI_SUFFIXES = (".nii", ".nii.gz")
-
-
 PICTURE_SUFFIXES = (
     *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".tif", ".tiff", ".bmp", ".dib", ".gif", ".webp"),
     *(".pgm", ".ppm", ".pnm", ".pbm", ".jp2", ".j2k", ".tga"),

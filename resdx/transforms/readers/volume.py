@@ -14,7 +14,10 @@ from numpy.typing import NDArray
 from ...errors import DataError, RecipeError
 from ...records import record
 from ..image import Resize
-from . import image as read
+from .dicom import ReadDicom, read_header
+from .image import ReadImage
+from .nifti import ReadNifti, count_slices
+from .paths import file_kind, split_index
 
 
 @record
@@ -32,7 +35,7 @@ class ReadScan:
     rows: int = 4
     columns: int = 4
     side: int = 112
-    read: read.ReadImage | read.ReadDicom | read.ReadNifti = read.ReadImage()
+    read: ReadImage | ReadDicom | ReadNifti = ReadImage()
     each: tuple[Any, ...] = ()
 
     def __post_init__(self) -> None:
@@ -69,10 +72,10 @@ def slices_of(path: str) -> list[str]:
     Raises:
         DataError: the path names a volume without its slices.
     """
-    file, index = read.split_index(path)
+    file, index = split_index(path)
     if "|" not in index:
-        if not index and read.file_kind(file) == "nifti":
-            return [f"{file}#{k}" for k in range(read.count_slices(file))]
+        if not index and file_kind(file) == "nifti":
+            return [f"{file}#{k}" for k in range(count_slices(file))]
         return [f"{Path(file).parent}/{index}" if index == Path(file).name else path]
     names = index.split("|")
     if names[0] == Path(file).name:
@@ -106,9 +109,9 @@ def in_order(slices: Sequence[str]) -> list[str]:
 
 def _place(path: str) -> float | None:
     """Where a slice lies along the axis that its stack has, in mm; None where the file does not say."""
-    if read.file_kind(path) != "dicom":
+    if file_kind(path) != "dicom":
         return None
-    header = read.read_header(path, ["ImagePositionPatient", "ImageOrientationPatient", "SliceLocation"])
+    header = read_header(path, ["ImagePositionPatient", "ImageOrientationPatient", "SliceLocation"])
     position, turn = header.get("ImagePositionPatient"), header.get("ImageOrientationPatient")
     if position and turn:
         return float(np.dot(position, np.cross(turn[:3], turn[3:])))

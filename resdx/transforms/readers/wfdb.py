@@ -54,7 +54,9 @@ def comments(file: str) -> list[str]:
 
 def peaks(signal: NDArray[np.float64], rate: float) -> NDArray[np.int64]:
     """Sample numbers of the R peaks."""
-    found: NDArray[np.int64] = _wfdb().processing.xqrs_detect(signal, rate, verbose=False)
+    found: NDArray[np.int64] = optional("wfdb.processing", extra="ecg", what="finding heartbeats").xqrs_detect(
+        signal, rate, verbose=False
+    )
     return found
 
 

@@ -35,8 +35,8 @@ def test_width_multiplies_channels_and_so_all_but_squares_the_count(width):
 
 
 def test_equals_timm_with_the_same_weights():
-    zoo = pytest.importorskip("resdx.models.zoo", reason="needs timm", exc_type=ImportError)
-    theirs = zoo.timm.create_model("mobilenetv1_100", pretrained=False, num_classes=0).eval()
+    zoo = pytest.importorskip("resdx.models.backbones.timm_zoo")
+    theirs = zoo.timm().create_model("mobilenetv1_100", pretrained=False, num_classes=0).eval()
     ours = build_trunk(MobileNetV1(), weights="").eval()
     tensors = theirs.state_dict()
     assert [value.shape for value in ours.state_dict().values()] == [value.shape for value in tensors.values()]

@@ -48,8 +48,8 @@ def test_parameters_with_a_head_of_1000_classes(depth, parameters):
 
 @pytest.mark.parametrize("depth", [18, 50])
 def test_equals_timm_with_the_same_weights(depth):
-    zoo = pytest.importorskip("resdx.models.zoo", reason="needs timm", exc_type=ImportError)
-    reference = zoo.timm.create_model(f"resnet{depth}", pretrained=False, num_classes=0).eval()
+    zoo = pytest.importorskip("resdx.models.backbones.timm_zoo")
+    reference = zoo.timm().create_model(f"resnet{depth}", pretrained=False, num_classes=0).eval()
     ours = ResidualNetwork(ResNet(depth))
     lively(ours)
     reference.load_state_dict(ours.state_dict())

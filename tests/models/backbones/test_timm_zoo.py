@@ -17,7 +17,7 @@ from resdx.models.heads.specs import Mlp
 from resdx.models.network import build
 from resdx.models.specs import Net, Pretrained
 
-zoo = pytest.importorskip("resdx.models.zoo", reason="needs timm", exc_type=ImportError)
+zoo = pytest.importorskip("resdx.models.backbones.timm_zoo")
 from resdx.models.batchnorm import rebatchnorm  # noqa: E402
 
 torch.set_num_threads(1)
@@ -95,7 +95,7 @@ def test_unknown_names_and_stages_are_answered_with_known_ones():
 
 
 def test_a_classifiers_file_loads_strictly_into_its_trunk(tmp_path):
-    donor = zoo.timm.create_model("resnet18", pretrained=False)
+    donor = zoo.timm().create_model("resnet18", pretrained=False)
     torch.save(donor.state_dict(), tmp_path / "donor.pth")
     network = build(Net(Pretrained("resnet18", weights=str(tmp_path / "donor.pth"))), 2)
     assert torch.equal(network.trunk.body.conv1.weight, donor.conv1.weight)
@@ -105,7 +105,7 @@ def test_a_classifiers_file_loads_strictly_into_its_trunk(tmp_path):
 
 
 def test_googlenet_takes_a_classifiers_file_of_torchvision_without_its_classifiers(tmp_path):
-    donor = zoo.googlenet(weights=None, aux_logits=True, init_weights=False).eval()
+    donor = zoo._zoo("torchvision.models", "googlenet").googlenet(weights=None, aux_logits=True, init_weights=False).eval()
     torch.save(donor.state_dict(), tmp_path / "donor.pth")
     network = build(Net(Pretrained("googlenet", weights=str(tmp_path / "donor.pth"))), 2).eval()
     x = torch.rand(1, 3, 64, 64)
@@ -194,7 +194,7 @@ def test_timm_is_imported_only_for_a_comparator_and_its_absence_answered_with_th
     code = """
 import sys
 from resdx.models import Net, Pretrained
-from resdx.models.net import build
+from resdx.models.network import build
 assert not {"timm", "torchvision"} & set(sys.modules)
 sys.modules["timm"] = None
 build(Net(Pretrained("vgg16")), 2)

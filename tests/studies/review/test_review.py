@@ -79,7 +79,7 @@ def test_system_without_its_set_reads_a_stand_in_and_keeps_all_else():
 
 @pytest.mark.parametrize("system", recipe_names())
 def test_every_system_that_is_judged_can_be_read_and_has_a_defect_told(system):
-    module = importlib.import_module(f"resdx.recipes.{system}")
+    module = importlib.import_module(f"resdx.recipes.systems.{system}")
     folder = module.JUDGED_ON
     assert judged(system, folder, getattr(module, "SMALL", ("features",))[0]).name == system and defect_of(system, folder)
 

@@ -26,6 +26,6 @@ def test_openvino_says_what_the_teacher_says_at_any_size():
 
 
 def test_without_openvino_the_teacher_speaks_itself(monkeypatch):
-    monkeypatch.setattr("resdx.teacher.importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr("resdx.training.pretraining.distillation.importlib.util.find_spec", lambda name: None)
     teacher = build(Net(ResNet(18)), 1).eval()
     assert maps_of(teacher, torch.device("cpu")) == teacher.maps

@@ -51,7 +51,7 @@ def result(study, tmp_path_factory):
     """Weights that have learnt from the films, with their folder."""
     out = tmp_path_factory.mktemp("pretrained") / "out"
     with pytest.MonkeyPatch.context() as patch:  # which format is faster differs from one timing to the next
-        patch.setattr("resdx.pretrain._faster", lambda lesson: "float32")
+        patch.setattr("resdx.training.pretraining.loop._faster", lambda lesson: "float32")
         return pretrain([Member(study.run, "films", "CC0")], out, recipe=SMALL, parts=Parts(labels=1), quiet=True)
 
 
@@ -77,8 +77,8 @@ def test_views_grow_to_full_size_at_the_end(study, tmp_path, monkeypatch):
         sizes.append(how["size"])
         return apply(steps, images, keys, **how)
 
-    monkeypatch.setattr("resdx.pretrain.apply", noted)
-    monkeypatch.setattr("resdx.pretrain._faster", lambda lesson: "float32")
+    monkeypatch.setattr("resdx.training.pretraining.loop.apply", noted)
+    monkeypatch.setattr("resdx.training.pretraining.loop._faster", lambda lesson: "float32")
     recipe = replace(SMALL, learn=replace(SMALL.learn, start_size=16))
     pretrain([Member(study.run, "films", "CC0")], tmp_path / "out", recipe=recipe, parts=Parts(0, 1, 0), quiet=True)
     assert set(sizes) == {16, 32} and sizes == sorted(sizes)
@@ -90,8 +90,8 @@ def test_views_grow_to_full_size_at_the_end(study, tmp_path, monkeypatch):
 
 
 def test_what_a_teacher_says_is_learnt_from_pictures_alone(study, tmp_path, monkeypatch):
-    monkeypatch.setattr("resdx.pretrain.TEACHER", Net(ResNet(18)))  # any network can teach
-    monkeypatch.setattr("resdx.pretrain.STEPS", 2)
+    monkeypatch.setattr("resdx.training.pretraining.loop.TEACHER", Net(ResNet(18)))  # any network can teach
+    monkeypatch.setattr("resdx.training.pretraining.loop.STEPS", 2)
     recipe = replace(SMALL, learn=replace(SMALL.learn, lr=3e-3))
     path = pretrain([Member(study.run, "films", "CC0")], tmp_path / "out", recipe=recipe, parts=Parts(0, 0, 1), quiet=True)
     steps = Run.open(path.parent, quiet=True).events("steps")
@@ -122,8 +122,8 @@ def test_heads_that_have_not_learnt_are_judged_by_a_regression_on_features(resul
 
 
 def test_a_killed_run_goes_on_to_the_same_weights(result, study, tmp_path, monkeypatch):
-    monkeypatch.setattr("resdx.pretrain.STEPS", 3)
-    monkeypatch.setattr("resdx.pretrain._faster", lambda lesson: "float32")
+    monkeypatch.setattr("resdx.training.pretraining.loop.STEPS", 3)
+    monkeypatch.setattr("resdx.training.pretraining.loop._faster", lambda lesson: "float32")
 
     def killed(run, text):
         if text.startswith("step 6"):
@@ -304,7 +304,7 @@ def test_our_own_weights_take_the_place_of_imagenets_and_that_is_said(around, re
 
     shelf = tmp_path / "shelf"
     shelf.mkdir()
-    monkeypatch.setattr("resdx.stages.find_imagenet", cannot_be_had)
+    monkeypatch.setattr("resdx.studies.stages.find_imagenet", cannot_be_had)
     monkeypatch.setattr("resdx.models.weights.SHIPPED", shelf)
     recipe = replace(TINY, model=replace(TINY.model, trunk=around(TINY.model.trunk)))
     asked = {"recipe": recipe, "weights": "imagenet", "skip": EVIDENCE, "quiet": True}

@@ -221,7 +221,8 @@ def test_nifti_looks_alike_however_it_is_stored(tmp_path):
 
 def test_absent_extra_is_named_with_its_command(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "nibabel", None)  # as where it is not installed
-    with pytest.raises(DataError, match=r'pip install "resdx\[nifti\]"'):
+    (tmp_path / "v.nii").touch()
+    with pytest.raises(DataError, match=r'reading NIfTI files needs nibabel, .* pip install "resdx\[nifti\]"'):
         read(f"{tmp_path}/v.nii#0")
 
 

@@ -1,0 +1,425 @@
+"""The questions an audit asks: each looks at the evidence and gives its findings."""
+
+from __future__ import annotations
+
+import shlex
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import chain
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import chi2_contingency
+
+from ...errors import count
+from ...metrics.estimate import Estimate
+from ...transforms.readers.paths import split_index
+from ..cases import Case, Finding, Grade, Manifest
+from ..persons import units
+from ..sources.listing import person_patterns, search_all, some
+from ..sources.pascal_voc import ANNOTATED
+from ..tasks import MultiLabel, truth
+from .confounders import restarts, same_or_not, tells_class
+from .file_facts import Look
+from .near_duplicates import spectrum
+
+UNREADABLE = 0.2  # share of the files from which the rest is not the data set any more
+CONFLICTING = 0.02  # share of the files with a byte-identical copy in another class from which the labels cannot be trusted
+MANY = 0.05  # share of near-duplicates worth a look
+DETERMINES = 0.9  # lower bound of the AUROC from which a fact of the file determines the class
+TELLS = 0.6  # lower bound from which it tells something
+PAIRS, TRIES = 1000, 20  # ids that are looked at to tell whether what shares one is alike, and draws of a stranger for each
+FEWEST, FEW = 3, 10  # persons in a class: training is impossible, no interval can be given
+SKEWED = 3.0  # cases of the largest class for each of the smallest
+MOVED = 0.05  # change of a class's share between shipped parts
+BY_NATURE = 0.2  # share of the persons with several cases that have several classes, from which the class is not the person's
+SHOWN = 3  # examples in a sentence
+HEARD = ("seconds", "loudness", "rate", "channels")  # what voices.Voices keeps of a recording
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Everything the questions look at; `exact` are clusters of byte-identical files."""
+
+    manifest: Manifest
+    seen: Look
+    clusters: tuple[tuple[str, ...], ...]
+    exact: tuple[tuple[str, ...], ...]
+
+    @cached_property
+    def cases(self) -> tuple[Case, ...]:
+        """Readable cases, in the order of the facts."""
+        return tuple(self.manifest.by_id[fact.case] for fact in self.seen.facts)
+
+    @cached_property
+    def row(self) -> dict[str, int]:
+        """Row of each readable case."""
+        return {case.id: i for i, case in enumerate(self.cases)}
+
+    @cached_property
+    def looks(self) -> NDArray[np.floating]:
+        """(N, E) what each readable case looks like, less the mean."""
+        found: NDArray[np.floating] = spectrum(self.seen.thumbnails)
+        found -= found.mean(0)
+        return found
+
+    @cached_property
+    def person(self) -> dict[str, int]:
+        """A number for whom each case shows: cases of one person or one duplicate cluster share it."""
+        return {case.id: unit for case, unit in zip(self.cases, units(self.cases, self.clusters), strict=True)}
+
+    @cached_property
+    def parts(self) -> dict[str, list[Case]]:
+        """Readable cases of each shipped part; empty unless there are at least two."""
+        parts = _gather((case.part, case) for case in self.cases if case.part)
+        return parts if len(parts) > 1 else {}
+
+    def of(self, ids: Iterable[str]) -> list[Case]:
+        """Cases by id."""
+        return [self.manifest.by_id[one] for one in ids]
+
+
+def _unreadable(evidence: Evidence) -> Iterable[Finding]:
+    failed = evidence.seen.unreadable
+    if failed:
+        share = len(failed) / len(evidence.manifest)
+        manifest, why = evidence.manifest, dict[str, str]()
+        places = [split_index(f"{manifest.root}/{manifest.by_id[case].path}") for case, _ in failed]
+        for (file, _), (_, reason) in zip(places, failed, strict=True):
+            why.setdefault(file, reason)
+        parts = any(index for _, index in places)  # heartbeats, slices, rows
+        text = f"{len(failed)} of {count(len(manifest), 'case' if parts else 'file')} cannot be read, left out"
+        text += f", of {count(len(why), 'file')}" if parts else ""
+        text += f"; the first: {'; '.join(list(why.values())[: SHOWN if parts else 1])}."
+        grade: Grade = "stop" if share > UNREADABLE else "look"
+        yield Finding("unreadable", grade, text, tuple(case for case, _ in failed), {"count": len(failed), "share": share})
+
+
+def _copies(evidence: Evidence) -> Iterable[Finding]:
+    if evidence.exact:
+        ids = [case for copies in evidence.exact for case in copies]
+        spare = len(ids) - len(evidence.exact)
+        text = f"{count(spare, 'byte-identical copy', 'byte-identical copies')} of another file ({count(len(evidence.exact), 'picture')} more than once). "
+        text += "A split keeps copies together; remove them where each picture should count once."
+        yield Finding("exact-copies", "note", text, tuple(ids), {"copies": spare, "pictures": len(evidence.exact)})
+    identical = _representatives(evidence.exact)
+    near = [cluster for cluster in evidence.clusters if len({identical.get(case, case) for case in cluster}) > 1]
+    if near:
+        ids = [case for cluster in near for case in cluster]
+        share = len(ids) / len(evidence.cases)
+        text = f"{len(ids)} of {len(evidence.cases)} pictures ({share:.0%}) are nearly the same as another, in {count(len(near), 'cluster')} "
+        text += f"of up to {max(map(len, near))}: re-encoded, cropped, turned, or neighbouring slices. A split keeps each cluster together."
+        figures = {"cases": len(ids), "clusters": len(near), "share": share}
+        yield Finding("near-duplicates", "look" if share > MANY else "note", text, tuple(ids), figures)
+
+
+def _copies_across(evidence: Evidence) -> Iterable[Finding]:
+    """One picture in two classes, under two persons, in two shipped parts."""
+    total = len(evidence.cases)
+    labels = {case.id: frozenset(case.labels) for case in evidence.cases if case.labels is not None}
+    if mixed := _mixed(evidence.clusters, labels):
+        exact = sum(len(copies) for copies in _mixed(evidence.exact, labels))
+        ids = [case for cluster in mixed for case in cluster]
+        text = f"{count(len(mixed), 'picture')} under different labels ({exact} of the {len(ids)} files byte-identical): "
+        text += f"{_examples(mixed, labels)}. One of the labels is wrong; correct it or leave both out."
+        figures = {"pictures": len(mixed), "cases": len(ids), "exact": exact, "share": len(ids) / total}
+        grade: Grade = "stop" if exact / total > CONFLICTING else "look"
+        yield Finding("copies-across-classes", grade, text, tuple(ids), figures)
+    persons = {case.id: case.group for case in evidence.cases if case.group}
+    if shared := _mixed(evidence.clusters, persons):
+        ids = [case for cluster in shared for case in cluster]
+        text = f"{count(len(shared), 'picture')} under different persons: {_examples(shared, persons)}. These may be one person; "
+        text += "a split keeps all cases of such persons together."
+        yield Finding("copies-across-persons", "look", text, tuple(ids), {"pictures": len(shared), "cases": len(ids)})
+    parts = {case.id: case.part for case in evidence.cases if case.part}
+    if across := _mixed(evidence.clusters, parts):
+        yield _across_parts(
+            evidence, across, "copies-across-parts", f"{count(len(across), 'picture')} nearly or exactly in two shipped parts"
+        )
+
+
+def _across_parts(evidence: Evidence, sets: Sequence[Sequence[str]], code: str, what: str, note: str = "") -> Finding:
+    """A leak between shipped parts, with the share of the test part it touches."""
+    ids = [case for members in sets for case in members]
+    parts = {case: evidence.manifest.by_id[case].part for case in ids}
+    test = [case.id for case in evidence.cases if case.part == "test"]
+    touched = sum(case.part == "test" for case in evidence.of(ids))
+    share = touched / len(test) if test else 0.0
+    text = f"{what}: {touched} of {count(len(test), 'test case')} touched ({share:.0%}), e.g. {_examples(sets, parts)}. {note}"
+    text += f"The honest split leaves the {count(len(ids) - touched, 'case')} outside the test part out of training."
+    return Finding(
+        code, "look", text, tuple(ids), {"sets": len(sets), "test": touched, "test_share": share, "dropped": len(ids) - touched}
+    )
+
+
+def _persons_across_parts(evidence: Evidence) -> Iterable[Finding]:
+    """An id that two shipped parts share is a leak, unless its pictures are no more alike than those of any two persons."""
+    members = _gather((case.group, case.id) for case in evidence.cases if case.group and case.part)
+    parts = {case.id: case.part for case in evidence.cases if case.part}
+    shared = _mixed(list(members.values()), parts)
+    if not shared:
+        return
+    alike = _likeness(evidence, shared, {case.id: case.group for case in evidence.cases})
+    code, note = "persons-across-parts", ""
+    if restarts(alike):
+        code = "id-may-restart"
+        note = f"Pictures that share an id are no more alike than others (AUROC {alike}), so the numbering may start again in each part. "
+    elif alike.low is not None and alike.low > 0.5:
+        note = f"Pictures that share an id are more alike than others (AUROC {alike}). "
+    elif alike.value is not None:
+        note = f"Whether pictures that share an id are more alike than others is not shown (AUROC {alike}), so they count as the same persons. "
+    finding = _across_parts(evidence, shared, code, f"{count(len(shared), 'person id')} in two shipped parts", note)
+    figures = {**finding.figures, **({"auroc": alike.value} if alike.value is not None else {})}
+    yield Finding(finding.code, finding.grade, finding.text, finding.cases, figures)
+
+
+def _likeness(evidence: Evidence, shared: Sequence[Sequence[str]], person: Mapping[str, str]) -> Estimate:
+    """Pairs that share a person, of two parts where there are such, against pairs that do not, from the same parts and the same classes."""
+    draw = np.random.default_rng(0)
+    strangers = _gather(((case.part, case.label), case) for case in evidence.cases)
+    pairs, others = [], []
+    for ids in shared[:PAIRS]:
+        one, *rest = evidence.of(ids)
+        two = next((case for case in rest if case.part != one.part), rest[0])
+        pairs.append((evidence.row[one.id], evidence.row[two.id]))
+        pool = strangers[two.part, two.label]
+        drawn = (pool[k] for k in draw.integers(len(pool), size=TRIES))
+        if other := next((case for case in drawn if person.get(case.id) != person[one.id]), None):
+            others.append((evidence.row[one.id], evidence.row[other.id]))
+    if not others:
+        return Estimate(None, None, None, 0)
+    return same_or_not(evidence.looks, pairs, others)
+
+
+def _persons_across_classes(evidence: Evidence) -> Iterable[Finding]:
+    """A person with two classes: contradicting labels where the class is the person's, expected where it is the image's."""
+    assessed = [case for case in evidence.cases if case.labels is not None and case.group]
+    if any(len(case.labels or ()) != 1 for case in assessed):
+        return  # several labels a case: they may differ between images
+    members = _gather((case.group, case.id) for case in assessed)
+    several = [ids for ids in members.values() if len(ids) > 1]
+    labels = {case.id: case.label for case in assessed}
+    mixed = _mixed(several, labels)
+    if not mixed:
+        return
+    share = len(mixed) / len(several)
+    single = len(members) - len(mixed)
+    text = f"{len(mixed)} of {count(len(members), 'person')} with cases of several classes, {single} with one class only. "
+    if share > BY_NATURE:
+        text += "The class is the image's, not the person's; judge figures over persons."
+    else:
+        text += f"Where the class should be the person's, one label is wrong: {_examples(mixed, labels)}."
+    ids = tuple(case for group in mixed for case in group)
+    figures = {"persons": len(mixed), "one_class": single, "share": share}
+    yield Finding("persons-across-classes", "note" if share > BY_NATURE else "look", text, ids, figures)
+
+
+def _persons(evidence: Evidence) -> Iterable[Finding]:
+    """Cases without a person, and classes with too few persons to test."""
+    without = [case.id for case in evidence.cases if not case.group]
+    if without:
+        text = f"{len(without)} of {count(len(evidence.cases), 'case')} without a person, so each cluster of near-duplicates counts as one; "
+        text += "images of one person that look different can still be in two parts. Give the group column if you can."
+        yield Finding("no-person-id", "note", text, tuple(without), {"cases": len(without)})
+        if len(without) == len(evidence.cases):
+            yield from _names(evidence)
+    for name in evidence.manifest.classes:
+        ids = [case.id for case in evidence.cases if name in (case.labels or ())]
+        persons = len({evidence.person[one] for one in ids})
+        if persons >= FEW:
+            continue
+        text = f"Class {name!r} has {count(persons, 'person')} ({count(len(ids), 'case')}): "
+        text += "too few to train and test on; leave it out or merge it." if persons < FEWEST else "too few for an interval."
+        grade: Grade = "stop" if persons < FEWEST else "look"
+        yield Finding("too-few-persons", grade, text, tuple(ids), {"persons": persons, "cases": len(ids)})
+
+
+def _names(evidence: Evidence) -> Iterable[Finding]:
+    """Persons whom nobody gave and files seem to name: cases share a folder or the beginning of a name, and names or likeness speak for it."""
+    files = [case.path for case in evidence.manifest.cases]  # all of them: a pattern has to catch them all
+    most = max(FEW, 2 * len(evidence.manifest.classes) + 1)  # more than classes
+    for pattern, told in person_patterns(files, fewest=most).items():
+        caught = search_all(pattern, files)
+        name = {case.id: caught[case.path][1] for case in evidence.cases}
+        members = _gather((one, case) for case, one in name.items())
+        several = sorted((ids for ids in members.values() if len(ids) > 1), key=len)
+        alike = _likeness(evidence, several, name)
+        shown = alike.low is not None and alike.low > 0.5
+        if not several or not (told or shown):  # those that share a name may all be unreadable
+            continue
+        usual, largest = several[len(several) // 2], several[-1]
+        text = f"{len(members)} names may be persons, such as {name[usual[0]]!r} with {count(len(usual), 'case')} ({some(usual)}); the most, {len(largest)}, has {name[largest[0]]!r}. "
+        text += f"Cases that share one are more alike than others of their class (AUROC {alike}). " if shown else ""
+        text += f"If they are, keep each on one side of the split, by the column of a table that names the person, or with --set source.group={shlex.quote(pattern)}"
+        figures = {"persons": len(members), **({"auroc": alike.value} if alike.value is not None else {})}
+        yield Finding("names-may-be-persons", "look", text, tuple(chain(*several)), figures)
+        return
+
+
+def _balance(evidence: Evidence) -> Iterable[Finding]:
+    """Imbalance, cases that were not assessed, and shipped parts of another class balance."""
+    unknown = [case.id for case in evidence.cases if case.labels is None]
+    partly = [case.id for case in evidence.cases if case.labels is not None and case.unknown]
+    if unknown or partly:
+        text = f"{count(len(unknown), 'case')} not assessed, without a part in anything; {len(partly)} more not assessed for some classes."
+        yield Finding("not-assessed", "note", text, (*unknown, *partly), {"cases": len(unknown), "partly": len(partly)})
+    counts = Counter(label for case in evidence.cases for label in case.labels or ())
+    if len(counts) > 1:
+        (most, many), (least, few) = counts.most_common()[0], counts.most_common()[-1]
+        if many > SKEWED * few:
+            text = f"{most!r} has {count(many, 'case')}, {least!r} {few:,} ({many / few:.1f} times fewer); accuracy alone will flatter."
+            yield Finding("imbalance", "note", text, (), dict(counts))
+    if {"train", "test"} <= evidence.parts.keys():
+        yield from _moved(evidence.parts["train"], evidence.parts["test"])
+
+
+def _moved(train: Sequence[Case], test: Sequence[Case]) -> Iterable[Finding]:
+    """Whether a class has another share in the shipped test part."""
+    there, here = (Counter(label for case in part for label in case.labels or ()) for part in (train, test))
+    names = sorted(there | here)
+    table = np.array([[part[name] for name in names] for part in (there, here)], float)
+    if len(names) < 2 or not table.sum(1).all():
+        return
+    shares = table / table.sum(1, keepdims=True)
+    k = int(np.abs(shares[1] - shares[0]).argmax())
+    if abs(shares[1, k] - shares[0, k]) > MOVED and chi2_contingency(table).pvalue < 0.01:
+        text = (
+            f"The class balance of the shipped parts differs: {names[k]!r} is {shares[0, k]:.0%} of train and {shares[1, k]:.0%} "
+        )
+        text += "of test, so probabilities calibrated on train will be off; report the prior-corrected figures too."
+        yield Finding("part-balance", "note", text, (), {"train": float(shares[0, k]), "test": float(shares[1, k])})
+
+
+def _sources(evidence: Evidence) -> Iterable[Finding]:
+    """Classes that come from one source only, and sources that tell the class."""
+    assessed = [case for case in evidence.cases if case.labels is not None and case.source]
+    sources = {case.source for case in assessed}
+    names = sorted({label for case in assessed for label in case.labels or ()})
+    if len(sources) < 2 or len(names) < 2:
+        return
+    for name in names:
+        own = [case for case in assessed if name in (case.labels or ())]
+        others = [case for case in assessed if name not in (*(case.labels or ()), *case.unknown)]
+        if len({case.source for case in own}) > 1 or not others:
+            continue
+        alike = sum(case.source == own[0].source for case in others) / len(others)
+        text = f"All {len(own)} cases of class {name!r} come from {own[0].source!r}, as do {alike:.0%} of the others: "
+        text += "a model can tell the source instead of the disease. Add cases of that class from other sources."
+        figures = {"cases": len(own), "others_from_there": alike}
+        yield Finding("one-source-class", "stop" if alike < 0.5 else "look", text, tuple(case.id for case in own), figures)
+    codes = {source: number for number, source in enumerate(sorted(sources))}
+    table = np.array([[codes[case.source] == number for number in range(len(codes))] for case in assessed], float)
+    yield from _telling(evidence, assessed, table, "source", "the source alone", DETERMINES)
+
+
+def _files(evidence: Evidence) -> Iterable[Finding]:
+    """Sizes, formats, modes and brightness that tell the class."""
+    assessed = [case for case in evidence.cases if case.labels is not None]
+    facts = [evidence.seen.facts[evidence.row[case.id]] for case in assessed]
+    if not facts:
+        return
+    text = [[fact.format for fact in facts], [fact.mode for fact in facts]]
+    coded = [np.unique(column, return_inverse=True)[1] for column in text]
+    sizes = np.array([(fact.width, fact.height, fact.width / fact.height, fact.bits) for fact in facts], float)
+    table = np.column_stack([sizes, *coded]).astype(float)
+    yield from _telling(evidence, assessed, table, "file", "size, format and colour mode of the file alone", DETERMINES)
+    brightness = np.array([[fact.brightness] for fact in facts])
+    yield from _telling(evidence, assessed, brightness, "brightness", "mean brightness alone", np.inf)
+
+
+def _recordings(evidence: Evidence) -> Iterable[Finding]:
+    """Duration, loudness, sampling rate and channels of recordings that tell the class."""
+    assessed = [case for case in evidence.cases if case.labels is not None]
+    try:
+        told = {case.id: [float(case.extra[key]) for key in HEARD] for case in assessed if case.extra.keys() >= set(HEARD)}
+    except ValueError:  # columns of a table of the user's own, which only happen to be called so
+        return
+    if heard := [case for case in assessed if case.id in told]:
+        table = np.array([told[case.id] for case in heard])
+        yield from _telling(evidence, heard, table, "recording", "duration, loudness, rate and channels alone", DETERMINES)
+
+
+def _telling(
+    evidence: Evidence, cases: Sequence[Case], table: NDArray[np.float64], code: str, what: str, stop: float
+) -> Iterable[Finding]:
+    """One finding on the class that `table` tells best; its lower bound decides the grade."""
+    names = evidence.manifest.classes
+    known = dict(zip(names, truth(MultiLabel(), names, cases).T, strict=True))
+    if len(known) == 2 and (np.add(*known.values()) == 1).all():
+        known.popitem()  # the other one's mirror image
+    found = tells_class(table, known, [evidence.person[case.id] for case in cases])
+    told = {name: area for name, area in found.items() if area.low is not None and area.low > TELLS}
+    if not told:
+        return
+    name, area = max(told.items(), key=lambda pair: pair[1].low or 0)
+    low, high, value = area.low or 0.0, area.high or 1.0, area.value or 0.0
+    figures = {"auroc": value, "low": low, "high": high, "classes": len(told)}
+    said = f"{what[0].upper()}{what[1:]} tells class {name!r} from the rest with AUROC {area}"
+    if low > stop:
+        text = f"{said}: the {code} determines the class, so a good score says nothing about the disease. Balance the sources, or accept the code."
+        yield Finding(f"{code}-determines-class", "stop", text, (), figures)
+    else:
+        more = f" ({len(told)} classes are told)" if len(told) > 1 else ""
+        text = f"{said}{more}. A model must do clearly better than that; "
+        text += "it may be content." if stop > 1 else "prepare all images alike and look at the controls."
+        yield Finding(f"{code}-tells-class", "look", text, (), figures)
+
+
+def _boxes(e: Evidence) -> Iterable[Finding]:
+    sizes = [f"{fact.width}x{fact.height}" for fact in e.seen.facts]
+    other = [case for case, size in zip(e.cases, sizes, strict=True) if case.extra.get(ANNOTATED, size) not in (size, "")]
+    if other:
+        shown = f"{other[0].id} is {sizes[e.row[other[0].id]]}, its boxes are of {other[0].extra[ANNOTATED]}"
+        text = f"{count(len(other), 'picture')} of another size than the one that the boxes were drawn on: {shown}. Were they resized or turned? The boxes lie elsewhere."
+        yield Finding("boxes-of-other-size", "stop", text, tuple(case.id for case in other))
+    outside = [
+        case.id
+        for case, fact in zip(e.cases, e.seen.facts, strict=True)
+        if any(min(b.x1, b.y1) < -1 or b.x2 > fact.width + 1 or b.y2 > fact.height + 1 for b in case.boxes)
+    ]
+    if outside:
+        text = f"{count(len(outside), 'picture')} with boxes that reach out of it: {some(outside)}. They are cut to the picture, or lost."
+        yield Finding("boxes-outside", "look", text, tuple(outside))
+
+
+QUESTIONS = (
+    _unreadable,
+    _copies,
+    _copies_across,
+    _persons_across_parts,
+    _persons_across_classes,
+    _persons,
+    _balance,
+    _sources,
+    _files,
+    _recordings,
+    _boxes,
+)
+
+
+def _gather(pairs: Iterable[tuple[Any, Any]]) -> dict[Any, list[Any]]:
+    out: dict[Any, list[Any]] = defaultdict(list)
+    for key, value in pairs:
+        out[key].append(value)
+    return dict(out)
+
+
+def _representatives(sets: Sequence[Sequence[str]]) -> dict[str, str]:
+    return {case: members[0] for members in sets for case in members}
+
+
+def _mixed(sets: Sequence[Sequence[str]], value: Mapping[str, object]) -> list[Sequence[str]]:
+    """Sets whose members, as far as `value` knows them, do not all have the same value."""
+    return [members for members in sets if len({value[case] for case in members if case in value}) > 1]
+
+
+def _examples(sets: Sequence[Sequence[str]], value: Mapping[str, object]) -> str:
+    """The first sets, by two members whose values differ."""
+    shown = []
+    for members in sets[:SHOWN]:
+        one, *rest = [case for case in members if case in value]
+        shown.append(f"{one} = {next(case for case in rest if value[case] != value[one])}")
+    return "; ".join(shown) + (f" and {len(sets) - SHOWN} more" if len(sets) > SHOWN else "")
