@@ -22,7 +22,7 @@ from resdx.studies.study import start
 RUNS: dict[str, tuple[str, str, tuple[tuple[str, str], ...]]] = {
     "mobilenet": ("face-mask", "face_masks:mobilenet", ()),
     "mobilenet-sgd": ("face-mask", "face_masks:mobilenet-sgd", ()),
-    "resnet50": ("face-mask", "face_masks", (("model.trunk.trunk.weights", ""), ("size", "224"), ("learn.epochs", "60"))),
+    "resnet50": ("face-mask", "face_masks", (("model.backbone.backbone.weights", ""), ("size", "224"), ("learn.epochs", "60"))),
     "blood-cells": ("blood-cells-bccd", "face_masks:blood-cells", ()),
     "blood-cells-sgd": (
         "blood-cells-bccd",

@@ -249,8 +249,8 @@ def partly_frozen(frozen: str, kept: bool) -> Callable[[Path], Step]:
 
         run, prepared, train = small(work)
         tune = part_of(run, prepared, "tune")
-        recipe = run.recipe.set("model.trunk.frozen", frozen)
-        learn = replace(run.recipe.learn, epochs=10, kept_views=4, kept_gb=8.0 if kept else 0.0)
+        recipe = run.recipe.set("model.backbone.frozen", frozen)
+        learn = replace(run.recipe.learn, epochs=10, cached_views=4, cache_gb=8.0 if kept else 0.0)
         settings = replace(run.settings, choices={"dtype": "bfloat16"})
 
         def step() -> int:

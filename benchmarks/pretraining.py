@@ -209,7 +209,7 @@ def by_training(
         lr=rate[0],
         lr_decay=rate[1],
         head_penalty=rate[2],
-        frozen_norms=bool(rate[2]),
+        freeze_batchnorm=bool(rate[2]),
         ema=0.98,
         warmup=0.1,
     )

@@ -186,7 +186,7 @@ test persons (1,000 draws) and between seeds, with the freedom of the rarest cla
 have the same budget, 100 steps of 32 pictures at 112 px, and each the learning rate that was best for it with the ResNet-18 of `resdx` on tune and calib of the set: all rates with one draw of 10 % of the training persons, the best three
 with two draws more, then the best mean (`rates --depth 18`). Chosen were, for {rates}.
 Tried were: {tried}. In a fine-tuning each stage learns 0.7 times as much as the next. A head that begins as a regression on frozen features (C = 0.01) keeps BatchNorm's statistics (`learn.head_penalty`,
-`learn.frozen_norms`); one that begins at random learns alone in the first fifth. Frozen: a logistic regression on pooled features, of MobileNet-V2 at 224 px.
+`learn.freeze_batchnorm`); one that begins at random learns alone in the first fifth. Frozen: a logistic regression on pooled features, of MobileNet-V2 at 224 px.
 The sets' defects are those of [the results](results.md). Made by `python -m benchmarks.pretraining transfer WORK --data FOLDER --depth 18` (or 50; `--weights resdx-views`).
 
 At 10 % of the training persons fine-tuning is better than from scratch, with the whole interval of the paired difference: {better}.{missing} `resdx-views` and ResNet-50 learn at the rates that were chosen with the ResNet-18 of `resdx`, so they are not compared with it by this. Other shares than 10 % were asked of that one alone: {others} of 4 sets. About 100 steps are three passes over the largest train part, so at the large shares this says what a start is worth at this budget, not what more training would reach.

@@ -52,8 +52,8 @@ SYSTEMS = (
         "resdx",
         (0,),
         (
-            ("model.trunk.depth", "18"),
-            ("model.trunk.weights", "resdx"),
+            ("model.backbone.depth", "18"),
+            ("model.backbone.weights", "resdx"),
             ("learn.lr_decay", "0.7"),
             ("learn.head_penalty", "0.01"),
         ),

@@ -81,7 +81,7 @@ def kept(views: int) -> Callable[[Run], Curve]:
 
     def learn(run: Run) -> Curve:
         prepared = prepared_of(run)
-        recipe = SETS["cxr-pneumonia"].recipe_of("fine-tuned").set("learn.kept_views", str(views))
+        recipe = SETS["cxr-pneumonia"].recipe_of("fine-tuned").set("learn.cached_views", str(views))
         recipe = replace(recipe.set("learn.epochs", "6"), classes=run.recipe.classes)
         with tempfile.TemporaryDirectory(dir=run.path) as folder:
             trial = replace(run, path=Path(folder), recipe=recipe, settings=replace(run.settings, choices={"dtype": "bfloat16"}))

@@ -11,8 +11,9 @@ import difflib
 import math
 import types
 import typing
-from collections.abc import Mapping
-from typing import Any, TypeVar
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, TypeVar, overload
 
 from .errors import RecipeError, RunError
 
@@ -20,29 +21,49 @@ T = TypeVar("T")
 Record = dict[str, Any]
 
 _KNOWN: dict[str, type] = {}
+TAG = "__record__"  # the attribute of a class that holds the name it is stored under
+STORED = "stored"  # in the metadata of a field: the name it is stored under, where that is not its own
 
 
-def record(cls: type[T]) -> type[T]:
-    """Make `cls` known by its name, so that a run can rebuild it; a decorator above `@dataclass(frozen=True)`."""
-    known = _KNOWN.get(cls.__name__)
+@overload
+def record(known_as: type[T]) -> type[T]: ...
+
+
+@overload
+def record(known_as: str) -> Callable[[type[T]], type[T]]: ...
+
+
+def record(known_as: type[T] | str) -> type[T] | Callable[[type[T]], type[T]]:
+    """Make a class known by its name, so that a run can rebuild it; a decorator above `@dataclass(frozen=True)`.
+
+    `@record("Until")` makes it known by the name that runs stored before the class had its present one.
+    """
+    if isinstance(known_as, str):
+        return partial(_know, known_as)
+    return _know(known_as.__name__, known_as)
+
+
+def _know(tag: str, cls: type[T]) -> type[T]:
+    known = _KNOWN.get(tag)
     if known is not None and known.__module__ != cls.__module__:
-        raise RecipeError(f"two classes are named {cls.__name__}: {known.__module__} and {cls.__module__}; rename one")
-    _KNOWN[cls.__name__] = cls
+        raise RecipeError(f"two classes are named {tag}: {known.__module__} and {cls.__module__}; rename one")
+    _KNOWN[tag] = cls
+    setattr(cls, TAG, tag)
     return cls
 
 
 def to_record(value: Any) -> Any:
     """Turn a registered dataclass (and tuples, mappings and plain values inside it) into JSON-ready data."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        if type(value).__name__ not in _KNOWN:
+        if TAG not in vars(type(value)):
             raise RecipeError(f"{type(value).__name__} is not a registered record and cannot be stored in a run")
-        out: Record = {"is": type(value).__name__}
+        out: Record = {"is": getattr(type(value), TAG)}
         if (version := getattr(value, "version", None)) is not None:
             out["version"] = version
         for field in dataclasses.fields(value):
             item = getattr(value, field.name)
             if item != _default(field):
-                out[field.name] = to_record(item)
+                out[stored_name(field)] = to_record(item)
         return out
     if isinstance(value, Mapping):
         return {str(key): to_record(item) for key, item in value.items()}
@@ -51,6 +72,11 @@ def to_record(value: Any) -> Any:
     if value is None or isinstance(value, (str, int, float, bool)):
         return value
     raise RecipeError(f"a {type(value).__name__} cannot be stored in a run: {value!r}")
+
+
+def stored_name(field: dataclasses.Field[Any]) -> str:
+    """The name a field is stored under."""
+    return str(field.metadata.get(STORED, field.name))
 
 
 def not_finite(data: Any, at: str = "") -> str:
@@ -79,11 +105,11 @@ def from_record(data: Any) -> Any:
                 f"the run used version {data.get('version')} of {name}, this resdx has version {version}; "
                 "open it with the version that wrote it"
             )
-        known = {field.name for field in dataclasses.fields(cls)}
+        known = {stored_name(field): field.name for field in dataclasses.fields(cls)}
         given = {key: from_record(item) for key, item in data.items() if key not in ("is", "version")}
-        if unknown := sorted(set(given) - known):
+        if unknown := sorted(given.keys() - known.keys()):
             raise RunError(f"the run sets {name}.{unknown[0]}, which this version of resdx does not know")
-        return cls(**given)
+        return cls(**{known[key]: item for key, item in given.items()})
     if isinstance(data, list):
         return tuple(from_record(item) for item in data)
     return data
@@ -109,6 +135,9 @@ def _set(value: Any, keys: list[str], text: str, dotted: str) -> Any:
     if not dataclasses.is_dataclass(value):
         raise RecipeError(f"no field {dotted!r}: {'.'.join(dotted.split('.')[: -len(keys)])} has no parts")
     names = [field.name for field in dataclasses.fields(value)]
+    key = {stored_name(field): field.name for field in dataclasses.fields(value)}.get(
+        key, key
+    )  # a stored search names its fields so
     prefix = ".".join(dotted.split(".")[: -len(keys)])
     if key not in names:
         raise RecipeError(f"no field {dotted!r}; {_suggest(key, names, prefix)}")

@@ -26,7 +26,7 @@ import resdx
 assert "site-packages" in resdx.__file__, resdx.__file__
 resdx.draw_phantoms(Path("films"), persons=40, size=48, copies=1)
 PYTHON
-"$bin/resdx" run films-truth.csv --out runs/first --size 48 --set model.trunk.depth=18 --set learn.epochs=1 --set learn.start_size=0 \
+"$bin/resdx" run films-truth.csv --out runs/first --size 48 --set model.backbone.depth=18 --set learn.epochs=1 --set learn.start_size=0 \
   --skip controls --skip explain
 test -s runs/first/report.html
 "$bin/resdx" predict runs/first films/normal --csv > answers.csv

@@ -31,8 +31,8 @@ CONTRAST = 2.0  # of an opacity, twice the usual: few minutes are few steps
 LEAK_STEPS = 20  # of each of six small trainings
 SKIPPED = ("controls", "explain")  # evidence that takes longer than the rest together
 SETTINGS = (  # small enough for two cores; every other setting is the plain recipe's
-    ("model.trunk.depth", "18"),
-    ("model.trunk.last_stride", "1"),  # a map of 6 x 6 instead of 3 x 3
+    ("model.backbone.depth", "18"),
+    ("model.backbone.last_stride", "1"),  # a map of 6 x 6 instead of 3 x 3
     ("size", "96"),
     ("learn.start_size", "0"),
     ("learn.epochs", "12"),

@@ -72,9 +72,9 @@ def logits_of(head: nn.Module, features: NDArray[np.floating[Any]]) -> Floats32:
 
 
 def answers(run: Run, network: Network, prepared: Prepared, rows: NDArray[np.int64]) -> tuple[Floats32, Floats32]:
-    """Logits and embeddings of prepared pictures; a trunk that is frozen as a whole is run once for all runs of a store."""
+    """Logits and embeddings of prepared pictures; a backbone that is frozen as a whole is run once for all runs of a store."""
     views = run.recipe.views
-    if run.recipe.model.trunk.frozen == "all" and views == 1:
+    if run.recipe.model.backbone.frozen == "all" and views == 1:
         embeddings = frozen_embeddings(run, network, prepared)[rows]
         return logits_of(network.eval().head, embeddings), embeddings
     with run.progress("answers", len(rows)) as bar:
@@ -82,7 +82,7 @@ def answers(run: Run, network: Network, prepared: Prepared, rows: NDArray[np.int
 
 
 def frozen_embeddings(run: Run, network: Network, prepared: Prepared) -> Floats32:
-    """(N, E) embeddings of every prepared picture, kept beside them under the hash of the trunk's tensors."""
+    """(N, E) embeddings of every prepared picture, kept beside them under the hash of the backbone's tensors."""
     path = prepared.folder / f"embeddings-{_fingerprint(run, network)}.npy"
     if not path.exists():
         with run.progress("features", len(prepared.images)) as bar:
@@ -95,10 +95,10 @@ def frozen_embeddings(run: Run, network: Network, prepared: Prepared) -> Floats3
 
 
 def _fingerprint(run: Run, network: Network) -> str:
-    """Everything an embedding follows from beside the picture: the form of the trunk, its normalisation and its tensors."""
-    form = {key: value for key, value in to_record(run.recipe.model.trunk).items() if key not in ("weights", "frozen")}
-    digest = hashlib.sha256(json.dumps([form, network.trunk.mean, network.trunk.std, __version__]).encode())
-    for name, value in cast(torch.nn.Module, network.trunk).state_dict().items():
+    """Everything an embedding follows from beside the picture: the form of the backbone, its normalisation and its tensors."""
+    form = {key: value for key, value in to_record(run.recipe.model.backbone).items() if key not in ("weights", "frozen")}
+    digest = hashlib.sha256(json.dumps([form, network.backbone.mean, network.backbone.std, __version__]).encode())
+    for name, value in cast(torch.nn.Module, network.backbone).state_dict().items():
         digest.update(name.encode() + value.cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()[:24]
 

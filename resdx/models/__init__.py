@@ -18,8 +18,8 @@ from .specs import (
     RowsRnn,
     Standardised,
     StridedNet,
-    Tiles,
-    Until,
+    Tiled,
+    Truncated,
 )
 
 __all__ = [
@@ -43,7 +43,7 @@ __all__ = [
     "Standardised",
     "StridedNet",
     "Svm",
-    "Tiles",
-    "Until",
+    "Tiled",
+    "Truncated",
     "Yolo",
 ]

@@ -37,7 +37,7 @@ def rebatchnorm(network: Network, batches: Iterable[Tensor]) -> None:
     for handle in handles:
         handle.remove()
     network.train(training)
-    network.trunk.folded = False
+    network.backbone.folded = False
 
 
 def _restate(norm: nn.BatchNorm2d, sums: Tensor) -> None:

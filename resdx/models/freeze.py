@@ -1,4 +1,4 @@
-"""Freezing a trunk from its first layer up to a stage, and its parameters by stage.
+"""Freezing a backbone from its first layer up to a stage, and its parameters by stage.
 
 `requires_grad=False` alone does not freeze BatchNorm: its running statistics still move in training mode. So a frozen
 stage is also held in eval mode, through every later call of `.train()`.
@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from .specs import check_stage
 
 
-class Trunk(Protocol):
-    """What a network needs of a trunk; an `nn.Module` whose `train` calls `hold_frozen` after its own."""
+class Backbone(Protocol):
+    """What a network needs of a backbone; an `nn.Module` whose `train` calls `hold_frozen` after its own."""
 
     channels: int
     frozen: str
@@ -37,40 +37,40 @@ class Trunk(Protocol):
         """Set the mode of all but the frozen stages."""
 
 
-def frozen_stages(trunk: Trunk) -> tuple[str, ...]:
+def frozen_stages(backbone: Backbone) -> tuple[str, ...]:
     """Names of the frozen stages, first stage first."""
-    names = tuple(trunk.stages())
-    if trunk.frozen in ("", "all"):
-        return names if trunk.frozen else ()
-    return names[: names.index(trunk.frozen) + 1]
+    names = tuple(backbone.stages())
+    if backbone.frozen in ("", "all"):
+        return names if backbone.frozen else ()
+    return names[: names.index(backbone.frozen) + 1]
 
 
-def freeze(trunk: Trunk, upto: str) -> None:
-    """Freeze the stages up to and with `upto` ("" none, "all" the whole trunk), and set all later ones free.
+def freeze(backbone: Backbone, upto: str) -> None:
+    """Freeze the stages up to and with `upto` ("" none, "all" the whole backbone), and set all later ones free.
 
     Raises:
-        RecipeError: the trunk has no such stage.
+        RecipeError: the backbone has no such stage.
     """
-    check_stage(upto, tuple(trunk.stages()))
-    trunk.frozen = upto
-    held = frozen_stages(trunk)
-    for name, modules in trunk.stages().items():
+    check_stage(upto, tuple(backbone.stages()))
+    backbone.frozen = upto
+    held = frozen_stages(backbone)
+    for name, modules in backbone.stages().items():
         for module in modules:
             module.requires_grad_(name not in held)
-    trunk.train(trunk.training)
+    backbone.train(backbone.training)
 
 
-def hold_frozen(trunk: Trunk) -> None:
+def hold_frozen(backbone: Backbone) -> None:
     """Put the frozen stages into eval mode."""
-    stages = trunk.stages()
-    for name in frozen_stages(trunk):
+    stages = backbone.stages()
+    for name in frozen_stages(backbone):
         for module in stages[name]:
             module.eval()
 
 
-def parameter_groups(trunk: Trunk) -> list[tuple[str, list[nn.Parameter]]]:
+def parameter_groups(backbone: Backbone) -> list[tuple[str, list[nn.Parameter]]]:
     """(stage, its parameters that train), first stage first; frozen stages are left out."""
-    groups = [(name, list(_trainable(modules))) for name, modules in trunk.stages().items()]
+    groups = [(name, list(_trainable(modules))) for name, modules in backbone.stages().items()]
     return [(name, parameters) for name, parameters in groups if parameters]
 
 
@@ -78,16 +78,16 @@ def _trainable(modules: tuple[nn.Module, ...]) -> Iterator[nn.Parameter]:
     return (parameter for module in modules for parameter in module.parameters() if parameter.requires_grad)
 
 
-class OverTrunk(nn.Module):
-    """A trunk around another, `inner`, with its stages; what they are frozen to and their mode are those of `inner`."""
+class WrapperBackbone(nn.Module):
+    """A backbone around another, `inner`, with its stages; what they are frozen to and their mode are those of `inner`."""
 
-    def __init__(self, inner: Trunk) -> None:
+    def __init__(self, inner: Backbone) -> None:
         super().__init__()
         self.inner = inner
 
     @property
     def frozen(self) -> str:
-        """How far the trunk below is frozen."""
+        """How far the backbone below is frozen."""
         return self.inner.frozen
 
     @frozen.setter
@@ -96,7 +96,7 @@ class OverTrunk(nn.Module):
 
     @property
     def folded(self) -> bool:
-        """Whether the BatchNorm of the trunk below is part of its convolutions."""
+        """Whether the BatchNorm of the backbone below is part of its convolutions."""
         return self.inner.folded
 
     @folded.setter
@@ -104,14 +104,14 @@ class OverTrunk(nn.Module):
         self.inner.folded = is_so
 
     def stages(self) -> dict[str, tuple[nn.Module, ...]]:
-        """The modules of each stage of the trunk below."""
+        """The modules of each stage of the backbone below."""
         return self.inner.stages()
 
     def forward(self, x: Tensor) -> Tensor:
-        return cast(Trunk, self).features(x)
+        return cast(Backbone, self).features(x)
 
     def train(self, mode: bool = True) -> Self:
         """Set training mode for all but the frozen stages."""
         super().train(mode)
-        hold_frozen(cast(Trunk, self))
+        hold_frozen(cast(Backbone, self))
         return self

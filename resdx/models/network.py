@@ -10,12 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from .backbones import attention, classics, cnn, mobilenet, resnet, resnet_keras, timm_zoo, wrappers
-from .freeze import Trunk, parameter_groups
+from .freeze import Backbone, parameter_groups
 from .heads.fitted import FittedHead
 from .heads.trained import Head, build_head
 from .heads.yolo import YoloHead, presence
 from .specs import (
     AlexNet,
+    BackboneSpec,
     Cells,
     Cnn,
     KerasResNet,
@@ -28,40 +29,42 @@ from .specs import (
     RowsRnn,
     Standardised,
     StridedNet,
-    Tiles,
-    TrunkSpec,
-    Until,
+    Tiled,
+    Truncated,
     innermost,
 )
+from .weights import own_names, store_names
 
-_BUILDERS: dict[type, Callable[..., Trunk]] = {
-    ResNet: resnet.build_trunk,
-    KerasResNet: resnet_keras.build_trunk,
-    Pretrained: timm_zoo.build_trunk,
-    Cnn: cnn.build_trunk,
-    RowsRnn: cnn.build_trunk,
-    LeNet: classics.build_trunk,
-    AlexNet: classics.build_trunk,
-    StridedNet: classics.build_trunk,
-    MobileNetV1: mobilenet.build_trunk,
-    ResidualAttention: attention.build_trunk,
+_BUILDERS: dict[type, Callable[..., Backbone]] = {
+    ResNet: resnet.build_backbone,
+    KerasResNet: resnet_keras.build_backbone,
+    Pretrained: timm_zoo.build_backbone,
+    Cnn: cnn.build_backbone,
+    RowsRnn: cnn.build_backbone,
+    LeNet: classics.build_backbone,
+    AlexNet: classics.build_backbone,
+    StridedNet: classics.build_backbone,
+    MobileNetV1: mobilenet.build_backbone,
+    ResidualAttention: attention.build_backbone,
 }
 
 
 class Network(nn.Module):
     """Takes RGB (B, 3, H, W) in [0, 1] and normalises it itself; grey images come with their channel repeated."""
 
-    def __init__(self, trunk: Trunk, head: Head | FittedHead | YoloHead) -> None:
+    def __init__(self, backbone: Backbone, head: Head | FittedHead | YoloHead) -> None:
         super().__init__()
-        self.trunk = trunk
+        self.backbone = backbone
         self.head = head
-        self.register_buffer("mean", torch.tensor(trunk.mean).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(trunk.std).view(1, 3, 1, 1), persistent=False)
+        self.register_state_dict_post_hook(store_names)
+        self.register_load_state_dict_pre_hook(own_names)
+        self.register_buffer("mean", torch.tensor(backbone.mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(backbone.std).view(1, 3, 1, 1), persistent=False)
 
     @property
     def channels(self) -> int:
         """E, the length of an embedding."""
-        return self.trunk.channels
+        return self.backbone.channels
 
     @property
     def where(self) -> torch.device:
@@ -70,7 +73,7 @@ class Network(nn.Module):
 
     def maps(self, x: Tensor) -> Tensor:
         """(B, 3, H, W) in [0, 1] -> (B, E, h, w)."""
-        return self.trunk.features(self.normalise(x))
+        return self.backbone.features(self.normalise(x))
 
     def embed(self, x: Tensor) -> Tensor:
         """(B, 3, H, W) in [0, 1] -> (B, E), the pooled maps."""
@@ -86,23 +89,23 @@ class Network(nn.Module):
         return self.head(embedding), embedding, maps
 
     def normalise(self, x: Tensor) -> Tensor:
-        """[0, 1] -> what the trunk was made for."""
+        """[0, 1] -> what the backbone was made for."""
         return (x - cast(Tensor, self.mean)) / cast(Tensor, self.std)
 
     def run_stages(self, x: Tensor, first: str, *, last: str = "") -> Tensor:
-        """Run the trunk from stage `first` to `last` (or its end) on what the stage before gave; "stem" takes a normalised image.
+        """Run the backbone from stage `first` to `last` (or its end) on what the stage before gave; "stem" takes a normalised image.
 
         A frozen prefix is computed once and kept: `run_stages(normalise(x), "stem", last="layer2")`, then
         `head(pool(run_stages(kept, "layer3")))` in each step.
         """
-        names = list(self.trunk.stages())
+        names = list(self.backbone.stages())
         for name in names[names.index(first) : names.index(last or names[-1]) + 1]:
-            x = self.trunk.stage(name, x)
+            x = self.backbone.stage(name, x)
         return x
 
     def parameter_groups(self) -> list[tuple[str, list[nn.Parameter]]]:
         """(stage, its parameters that train) from the first stage to "head", for rates that grow with depth."""
-        return [*parameter_groups(self.trunk), ("head", list(self.head.parameters()))]
+        return [*parameter_groups(self.backbone), ("head", list(self.head.parameters()))]
 
 
 class Detector(Network):
@@ -139,29 +142,29 @@ def build(
         RecipeError: the spec names something that does not exist or is not installed.
         WeightsError: the starting weights are absent or do not fit.
     """
-    spec = net.trunk
-    trunk = build_trunk(spec, weights=str(weights or spec.weights) if start else "")
-    head = build_head(net.head, trunk.channels, outputs)
+    spec = net.backbone
+    backbone = build_backbone(spec, weights=str(weights or spec.weights) if start else "")
+    head = build_head(net.head, backbone.channels, outputs)
     if bias is not None and isinstance(head, Head):
         head.start_at(bias)
-    return (Detector if isinstance(head, YoloHead) else Network)(trunk, head)
+    return (Detector if isinstance(head, YoloHead) else Network)(backbone, head)
 
 
-def build_trunk(spec: TrunkSpec, *, weights: str) -> Trunk:
-    """The trunk of `spec`, the innermost one started from `weights`: "" random, the name of published ones, or a file.
+def build_backbone(spec: BackboneSpec, *, weights: str) -> Backbone:
+    """The backbone of `spec`, the innermost one started from `weights`: "" random, the name of published ones, or a file.
 
     Raises:
         RecipeError: the spec names something that does not exist or is not installed.
         WeightsError: the starting weights are absent or do not fit.
     """
-    if isinstance(spec, Until | Tiles | Standardised):
-        return wrappers.wrap(spec, build_trunk(spec.trunk, weights=weights))
+    if isinstance(spec, Truncated | Tiled | Standardised):
+        return wrappers.wrap(spec, build_backbone(spec.backbone, weights=weights))
     if isinstance(spec, Cells):
-        return wrappers.CellsTrunk(spec)
+        return wrappers.CellsBackbone(spec)
     return _BUILDERS[type(spec)](spec, weights=weights)
 
 
-def check_installed(spec: TrunkSpec) -> None:
+def check_installed(spec: BackboneSpec) -> None:
     """Raise RecipeError, with the command that installs it, where the network needs an extra that is absent."""
     inner = innermost(spec)[0]
     if isinstance(inner, Pretrained):

@@ -1,4 +1,4 @@
-"""A trunk in a small file: int8 a channel, BatchNorm statistics measured again after rounding, and the hashes of what it has seen."""
+"""A backbone in a small file: int8 a channel, BatchNorm statistics measured again after rounding, and the hashes of what it has seen."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ class Seen:
     perceptual: NDArray[np.uint8]
 
 
-def pack(trunk: nn.Module, batches: Iterable[Tensor], seen: Seen) -> tuple[nn.Module, bytes]:
-    """A copy of `trunk` with rounded weights, and the file that holds it.
+def pack(backbone: nn.Module, batches: Iterable[Tensor], seen: Seen) -> tuple[nn.Module, bytes]:
+    """A copy of `backbone` with rounded weights, and the file that holds it.
 
-    `batches` are normalised pictures (B, 3, H, W) on the trunk's device, on which BatchNorm measures its statistics again.
+    `batches` are normalised pictures (B, 3, H, W) on the backbone's device, on which BatchNorm measures its statistics again.
     """
-    small = copy.deepcopy(trunk)
+    small = copy.deepcopy(backbone)
     tensors: dict[str, Tensor] = {}
     with torch.no_grad():
         for name, value in small.named_parameters():
@@ -103,17 +103,17 @@ def _expand(rounded: Tensor, scale: Tensor) -> Tensor:
     return rounded.float() * scale.view(-1, *[1] * (rounded.ndim - 1))
 
 
-def _measure(trunk: nn.Module, batches: Iterable[Tensor]) -> None:
+def _measure(backbone: nn.Module, batches: Iterable[Tensor]) -> None:
     """Mean and variance of every BatchNorm as the average over `batches`."""
-    norms = [module for module in trunk.modules() if isinstance(module, nn.BatchNorm2d)]
+    norms = [module for module in backbone.modules() if isinstance(module, nn.BatchNorm2d)]
     kept = [norm.momentum for norm in norms]
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None  # a plain average
-    trunk.train()
+    backbone.train()
     with torch.no_grad():
         for batch in batches:
-            trunk(batch)
-    trunk.eval()
+            backbone(batch)
+    backbone.eval()
     for norm, momentum in zip(norms, kept, strict=True):
         norm.momentum = momentum

@@ -24,7 +24,7 @@ class ResNet:
     `stride`: where a bottleneck halves the map: in its "3x3" (v1.5, as torchvision) or its first "1x1" (v1, as Keras).
     `stem`: "7x7" with stride 2 and max-pool, or "3x3" with neither, for images under about 96 px.
     `last_stride`: 1 keeps layer4 at the size of layer3, for finer maps.
-    `joined`: the maps are those of layer1 to layer4 together, pooled to the size of the last (several scales in one embedding).
+    `multi_scale`: the maps are those of layer1 to layer4 together, pooled to the size of the last (several scales in one embedding).
     `extra`: channels of one more 3x3 convolution, with BatchNorm and ReLU, after the last stage; 0 for none. It is the stage "extra".
     `frozen`: "" nothing, a stage (it and all before it), or "all".
     `weights`: "" from scratch, "imagenet", "resdx" or "resdx-views" (our own, where there is one of the depth), or a file.
@@ -34,7 +34,7 @@ class ResNet:
     stride: Literal["3x3", "1x1"] = "3x3"
     stem: Literal["7x7", "3x3"] = "7x7"
     last_stride: int = 2
-    joined: bool = False
+    multi_scale: bool = field(default=False, metadata={"stored": "joined"})
     extra: int = 0
     frozen: str = ""
     weights: str = ""
@@ -293,56 +293,56 @@ Plane = ResNet | KerasResNet | Pretrained | Cnn | LeNet | AlexNet | StridedNet |
 
 
 class _Over:
-    """What a trunk around another has from the one below."""
+    """What a backbone around another has from the one below."""
 
-    trunk: Plane
+    backbone: Plane
 
     @property
     def frozen(self) -> str:
-        """How far the trunk below is frozen."""
-        return self.trunk.frozen
+        """How far the backbone below is frozen."""
+        return self.backbone.frozen
 
     @property
     def weights(self) -> str:
-        """What the trunk below starts from."""
-        return self.trunk.weights
+        """What the backbone below starts from."""
+        return self.backbone.weights
 
 
-@record
+@record("Until")
 @dataclass(frozen=True)
-class Until(_Over):
-    """`trunk` up to and with its stage `last`: finer maps of fewer layers, as detectors take them.
+class Truncated(_Over):
+    """`backbone` up to and with its stage `last`: finer maps of fewer layers, as detectors take them.
 
-    The stages, their freezing and the starting weights are those of `trunk`.
+    The stages, their freezing and the starting weights are those of `backbone`.
     """
 
-    trunk: Plane = field(default_factory=ResNet)
+    backbone: Plane = field(default_factory=ResNet, metadata={"stored": "trunk"})
     last: str = "layer3"
 
     def __post_init__(self) -> None:
         if not self.last:
-            raise RecipeError("Until needs the name of the last stage, such as Until(ResNet(50), 'layer3')")
+            raise RecipeError("Truncated needs the name of the last stage, such as Truncated(ResNet(50), 'layer3')")
 
 
-@record
+@record("Tiles")
 @dataclass(frozen=True)
-class Tiles(_Over):
-    """`trunk` on each of `rows` x `columns` tiles of a picture: the slices of a scan that `ReadScan` lays side by side.
+class Tiled(_Over):
+    """`backbone` on each of `rows` x `columns` tiles of a picture: the slices of a scan that `ReadScan` lays side by side.
 
     An embedding is the mean of each channel over all tiles, then for each k of `top` the mean over the k tiles where it is highest (1 = the
-    maximum). The stages, their freezing and the starting weights are those of `trunk`.
+    maximum). The stages, their freezing and the starting weights are those of `backbone`.
     """
 
-    trunk: Plane = field(default_factory=ResNet)
+    backbone: Plane = field(default_factory=ResNet, metadata={"stored": "trunk"})
     rows: int = 4
     columns: int = 4
     top: tuple[int, ...] = (1, 4)
 
     def __post_init__(self) -> None:
         if self.rows < 1 or self.columns < 1:
-            raise RecipeError(f"Tiles needs at least 1 row and 1 column, not {self.rows} and {self.columns}")
+            raise RecipeError(f"Tiled needs at least 1 row and 1 column, not {self.rows} and {self.columns}")
         if wrong := [k for k in self.top if not 1 <= k <= self.rows * self.columns]:
-            raise RecipeError(f"Tiles top must lie between 1 and {self.rows * self.columns} tiles, not {wrong[0]}")
+            raise RecipeError(f"Tiled top must lie between 1 and {self.rows * self.columns} tiles, not {wrong[0]}")
 
 
 @record
@@ -373,12 +373,12 @@ class Cells:
 @record
 @dataclass(frozen=True)
 class Standardised(_Over):
-    """`trunk` on a heat map of `rows` x `columns` measured values, each less its mean, over its deviation, in the training cases.
+    """`backbone` on a heat map of `rows` x `columns` measured values, each less its mean, over its deviation, in the training cases.
 
-    What lies `limit` deviations from the mean is black or white. The stages, their freezing and the starting weights are those of `trunk`.
+    What lies `limit` deviations from the mean is black or white. The stages, their freezing and the starting weights are those of `backbone`.
     """
 
-    trunk: Plane = field(default_factory=ResNet)
+    backbone: Plane = field(default_factory=ResNet, metadata={"stored": "trunk"})
     rows: int = 12
     columns: int = 36
     limit: float = 3.0
@@ -394,15 +394,15 @@ def _check_cells(rows: int, columns: int) -> None:
         raise RecipeError(f"a heat map has 1 to 512 rows and columns of cells, not {rows} and {columns}")
 
 
-TrunkSpec = Plane | Until | Tiles | Cells | Standardised
+BackboneSpec = Plane | Truncated | Tiled | Cells | Standardised
 
 
 @record
 @dataclass(frozen=True)
 class Net:
-    """A trunk that turns an image into maps, and a head that turns pooled maps into logits."""
+    """A backbone that turns an image into maps, and a head that turns pooled maps into logits."""
 
-    trunk: TrunkSpec = field(default_factory=ResNet)
+    backbone: BackboneSpec = field(default_factory=ResNet, metadata={"stored": "trunk"})
     head: HeadSpec = field(default_factory=Linear)
 
 
@@ -424,18 +424,18 @@ def check_channels(channels: Sequence[int], owner: str) -> None:
         raise RecipeError(f"{owner} channels must be 1 to 8 numbers above 0, not {channels}")
 
 
-def check_own_weights(spec: TrunkSpec) -> None:
+def check_own_weights(spec: BackboneSpec) -> None:
     """Raise RecipeError where a network shall start from published weights that it has not."""
     if spec.weights in PUBLISHED:
         name = type(spec).__name__
         raise RecipeError(f"there are no {spec.weights} weights for {name}; use weights='' or a file of weights of this network")
 
 
-def innermost(spec: TrunkSpec) -> tuple[TrunkSpec, str]:
-    """The trunk below all those around it, whose starting weights they have, and the field of a recipe that names these."""
-    path = "model.trunk"
+def innermost(spec: BackboneSpec) -> tuple[BackboneSpec, str]:
+    """The backbone below all those around it, whose starting weights they have, and the field of a recipe that names these."""
+    path = "model.backbone"
     while isinstance(spec, _Over):
-        spec, path = spec.trunk, f"{path}.trunk"
+        spec, path = spec.backbone, f"{path}.backbone"
     return spec, f"{path}.weights"
 
 

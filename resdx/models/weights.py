@@ -28,6 +28,7 @@ from .packed import SEEN, unpack
 from .specs import DEPTHS, OWN
 
 TIMEOUT = 30  # s without an answer before a download is given up
+STORED = "trunk."  # what the names of a backbone's tensors begin with in files, older than its name in the code
 SHIPPED = Path(__file__).parent / "shipped"
 CHUNK = 1 << 20  # bytes
 
@@ -170,8 +171,8 @@ def load_state(module: nn.Module, path: Path) -> None:
     fill(module, unpack(read_state(path)), str(path))
 
 
-def load_trunk(trunk: nn.Module, path: Path, *, optional: str = "") -> None:
-    """As `load_state`, for a trunk: a classifier's own head (`fc.*`, or `head.*` beside `trunk.*`) is left out.
+def load_backbone(backbone: nn.Module, path: Path, *, optional: str = "") -> None:
+    """As `load_state`, for a backbone: a classifier's own head (`fc.*`, or `head.*` beside `backbone.*`) is left out.
 
     What begins with `optional` keeps its start where the file has nothing of it.
     """
@@ -180,17 +181,33 @@ def load_trunk(trunk: nn.Module, path: Path, *, optional: str = "") -> None:
         raise WeightsError(
             f"{path} was packed by resdx and saved again, which loses what it has learnt from; use the .safetensors file"
         )
-    state = unpack(trunk_of(state))
+    state = unpack(backbone_of(state))
     state = {key: value for key, value in state.items() if not key.startswith("fc.")}
     if optional and not any(key.startswith(optional) for key in state):
-        state |= {key: value for key, value in trunk.state_dict().items() if key.startswith(optional)}
-    fill(trunk, state, str(path))
+        state |= {key: value for key, value in backbone.state_dict().items() if key.startswith(optional)}
+    fill(backbone, state, str(path))
 
 
-def trunk_of(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The trunk's tensors where `state` is a whole network of ours, else `state` itself."""
-    ours = {key.removeprefix("trunk."): value for key, value in state.items() if key.startswith("trunk.")}
+def backbone_of(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The backbone's tensors where `state` is a whole network of ours, else `state` itself."""
+    ours = {key.removeprefix(STORED): value for key, value in state.items() if key.startswith(STORED)}
     return ours or state
+
+
+def store_names(module: nn.Module, state: dict[str, Tensor], prefix: str, _: object) -> None:
+    """Of a network's `state_dict`, in place: its backbone's tensors under the names that files have."""
+    _rename(state, f"{prefix}backbone.", prefix + STORED)
+
+
+def own_names(module: nn.Module, state: dict[str, Tensor], prefix: str, *_: object) -> None:
+    """Of a `state_dict` that a network loads, in place: the inverse of `store_names`."""
+    _rename(state, prefix + STORED, f"{prefix}backbone.")
+
+
+def _rename(state: dict[str, Tensor], old: str, new: str) -> None:
+    items = [(new + key.removeprefix(old) if key.startswith(old) else key, value) for key, value in state.items()]
+    state.clear()
+    state.update(items)
 
 
 def fill(module: nn.Module, state: Mapping[str, Tensor], origin: str) -> None:

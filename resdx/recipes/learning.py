@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from ..errors import RecipeError
@@ -20,8 +20,8 @@ class Training:
     """Gradient descent on all or part of the network.
 
     The first `head_epochs` of `epochs` train the head alone; then everything the model's `frozen` leaves free. With `head_penalty` above 0
-    the head, a Linear(), begins as a logistic regression of that inverse strength C on what the starting trunk makes of the plain training pictures:
-    training from a random one distorts good features (Kumar et al. 2022). With `frozen_norms` BatchNorm keeps the statistics it starts with, instead of those of
+    the head, a Linear(), begins as a logistic regression of that inverse strength C on what the starting backbone makes of the plain training pictures:
+    training from a random one distorts good features (Kumar et al. 2022). With `freeze_batchnorm` BatchNorm keeps the statistics it starts with, instead of those of
     small batches, so that such a head sees the features it was fitted to. Rates:
     `lr` for the head, times `lr_decay` for every stage further from it. `start_size` pixels in the first epoch grow
     linearly to the prepared size over two thirds of the epochs (progressive resizing; 0 = always full size). `ema` is
@@ -29,16 +29,16 @@ class Training:
     without a better tune AUROC stop the training (0 = never). `mixup` is the Beta parameter of Zhang et al. 2018.
 
     The schedule "plateau" multiplies all rates by `plateau_factor` after every `plateau_patience` epochs without a better tune AUROC, but
-    does not bring `lr` below `least_lr`. `epsilon` is that of Adam.
+    does not bring `lr` below `min_lr`. `epsilon` is that of Adam.
 
-    With `kept_views` above 0 each case has that many variations, which epochs take in turn, and what the frozen stages make of them is computed once
-    and kept on the disk, up to `kept_gb` gigabytes, while the training lasts; the result is the same, and epochs are as short as the rest is small.
+    With `cached_views` above 0 each case has that many variations, which epochs take in turn, and what the frozen stages make of them is computed once
+    and kept on the disk, up to `cache_gb` gigabytes, while the training lasts; the result is the same, and epochs are as short as the rest is small.
     """
 
     epochs: int = 20
     head_epochs: int = 0
     head_penalty: float = 0.0
-    frozen_norms: bool = False
+    freeze_batchnorm: bool = field(default=False, metadata={"stored": "frozen_norms"})
     batch: int = 32
     optimiser: Literal["adamw", "adam", "sgd"] = "adamw"
     lr: float = 1e-3
@@ -47,7 +47,7 @@ class Training:
     schedule: Literal["cosine", "onecycle", "plateau", "constant"] = "cosine"
     plateau_factor: float = 0.5
     plateau_patience: int = 3
-    least_lr: float = 0.0
+    min_lr: float = field(default=0.0, metadata={"stored": "least_lr"})
     epsilon: float = 1e-8
     warmup: float = 0.05
     patience: int = 0
@@ -57,8 +57,8 @@ class Training:
     label_smoothing: float = 0.0
     mixup: float = 0.0
     start_size: int = 0
-    kept_views: int = 0
-    kept_gb: float = 8.0
+    cached_views: int = field(default=0, metadata={"stored": "kept_views"})
+    cache_gb: float = field(default=8.0, metadata={"stored": "kept_gb"})
 
     def __post_init__(self) -> None:
         if self.epochs < 1 or not 0 <= self.head_epochs <= self.epochs:
@@ -76,15 +76,13 @@ class Training:
                 f"Training needs a plateau_factor between 0 and 1 and plateau_patience of at least 1, not {self.plateau_factor} and "
                 f"{self.plateau_patience}"
             )
-        if not 0 < self.epsilon < math.inf or not 0 <= self.least_lr <= self.lr:
+        if not 0 < self.epsilon < math.inf or not 0 <= self.min_lr <= self.lr:
+            raise RecipeError(f"Training needs an epsilon above 0 and min_lr from 0 to lr, not {self.epsilon} and {self.min_lr}")
+        if self.cached_views and (self.mixup or self.start_size):
             raise RecipeError(
-                f"Training needs an epsilon above 0 and least_lr from 0 to lr, not {self.epsilon} and {self.least_lr}"
+                "Training cached_views goes with neither mixup nor start_size: the frozen stages see each picture once"
             )
-        if self.kept_views and (self.mixup or self.start_size):
-            raise RecipeError(
-                "Training kept_views goes with neither mixup nor start_size: the frozen stages see each picture once"
-            )
-        for name in ("weight_decay", "head_penalty", "mixup", "patience", "start_size", "kept_views", "kept_gb"):
+        for name in ("weight_decay", "head_penalty", "mixup", "patience", "start_size", "cached_views", "cache_gb"):
             if not 0 <= (value := getattr(self, name)) < math.inf:
                 raise RecipeError(f"Training {name} must be 0 or more, not {value}")
 

@@ -115,27 +115,27 @@ class Recipe:
                 raise RecipeError(
                     f"{self.name}: {type(step).__name__} is no random step; augment takes {', '.join(random.NAMES)}"
                 )
-        least, start = getattr(self.model.trunk, "least", 0), getattr(self.learn, "start_size", 0) or self.size
+        least, start = getattr(self.model.backbone, "least", 0), getattr(self.learn, "start_size", 0) or self.size
         if min(start, self.size) < least:
             raise RecipeError(
-                f"{self.name}: {type(self.model.trunk).__name__} needs pictures of at least {least} pixels, not {min(start, self.size)}"
+                f"{self.name}: {type(self.model.backbone).__name__} needs pictures of at least {least} pixels, not {min(start, self.size)}"
             )
-        trunk = self.model.trunk
+        backbone = self.model.backbone
         if (
             isinstance(self.read, voice.ReadVoice)
-            and isinstance(trunk, Cells | Standardised)
-            and trunk.columns != self.read.levels + 1
+            and isinstance(backbone, Cells | Standardised)
+            and backbone.columns != self.read.levels + 1
         ):
             raise RecipeError(
-                f"{self.name}: {self.read.levels} levels make {self.read.levels + 1} columns, and the network takes {trunk.columns}; set model.trunk.columns"
+                f"{self.name}: {self.read.levels} levels make {self.read.levels + 1} columns, and the network takes {backbone.columns}; set model.backbone.columns"
             )
         if self.views not in (1, 2, 8):
             raise RecipeError(f"{self.name}: views must be 1, 2 (mirrored) or 8 (dihedral), not {self.views}")
         if isinstance(self.task, Classify) and self.task.positive and self.classes and self.task.positive not in self.classes:
             raise RecipeError(f"{self.name}: the positive class {self.task.positive!r} is not among {', '.join(self.classes)}")
-        if isinstance(self.learn, Training) and self.learn.kept_views and not self.model.trunk.frozen:
+        if isinstance(self.learn, Training) and self.learn.cached_views and not self.model.backbone.frozen:
             raise RecipeError(
-                f"{self.name}: learn.kept_views keeps what frozen stages make; set model.trunk.frozen, such as layer3"
+                f"{self.name}: learn.cached_views keeps what frozen stages make; set model.backbone.frozen, such as layer3"
             )
         head = type(self.model.head).__name__
         if isinstance(self.learn, Training | Search) and isinstance(self.model.head, Fitted):
@@ -165,7 +165,7 @@ class Recipe:
         learn = self.learn
         if not isinstance(learn, Training):
             raise RecipeError(f"{self.name}: boxes are learnt by training one network; set learn=Training()")
-        changed = [name for name in ("mixup", "label_smoothing", "kept_views") if getattr(learn, name)] + ["class weights"] * (
+        changed = [name for name in ("mixup", "label_smoothing", "cached_views") if getattr(learn, name)] + ["class weights"] * (
             learn.rebalances
         )
         if changed or self.views != 1:
@@ -185,8 +185,8 @@ class Recipe:
 
     @property
     def frozen(self) -> bool:
-        """True where no trunk learns anything."""
-        return all(one.model.trunk.frozen == "all" for one in self.members)
+        """True where no backbone learns anything."""
+        return all(one.model.backbone.frozen == "all" for one in self.members)
 
     @property
     def size(self) -> int:
@@ -249,7 +249,7 @@ def fine_tuned(recipe: Recipe) -> Recipe:
         recipe.set("size", "224"),
         title=f"{recipe.title}, fine-tuned MobileNet-V2",
         model=Net(Pretrained("mobilenetv2_100", weights="imagenet", frozen="block5"), recipe.model.head),
-        learn=Training(epochs=12, batch=32, lr=1e-3, lr_decay=0.7, kept_views=4),
+        learn=Training(epochs=12, batch=32, lr=1e-3, lr_decay=0.7, cached_views=4),
         differs=(
             *recipe.differs,
             "MobileNet-V2 with ImageNet weights, its last three stages trained, instead of the whole ResNet",

@@ -136,7 +136,7 @@ def _training_together(run: Run) -> Json:
         members.append(
             {
                 "name": member.path.name,
-                "network": network(member.recipe.model.trunk),
+                "network": network(member.recipe.model.backbone),
                 "learnt": f"{own['classifier'] + ': ' if 'classifier' in own else ''}{len(rows)} {what}, {own['chosen'] or format(own['best'], 'g')} was best",
                 "tune_score": max((row["tune_score"] for row in rows if row["tune_score"]), default=None),
                 "weight": None if votes.vote == "stacking" else weight,
@@ -266,18 +266,18 @@ def recipe(run: Run) -> Json:
                 f"the {'mean' if recipe.pool == 'mean' else 'highest'} of their images, over {count(recipe.views, 'view')} each",
             ),
         ],
-        "network": "; ".join(dict.fromkeys(network(one.model.trunk) for one in recipe.members)),
+        "network": "; ".join(dict.fromkeys(network(one.model.backbone) for one in recipe.members)),
         "published": [{"metric": one.metric, "value": one.value, "seen": one.seen} for one in recipe.published],
         "differs": list(recipe.differs),
         "fingerprint": recipe.fingerprint(),
     }
 
 
-def network(trunk: object) -> str:
-    """A trunk in a few words: "ResNet-50 from random weights", "mobilenetv2_100 from imagenet weights, frozen: all"."""
-    name = getattr(trunk, "name", "") or f"{type(trunk).__name__}-{getattr(trunk, 'depth', '')}".rstrip("-")
-    start = f"from {Path(weights).name} weights" if (weights := getattr(trunk, "weights", "")) else "from random weights"
-    frozen = getattr(trunk, "frozen", "")
+def network(backbone: object) -> str:
+    """A backbone in a few words: "ResNet-50 from random weights", "mobilenetv2_100 from imagenet weights, frozen: all"."""
+    name = getattr(backbone, "name", "") or f"{type(backbone).__name__}-{getattr(backbone, 'depth', '')}".rstrip("-")
+    start = f"from {Path(weights).name} weights" if (weights := getattr(backbone, "weights", "")) else "from random weights"
+    frozen = getattr(backbone, "frozen", "")
     return f"{name} {start}" + (f", frozen: {frozen}" if frozen else "")
 
 

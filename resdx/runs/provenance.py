@@ -27,10 +27,10 @@ AT_ONCE = 50_000_000  # pairs of hashes that are compared at a time
 
 def start_of(run: Run) -> Path | None:
     """The file a run starts from; None for random weights and for the published ones. Raises WeightsError where it is not there."""
-    (trunk, _), file = innermost(run.recipe.model.trunk), run.settings.weights
-    if isinstance(trunk, ResNet):
-        return starting_file(file or trunk.weights, trunk.depth)
-    name = file or trunk.weights
+    (backbone, _), file = innermost(run.recipe.model.backbone), run.settings.weights
+    if isinstance(backbone, ResNet):
+        return starting_file(file or backbone.weights, backbone.depth)
+    name = file or backbone.weights
     return Path(name) if name not in ("", "imagenet") else None
 
 
@@ -59,7 +59,7 @@ def sign(run: Run) -> None:
     """Write into the weights of a run what they have learnt from: its train, tune and calib, and what it started from."""
     facts = {fact.case: fact for fact in run.read_as("audit.json", "audit", Audit.from_json).facts}
     learnt = [facts[case.id] for part in ("train", "tune", "calib") for case in run.cases(part) if case.id in facts]
-    sources = {"manifest": run.manifest.sha256, "trunk": to_record(run.recipe.model.trunk)}
+    sources = {"manifest": run.manifest.sha256, "trunk": to_record(run.recipe.model.backbone)}
     own = Seen(sources, hash_bytes([fact.sha256 for fact in learnt]), hash_bytes([fact.hash for fact in learnt]))
     path = run.need("best.safetensors", "train")
     write_bytes(path, signed(read_state(path), cast(Seen, merged(own, seen_by(start_of(run))))))

@@ -473,13 +473,13 @@ def _tested_again(run: Run, divided: splits.Split, learnt: Collection[str]) -> l
 
 def _settle_start(run: Run) -> Run:
     """Where a ResNet shall start from ImageNet and its file cannot be had, our own weights take its place, and that is said."""
-    trunk, field = innermost(run.recipe.model.trunk)
-    if run.settings.weights or not isinstance(trunk, ResNet) or trunk.weights != "imagenet":
+    backbone, field = innermost(run.recipe.model.backbone)
+    if run.settings.weights or not isinstance(backbone, ResNet) or backbone.weights != "imagenet":
         return run
     try:
-        find_imagenet(trunk.depth)
+        find_imagenet(backbone.depth)
     except AbsentWeightsError as error:
-        if not shipped("resdx", trunk.depth):
+        if not shipped("resdx", backbone.depth):
             raise
         said = f"ImageNet weights cannot be had, so the training starts from resdx's own ({error})"
         run.say(said)

@@ -105,7 +105,7 @@ def _row(name: str, run: Run, compared: Json, before: Run | None) -> Json:
     spent = [_last(run, "train"), *([_last(before, "pretrain")] if before else [])]
     network = load_network(run)
     head = sum(p.numel() for p in network.head.parameters())
-    free = sum(p.numel() for _, group in parameter_groups(network.trunk) for p in group)
+    free = sum(p.numel() for _, group in parameter_groups(network.backbone) for p in group)
     return {
         "name": name,
         "title": NAMES[name],
@@ -138,9 +138,9 @@ def _run(path: Path, data: str | Path, asked: Json, first: Run | None) -> Run:
 
 def _pretrained(out: Path, first: Run, base: Recipe, passes: int, seed: int, quiet: bool) -> Run:
     """A finished pre-training on the training images alone, without labels. Raises RunError where another is there."""
-    trunk = base.model.trunk
-    if not isinstance(trunk, ResNet):
-        raise RunError(f"a pre-training trains a ResNet, not {trunk}; name a recipe of a ResNet")
+    backbone = base.model.backbone
+    if not isinstance(backbone, ResNet):
+        raise RunError(f"a pre-training trains a ResNet, not {backbone}; name a recipe of a ResNet")
     table = out / "training-images" / "manifest.csv"
     make_folder(table.parent)
     cases = tuple(replace(case, path=str((first.manifest.root / case.path).resolve())) for case in first.cases("train"))
@@ -152,9 +152,9 @@ def _pretrained(out: Path, first: Run, base: Recipe, passes: int, seed: int, qui
         if not (path / f"{stage}.json").exists():
             with suppress(AuditStop):  # the first run was audited, and this one judges nothing
                 repeat(Run.open(path, quiet=quiet), stage)
-    recipe = pretraining_recipe(trunk.depth, base.size)
+    recipe = pretraining_recipe(backbone.depth, base.size)
     learn = replace(cast(Training, recipe.learn), epochs=passes, start_size=0)
-    recipe = replace(recipe, model=replace(base.model, trunk=replace(trunk, weights="")), learn=learn)
+    recipe = replace(recipe, model=replace(base.model, backbone=replace(backbone, weights="")), learn=learn)
     member = Member(Run.open(path, quiet=quiet), "training")
     pretrain([member], out / "pretraining", recipe=recipe, parts=Parts(0, 1, 0), targets=[first], seed=seed, quiet=quiet)
     return Run.open(out / "pretraining", quiet=quiet)

@@ -27,7 +27,7 @@ from ..training.distributed import world
 from .stages import EVIDENCE, TOGETHER, resume
 
 NAMED = {**{name: name for name in PUBLISHED}, "none": ""}  # starting weights that are no file
-KNOWING = ("head_penalty", "frozen_norms")  # of a training that begins with features which are worth something
+KNOWING = ("head_penalty", "freeze_batchnorm")  # of a training that begins with features which are worth something
 RUNS = Path("runs")  # where a run without --out goes
 
 
@@ -52,21 +52,21 @@ def asked_recipe(
     """
     found = changed_recipe(recipe, changes, data)
     for one in found.members:
-        check_installed(one.model.trunk)  # what is not installed is said before anything is read
+        check_installed(one.model.backbone)  # what is not installed is said before anything is read
     if weights and isinstance(found.learn, Ensemble):
         raise WeightsError(f"{found.name} is an ensemble, whose members start from weights of their own; leave out --weights")
     if weights in NAMED:
-        trunk, field = innermost(found.model.trunk)
-        if weights in OWN and not isinstance(trunk, ResNet):
-            raise WeightsError(f"resdx has weights of its own for ResNet only, not for {trunk}; leave out --weights {weights}")
+        backbone, field = innermost(found.model.backbone)
+        if weights in OWN and not isinstance(backbone, ResNet):
+            raise WeightsError(f"resdx has weights of its own for ResNet only, not for {backbone}; leave out --weights {weights}")
         found, weights = found.set(field, NAMED[str(weights)]), ""
     if weights and not Path(weights).is_file():
         raise WeightsError(f"the weights file {weights} is not there; check the path")
     for one in found.members:
-        if odd := [name for name in KNOWING if getattr(one.learn, name, False) and not (weights or one.model.trunk.weights)]:
+        if odd := [name for name in KNOWING if getattr(one.learn, name, False) and not (weights or one.model.backbone.weights)]:
             raise RecipeError(f"learn.{odd[0]} keeps what the starting weights know, and there are none; name some (--weights)")
-        if isinstance(trunk := innermost(one.model.trunk)[0], ResNet) and trunk.weights in OWN and not weights:
-            starting_file(trunk.weights, trunk.depth)
+        if isinstance(backbone := innermost(one.model.backbone)[0], ResNet) and backbone.weights in OWN and not weights:
+            starting_file(backbone.weights, backbone.depth)
     return found, str(Path(weights).resolve()) if weights else ""
 
 
@@ -75,7 +75,7 @@ def refuse_another(run: Run, data: str | Path, asked: Mapping[str, Any]) -> None
     wanted, file = asked_recipe(asked.get("recipe", "plain"), asked.get("changes", ()), asked.get("weights", ""), data)
     wanted = replace(wanted, classes=wanted.classes or run.recipe.classes)
     if "start" in run.settings.choices:  # ImageNet's weights could not be had
-        wanted = wanted.set(innermost(wanted.model.trunk)[1], "resdx")
+        wanted = wanted.set(innermost(wanted.model.backbone)[1], "resdx")
     had = (unsettled(run).fingerprint(), run.settings.weights, run.settings.seed, run.settings.asked or run.settings.data)
     if had != (wanted.fingerprint(), file, asked.get("seed", 0), str(resolve_data(data))):
         raise RunError(

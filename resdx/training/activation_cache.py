@@ -33,7 +33,7 @@ from ..transforms.augment import apply
 class Kept:
     """(V * N, C, h, w) activations of N cases, view by view, as float32 or as the bits of bfloat16, and the stage they go into.
 
-    Where the whole trunk is frozen they are the pooled embeddings, (V * N, E, 1, 1), and `stage` is empty.
+    Where the whole backbone is frozen they are the pooled embeddings, (V * N, E, 1, 1), and `stage` is empty.
     """
 
     values: NDArray[np.float32] | NDArray[np.uint16]
@@ -52,7 +52,7 @@ class Kept:
 
 
 def keep(run: Run, network: Network, prepared: Prepared, part: Part, dtype: str, *, views: int) -> Kept | None:
-    """Activations of a part, computed or opened again; None where they would take more than `learn.kept_gb`.
+    """Activations of a part, computed or opened again; None where they would take more than `learn.cache_gb`.
 
     With `views` = 0 each case is taken once, as it stands.
 
@@ -61,7 +61,7 @@ def keep(run: Run, network: Network, prepared: Prepared, part: Part, dtype: str,
     """
     learn = run.recipe.learn
     assert isinstance(learn, Training)
-    held, names = frozen_stages(network.trunk), list(network.trunk.stages())
+    held, names = frozen_stages(network.backbone), list(network.backbone.stages())
     stage = "" if len(held) == len(names) else names[len(held)]
     compute = _prefix(run, network, prepared, part, dtype, held[-1], bool(stage), views)
     first = compute(0, np.arange(1))
@@ -70,9 +70,9 @@ def keep(run: Run, network: Network, prepared: Prepared, part: Part, dtype: str,
     what = f"{held[0]} to {held[-1]} are frozen: {max(views, 1)} x {len(part.ids):,} pictures"
     path = run.path / f"activations-{_key(run, prepared, part, dtype, views)}.npy"
     others = sum(one.stat().st_size for one in run.path.glob("activations-*.npy") if one != path) / 1e9
-    if gigabytes + others > learn.kept_gb:
+    if gigabytes + others > learn.cache_gb:
         run.say(
-            f"train: {what} would take {gigabytes:.1f} GB, more than learn.kept_gb={learn.kept_gb:g}; they are run anew in every epoch"
+            f"train: {what} would take {gigabytes:.1f} GB, more than learn.cache_gb={learn.cache_gb:g}; they are run anew in every epoch"
         )
         return None
     if not path.exists():
@@ -91,7 +91,7 @@ def forget(run: Run) -> None:
 def _prefix(
     run: Run, network: Network, prepared: Prepared, part: Part, dtype: str, last: str, maps: bool, views: int
 ) -> Callable[[int, NDArray[np.int64]], Tensor]:
-    where, first = network.where, next(iter(network.trunk.stages()))
+    where, first = network.where, next(iter(network.backbone.stages()))
 
     def compute(view: int, at: NDArray[np.int64]) -> Tensor:
         network.eval()
@@ -129,7 +129,7 @@ def _fill(
         part.replace(path)
     except OSError as error:
         raise RunError(
-            f"{path} cannot be written ({error.strerror or error}); free some space, or lower learn.kept_gb"
+            f"{path} cannot be written ({error.strerror or error}); free some space, or lower learn.cache_gb"
         ) from error
     finally:
         part.unlink(missing_ok=True)

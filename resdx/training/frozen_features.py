@@ -50,7 +50,7 @@ def fit_features(run: Run, prepared: Prepared, train: Part, tune: Part) -> Netwo
     """Fit the head on frozen features of train, with the setting that does best on the tune part, and keep the network.
 
     Raises:
-        RecipeError: the head is one that is trained, or nothing gives the trunk its weights.
+        RecipeError: the head is one that is trained, or nothing gives the backbone its weights.
     """
     learn, network = cast(FeatureClassifier, run.recipe.learn), _start(run, prepared, train)
     features = training_features(run, network, prepared, train, learn.views)
@@ -185,15 +185,17 @@ def out_of_fold_distance(embeddings: Floats32, fold: NDArray[np.int64]) -> Float
 
 
 def _start(run: Run, prepared: Prepared, train: Part) -> Network:
-    """The network with the trunk's weights. Raises RecipeError when its features cannot be learnt from."""
+    """The network with the backbone's weights. Raises RecipeError when its features cannot be learnt from."""
     recipe = run.recipe
     if isinstance(recipe.model.head, Mlp):
         raise RecipeError(f"{recipe.name}: FeatureClassifier fits a Linear(), Svm() ... head, not {recipe.model.head}")
-    if not (recipe.model.trunk.weights or run.settings.weights or isinstance(recipe.model.trunk, Cells)):
-        raise RecipeError(f"{recipe.name}: features of an untrained trunk say nothing; set model.trunk.weights or use Training()")
+    if not (recipe.model.backbone.weights or run.settings.weights or isinstance(recipe.model.backbone, Cells)):
+        raise RecipeError(
+            f"{recipe.name}: features of an untrained backbone say nothing; set model.backbone.weights or use Training()"
+        )
     weights = Path(run.settings.weights) if run.settings.weights else None
     network = build(recipe.model, train.targets.shape[1], weights=weights)
-    fit_inputs(network.trunk, prepared.images, train.rows)
+    fit_inputs(network.backbone, prepared.images, train.rows)
     return network.to(device())
 
 

@@ -67,7 +67,7 @@ class Progress:
         better = score > self.best
         self.best, self.waited = (score, 0) if better else (self.best, self.waited + 1)
         if learn.schedule == "plateau" and self.waited and self.waited % learn.plateau_patience == 0:
-            self.factor = max(self.factor * learn.plateau_factor, learn.least_lr / learn.lr)
+            self.factor = max(self.factor * learn.plateau_factor, learn.min_lr / learn.lr)
         return better
 
 
@@ -98,7 +98,7 @@ def fit(run: Run, prepared: Prepared, train: Part, tune: Part) -> Network:
     total = steps_of(learn, len(train.ids))
     if not progress.step:
         forget(run)  # what another training left that was stopped
-    views = 0 if _is_over(learn, progress) else learn.kept_views
+    views = 0 if _is_over(learn, progress) else learn.cached_views
     kept = keep(run, bench.network, prepared, train, bench.dtype, views=views) if views else None
     kept_tune = keep(run, bench.network, prepared, tune, bench.dtype, views=0) if kept else None
     ranks.begin(bench.network)
@@ -156,7 +156,7 @@ def assist(run: Run, prepared: Prepared, train: Part) -> None:
     learn = cast(Training, run.recipe.learn)
     bench = bench_of(run, learn, prepared, train)
     load_checkpoint(bench)
-    kept = keep(run, bench.network, prepared, train, bench.dtype, views=learn.kept_views) if learn.kept_views else None
+    kept = keep(run, bench.network, prepared, train, bench.dtype, views=learn.cached_views) if learn.cached_views else None
     ranks.see_whole_batches(bench.network)
     while (progress := ranks.tell(cast(Progress | None, None))) is not None:
         run_epoch(bench, train, progress, lambda: None, kept)
@@ -211,16 +211,16 @@ def order_of(learn: Training, train: Part, seed: int, epoch: int) -> NDArray[np.
 def run_epoch(bench: Bench, train: Part, progress: Progress, tick: Callable[[], None], kept: Kept | None = None) -> float:
     """One pass over the train part from where `progress` stands, on what was `kept` of its frozen part if anything; gives the mean loss."""
     learn, seed, network = bench.learn, bench.run.settings.seed, bench.network
-    trunk = bench.run.recipe.model.trunk
-    freeze(network.trunk, "all" if progress.epoch < learn.head_epochs else trunk.frozen)
+    backbone = bench.run.recipe.model.backbone
+    freeze(network.backbone, "all" if progress.epoch < learn.head_epochs else backbone.frozen)
     network.train()
-    if learn.frozen_norms:
-        for module in cast(nn.Module, network.trunk).modules():
+    if learn.freeze_batchnorm:
+        for module in cast(nn.Module, network.backbone).modules():
             if isinstance(module, nn.BatchNorm2d):
                 module.eval()
     where = network.where
     size = size_at(learn, bench.run.recipe.size, progress.epoch)
-    view = progress.epoch % learn.kept_views if learn.kept_views else progress.epoch
+    view = progress.epoch % learn.cached_views if learn.cached_views else progress.epoch
     order = order_of(learn, train, seed, progress.epoch)
     count = steps_of(learn, len(order))
     losses = []
@@ -351,9 +351,9 @@ def bench_of(run: Run, learn: Training, prepared: Prepared, train: Part) -> Benc
         bias = np.log(np.nanmean(train.targets, axis=0) + 1e-3).tolist()
     weights = Path(run.settings.weights) if run.settings.weights else None
     network = build(recipe.model, recipe.task.outputs(recipe.classes), weights=weights, bias=bias)
-    fit_inputs(network.trunk, prepared.images, train.rows)
+    fit_inputs(network.backbone, prepared.images, train.rows)
     network = network.to(where).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    if getattr(network.trunk, "folded", False) and network.trunk.frozen != "all":
+    if getattr(network.backbone, "folded", False) and network.backbone.frozen != "all":
         some = np.random.default_rng(run.settings.seed).permutation(train.rows)[:FOLDED_CASES]
         rebatchnorm(network, (three_channels(to_tensor(prepared.images[rows], where)) for rows in np.array_split(some, 8)))
     if learn.head_penalty:

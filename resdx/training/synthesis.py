@@ -181,12 +181,12 @@ def _drawn(generator: Generator, how: Dcgan, number: int, side: int, *, seed: in
 
 def _worth(run: Run, prepared: Prepared, train: Part, tune: Part, made: Pictures, labels: Sequence[str]) -> dict[str, Any]:
     """Distances of made from real features, with what two halves of the real persons are apart; and what classifiers trained on either say of the other."""
-    spec, file = run.recipe.model.trunk, run.settings.weights
+    spec, file = run.recipe.model.backbone, run.settings.weights
     torch.manual_seed(
         run.settings.seed
     )  # where nothing is started from, the same features whether generators were trained or found
     network = build(run.recipe.model, 1, weights=Path(file) if file else None)
-    fit_inputs(network.trunk, prepared.images, train.rows)
+    fit_inputs(network.backbone, prepared.images, train.rows)
     network = network.to(device())
     x, judged = (infer(network, prepared.images, part.rows)[1].astype(np.float64) for part in (train, tune))
     y = infer(network, made, np.arange(len(made)))[1].astype(np.float64)

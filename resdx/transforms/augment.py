@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, Protocol
 
 import numpy as np
@@ -75,28 +75,28 @@ class Affine:
         return torch.stack([first, second], 1)
 
 
-@record
+@record("RandomResizedCrop")
 @dataclass(frozen=True)
-class Crop:
-    """Cut out a square of `least` to all of the area anywhere in the picture (Szegedy et al. 2015), and enlarge it to the whole."""
+class RandomResizedCrop:
+    """Cut out a square of `min_area` to all of the area anywhere in the picture (Szegedy et al. 2015), and enlarge it to the whole."""
 
     draws: ClassVar[int] = 3
-    least: float = 0.35
+    min_area: float = field(default=0.35, metadata={"stored": "least"})
 
     def __post_init__(self) -> None:
-        if not 0 < self.least <= 1:
-            raise RecipeError(f"Crop least is a share of the area above 0 and up to 1, not {self.least}")
+        if not 0 < self.min_area <= 1:
+            raise RecipeError(f"RandomResizedCrop min_area is a share of the area above 0 and up to 1, not {self.min_area}")
 
     def matrix(self, uniform: Tensor) -> Tensor:
         """(B, 3) draws -> (B, 2, 3)."""
-        side = (self.least + (1 - self.least) * uniform[:, 0]).sqrt()
+        side = (self.min_area + (1 - self.min_area) * uniform[:, 0]).sqrt()
         centre = (uniform[:, 1:] * 2 - 1) * (1 - side)[:, None]  # the picture is from -1 to 1
         return torch.cat([torch.diag_embed(side[:, None].expand(-1, 2)), centre[..., None]], -1)
 
 
-@record
+@record("Tone")
 @dataclass(frozen=True)
-class Tone:
+class ColorJitter:
     """Vary brightness and contrast by up to these shares and gamma by up to a factor of 1 + `gamma`."""
 
     draws: ClassVar[int] = 3
@@ -112,9 +112,9 @@ class Tone:
         return images.clamp(0, 1).clamp_min(1e-4) ** torch.exp(power * float(np.log1p(self.gamma)))
 
 
-@record
+@record("Tint")
 @dataclass(frozen=True)
-class Tint:
+class ChannelJitter:
     """Multiply red, green and blue by up to a factor of 1 + `strength` each: another stain or another camera; a grey picture gets a colour."""
 
     draws: ClassVar[int] = 3
@@ -126,18 +126,18 @@ class Tint:
         return (images * factor[..., None, None]).clamp(0, 1)
 
 
-@record
+@record("Erase")
 @dataclass(frozen=True)
-class Erase:
-    """Grey out one rectangle of up to `share` of the area in half of the cases (Zhong et al. 2020), so that no single spot decides."""
+class RandomErasing:
+    """Grey out one rectangle of up to `fraction` of the area in half of the cases (Zhong et al. 2020), so that no single spot decides."""
 
     draws: ClassVar[int] = 4
-    share: float = 0.1
+    fraction: float = field(default=0.1, metadata={"stored": "share"})
 
     def colour(self, images: Tensor, uniform: Tensor) -> Tensor:
         """(B, C, H, W) and (B, 4) draws -> (B, C, H, W)."""
         height, width = images.shape[-2:]
-        side = (uniform[:, 0] * self.share).sqrt() * (uniform[:, 3] < 0.5)
+        side = (uniform[:, 0] * self.fraction).sqrt() * (uniform[:, 3] < 0.5)
         rows = torch.arange(height, device=images.device) / height
         columns = torch.arange(width, device=images.device) / width
         top, left = uniform[:, 1] * (1 - side), uniform[:, 2] * (1 - side)
@@ -191,7 +191,7 @@ def apply(
     else:
         # A sampling grid is inverse to the move of the picture; a random move and its inverse are drawn alike.
         grid = affine_grid(matrix, [len(images), 1, size, size], align_corners=False)
-        enlarged = max((step.least**-0.5 for step in steps if isinstance(step, Crop)), default=1.0)
+        enlarged = max((step.min_area**-0.5 for step in steps if isinstance(step, RandomResizedCrop)), default=1.0)
         detail = max(size, min(images.shape[-1], round(size * enlarged)))  # that a crop will show
         images = grid_sample(resize(images, detail), grid, padding_mode="zeros", align_corners=False)
     for step, part in zip(steps, parts, strict=True):
@@ -248,4 +248,4 @@ def resize(images: Tensor, size: int) -> Tensor:
     return interpolate(images, (size, size), mode="bilinear", antialias=True, align_corners=False)
 
 
-NAMES = ("Flip", "Affine", "Crop", "Tone", "Tint", "Erase")
+NAMES = ("Flip", "Affine", "RandomResizedCrop", "ColorJitter", "ChannelJitter", "RandomErasing")

@@ -245,9 +245,9 @@ class CircularCrop:
         return np.asarray(np.where(inside[..., None], image, self.fill), np.float32)
 
 
-@record
+@record("CropDark")
 @dataclass(frozen=True)
-class CropDark:
+class CropForeground:
     """Cut off what is dark at the sides: the box around all pixels brighter than `above` (0 to 1); a dark picture stays."""
 
     takes = gives = "image"
@@ -255,7 +255,7 @@ class CropDark:
 
     def __post_init__(self) -> None:
         if not 0 <= self.above < 1:
-            raise RecipeError(f"CropDark above must lie between 0 and below 1, not {self.above}")
+            raise RecipeError(f"CropForeground above must lie between 0 and below 1, not {self.above}")
 
     def __call__(self, image: Array) -> Array:
         return _box(image, image.max(axis=2) > self.above)

@@ -379,7 +379,7 @@ def test_published_weights_with_another_hash_are_refused(twin, tmp_path, monkeyp
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("RESDX_WEIGHTS", str(tmp_path))
     torch.save({}, tmp_path / "resnet18-f37072fd.pth")
-    run.changed(recipe=run.recipe.set("model.trunk.weights", "imagenet"))
+    run.changed(recipe=run.recipe.set("model.backbone.weights", "imagenet"))
     assert "is not the published resnet18-f37072fd.pth: its sha256 is" in refusal("train", run.path)
     assert not (cache_folder() / "sha256.json").exists()
 

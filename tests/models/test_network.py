@@ -39,7 +39,7 @@ NETS = {
     "mobilenet": Net(MobileNetV1(0.125), Linear()),
     "rows": Net(RowsRnn(32, hidden=8, channels=(4,)), Linear()),
     "attention": Net(ResidualAttention((4, 8)), Linear()),
-    "joined": Net(ResNet(18, joined=True), Linear()),
+    "joined": Net(ResNet(18, multi_scale=True), Linear()),
     "extra": Net(ResNet(18, extra=8), Mlp(8, 0.5, norm=True)),
     "keras": Net(KerasResNet(recolour=True), Mlp(8, 0.5, norm=True)),
 }
@@ -59,18 +59,18 @@ def made(name: str):
 def test_spec_is_the_same_after_being_stored_and_is_named_in_the_report(name):
     net = NETS[name]
     assert from_record(to_record(net)) == net
-    assert in_words(net.trunk).startswith(type(net.trunk).__name__)
+    assert in_words(net.backbone).startswith(type(net.backbone).__name__)
 
 
 @every
 def test_stages_in_turn_are_the_whole_and_hold_every_parameter_once(name):
     network = made(name).eval()
-    stages = list(network.trunk.stages())
+    stages = list(network.backbone.stages())
     x = network.normalise(pictures())
     with torch.no_grad():
         maps_, state = network.maps(pictures()), x
         for stage in stages:
-            state = network.trunk.stage(stage, state)
+            state = network.backbone.stage(stage, state)
         torch.testing.assert_close(state, maps_)
         half = network.run_stages(x, stages[0], last=stages[len(stages) // 2 - 1])
         torch.testing.assert_close(network.run_stages(half, stages[len(stages) // 2]), maps_)
@@ -83,17 +83,17 @@ def test_stages_in_turn_are_the_whole_and_hold_every_parameter_once(name):
 @every
 def test_a_step_moves_what_is_free_and_nothing_that_is_frozen(name):
     network = made(name)
-    first = next(iter(network.trunk.stages()))
-    freeze(network.trunk, first)
+    first = next(iter(network.backbone.stages()))
+    freeze(network.backbone, first)
     network.train()
-    frozen = {id(value) for module in network.trunk.stages()[first] for value in (*module.parameters(), *module.buffers())}
+    frozen = {id(value) for module in network.backbone.stages()[first] for value in (*module.parameters(), *module.buffers())}
     before = [(key, value, value.clone()) for key, value in network.state_dict(keep_vars=True).items()]
     torch.nn.functional.cross_entropy(network(pictures(4)), torch.tensor([0, 1, 0, 1])).backward()
     torch.optim.SGD([p for p in network.parameters() if p.requires_grad], lr=0.1).step()
     moved = {key for key, value, old in before if not torch.equal(value, old)}
     assert not {key for key, value, _ in before if id(value) in frozen} & moved
     assert all(parameter.grad is not None for parameter in network.parameters() if parameter.requires_grad)
-    assert "head.linear.weight" in moved and frozen_stages(network.trunk) == (first,)
+    assert "head.linear.weight" in moved and frozen_stages(network.backbone) == (first,)
 
 
 @every
@@ -123,7 +123,7 @@ def test_learns_in_bfloat16_on_a_processor_too(name):
 def test_exported_graph_answers_as_the_network_for_any_number_of_pictures(name, tmp_path):
     onnxruntime = pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")
-    net, size = {"rows": (Net(RowsRnn(16, hidden=4)), 16), "joined": (Net(ResNet(18, joined=True)), 32)}[name]
+    net, size = {"rows": (Net(RowsRnn(16, hidden=4)), 16), "joined": (Net(ResNet(18, multi_scale=True)), 32)}[name]
     torch.manual_seed(0)
     graph = Graph(build(net, 2).eval(), Classify(), (1, 1), (0, 0), (0,))
     write_graph(graph, size, tmp_path / "model.onnx")

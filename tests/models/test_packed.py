@@ -1,4 +1,4 @@
-"""A packed trunk: rounding in closed form, the way into a network, and what the file says it has seen."""
+"""A packed backbone: rounding in closed form, the way into a network, and what the file says it has seen."""
 
 import json
 
@@ -17,11 +17,11 @@ SEEN = Seen({"sets": ["films"]}, np.arange(64, dtype=np.uint8).reshape(2, 32), n
 
 @pytest.fixture(scope="module")
 def packed(tmp_path_factory):
-    """A trunk, its packed copy, and the file."""
+    """A backbone, its packed copy, and the file."""
     torch.manual_seed(0)
     network = build(Net(ResNet(18)), 2)
     batches = [network.normalise(torch.rand(8, 3, 32, 32)) for _ in range(4)]
-    small, data = pack(network.trunk, batches, SEEN)
+    small, data = pack(network.backbone, batches, SEEN)
     path = tmp_path_factory.mktemp("packed") / "weights.safetensors"
     path.write_bytes(data)
     return network, small, path
@@ -30,7 +30,7 @@ def packed(tmp_path_factory):
 def test_a_rounded_weight_is_off_by_half_a_step_of_its_channel_at_most(packed):
     network, _, path = packed
     back = unpack(load_file(path))
-    for name, value in network.trunk.named_parameters():
+    for name, value in network.backbone.named_parameters():
         if value.ndim > 1:
             step = value.detach().flatten(1).abs().amax(1) / 127
             assert ((back[name] - value).flatten(1).abs().amax(1) <= step * 0.5001).all()
@@ -40,7 +40,7 @@ def test_a_network_that_starts_from_the_file_computes_what_the_packed_copy_does(
     _, small, path = packed
     again = build(Net(ResNet(18)), 2, weights=path).eval()
     x = torch.rand(2, 3, 48, 48)
-    assert torch.equal(again.trunk.eval()(x), small.eval()(x))
+    assert torch.equal(again.backbone.eval()(x), small.eval()(x))
 
 
 def test_batchnorm_has_the_plain_average_of_the_batches(packed):

@@ -22,8 +22,8 @@ from resdx.models.packed import read_seen
 from resdx.models.specs import OWN, Net, ResNet
 from resdx.models.weights import (
     find_published,
+    load_backbone,
     load_state,
-    load_trunk,
     read_state,
     save_state,
     starting_file,
@@ -94,19 +94,19 @@ def test_old_files_without_a_batch_count_load(tmp_path):
 def test_torchvision_file_loads_without_its_classifier(tmp_path):
     one, two = ResidualNetwork(ResNet(18)), ResidualNetwork(ResNet(18))
     torch.save({**one.state_dict(), "fc.weight": torch.zeros(1000, 512), "fc.bias": torch.zeros(1000)}, tmp_path / "r.pth")
-    load_trunk(two, tmp_path / "r.pth")
+    load_backbone(two, tmp_path / "r.pth")
     assert torch.equal(one.conv1.weight, two.conv1.weight)
     torch.save({"state_dict": one.state_dict()}, tmp_path / "nested.pth")
-    load_trunk(two, tmp_path / "nested.pth")
+    load_backbone(two, tmp_path / "nested.pth")
 
 
-def test_trunk_of_a_run_starts_another_network(tmp_path):
+def test_backbone_of_a_run_starts_another_network(tmp_path):
     first = build(Net(ResNet(18)), 5)
     save_state(first, tmp_path / "best.safetensors")
     second = build(Net(ResNet(18, weights=str(tmp_path / "best.safetensors")), Linear()), 2)
-    assert torch.equal(first.trunk.conv1.weight, second.trunk.conv1.weight)
+    assert torch.equal(first.backbone.conv1.weight, second.backbone.conv1.weight)
     third = build(Net(ResNet(18)), 2, weights=tmp_path / "best.safetensors")
-    assert torch.equal(first.trunk.conv1.weight, third.trunk.conv1.weight)
+    assert torch.equal(first.backbone.conv1.weight, third.backbone.conv1.weight)
 
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
@@ -258,6 +258,6 @@ def test_our_own_weights_are_small_load_and_say_what_they_have_seen(name, depth)
     path = starting_file(name, depth)
     assert path.stat().st_size <= 30e6 and path.with_suffix(".md").read_text().startswith(f"# ResNet-{depth},")
     assert len(read_seen(path).sha256) == 11_529
-    given = build(Net(ResNet(depth, weights=name)), 2).trunk.state_dict()
+    given = build(Net(ResNet(depth, weights=name)), 2).backbone.state_dict()
     assert all(torch.isfinite(value).all() for value in given.values())
-    assert not torch.equal(given["conv1.weight"], build(Net(ResNet(depth)), 2).trunk.conv1.weight)
+    assert not torch.equal(given["conv1.weight"], build(Net(ResNet(depth)), 2).backbone.conv1.weight)

@@ -107,7 +107,7 @@ def test_recipe_offers_features_for_machines_without_gpu(name):
     recipe, features = get_recipe(name), get_recipe(f"{name}:features")
     for one in features.members:
         assert isinstance(one.learn, FeatureClassifier)
-        assert one.size >= (112 if about_signals(name) else 224) and (one.model.trunk.frozen, one.model.trunk.weights) == (
+        assert one.size >= (112 if about_signals(name) else 224) and (one.model.backbone.frozen, one.model.backbone.weights) == (
             "all",
             "imagenet",
         )
@@ -266,7 +266,7 @@ def test_recipe_checks_itself(fields, what):
         ({"plateau_factor": 1.0}, "plateau_factor between 0 and 1"),
         ({"plateau_patience": 0}, "plateau_patience of at least 1, not 0.5 and 0"),
         ({"epsilon": 0.0}, "epsilon above 0"),
-        ({"lr": 1e-3, "least_lr": 1e-2}, "least_lr from 0 to lr"),
+        ({"lr": 1e-3, "min_lr": 1e-2}, "min_lr from 0 to lr"),
     ],
 )
 def test_training_checks_itself(fields, what):
@@ -486,14 +486,14 @@ def test_films_without_a_finding_are_drawn_until_they_are_as_many_as_those_with_
 
 
 def test_every_network_of_the_comparison_meets_every_classifier():
-    trunks = {}
+    backbones = {}
     for name in ("pneumonia_off_the_shelf", *(name for name in NAMES if name.startswith("pneumonia_off_the_shelf:"))):
         model = get_recipe(name).model
-        trunks.setdefault(getattr(model.trunk, "name", "resnet"), set()).add(type(model.head).__name__)
-        assert (model.trunk.frozen, model.trunk.weights) == ("all", "imagenet")
+        backbones.setdefault(getattr(model.backbone, "name", "resnet"), set()).add(type(model.head).__name__)
+        assert (model.backbone.frozen, model.backbone.weights) == ("all", "imagenet")
     four = {"Svm", "Forest", "NaiveBayes", "Neighbours"}
     mobile = {"mobilenetv2_100": {"Linear", *four}}
-    assert trunks == dict.fromkeys(("vgg16", "legacy_xception", "resnet", "densenet169"), four) | mobile
+    assert backbones == dict.fromkeys(("vgg16", "legacy_xception", "resnet", "densenet169"), four) | mobile
 
 
 CALLED = {  # recipe -> what it calls the labels of the public set
@@ -583,7 +583,7 @@ def test_files_of_a_collection_keep_the_persons_they_name(tmp_path):
 def test_variants_of_a_comparison_differ_where_they_say():
     plain, sharp, both = (get_recipe(f"tuberculosis_cxr{name}") for name in ("", ":unsharp", ":efficientnet-unsharp"))
     assert sharp.prepare == (*plain.prepare, UnsharpMask(5, 2)) and sharp.model == plain.model
-    assert both.prepare == sharp.prepare and both.model.trunk.name == "efficientnet_b4"
+    assert both.prepare == sharp.prepare and both.model.backbone.name == "efficientnet_b4"
     assert get_recipe("metastasis_tta").views == 8 and get_recipe("metastasis_tta:one-view").views == 1
     assert get_recipe("pneumonia_resnet:two-stage").learn.head_epochs > 0 == get_recipe("pneumonia_resnet").learn.head_epochs
 

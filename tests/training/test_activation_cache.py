@@ -17,8 +17,8 @@ from resdx.training.loop import bench_of, fit
 
 def trained(run, stage, dtype, **learn):
     """The weights after training with a frozen part."""
-    model = replace(run.recipe.model, trunk=replace(run.recipe.model.trunk, frozen=stage))
-    recipe = replace(run.recipe, model=model, learn=replace(run.recipe.learn, epochs=3, kept_views=2, **learn))
+    model = replace(run.recipe.model, backbone=replace(run.recipe.model.backbone, frozen=stage))
+    recipe = replace(run.recipe, model=model, learn=replace(run.recipe.learn, epochs=3, cached_views=2, **learn))
     run = run.changed(recipe=recipe, choices={"dtype": dtype})
     prepared = prepared_of(run)
     fit(run, prepared, *(part_of(run, prepared, name) for name in ("train", "tune")))
@@ -27,14 +27,14 @@ def trained(run, stage, dtype, **learn):
 
 @pytest.mark.parametrize("stage", ["layer3", "all"])
 def test_training_on_what_was_kept_gives_the_same_weights(twin, stage):
-    kept, anew = (trained(twin("prepare"), stage, "float32", kept_gb=limit) for limit in (8.0, 0.0))
+    kept, anew = (trained(twin("prepare"), stage, "float32", cache_gb=limit) for limit in (8.0, 0.0))
     assert kept.keys() == anew.keys()
     for name, value in kept.items():
         torch.testing.assert_close(value, anew[name], rtol=1e-4, atol=1e-5, msg=name)
 
 
 def test_bfloat16_keeps_what_autocast_computes(twin):
-    kept, anew = (trained(twin("prepare"), "layer3", "bfloat16", kept_gb=limit) for limit in (8.0, 0.0))
+    kept, anew = (trained(twin("prepare"), "layer3", "bfloat16", cache_gb=limit) for limit in (8.0, 0.0))
     for name in ("head.linear.weight", "trunk.layer4.0.conv1.weight"):
         torch.testing.assert_close(kept[name], anew[name], rtol=0.05, atol=2e-3)
 
@@ -42,8 +42,8 @@ def test_bfloat16_keeps_what_autocast_computes(twin):
 def frozen_to_layer1(twin, views):
     """A run whose first stages are frozen, with what `keep` asks for."""
     run = twin("prepare")
-    model = replace(run.recipe.model, trunk=replace(run.recipe.model.trunk, frozen="layer1"))
-    learn = replace(run.recipe.learn, kept_views=views)
+    model = replace(run.recipe.model, backbone=replace(run.recipe.model.backbone, frozen="layer1"))
+    learn = replace(run.recipe.learn, cached_views=views)
     run = run.changed(recipe=replace(run.recipe, model=model, learn=learn), choices={"dtype": "float32"})
     prepared = prepared_of(run)
     part = part_of(run, prepared, "train")
@@ -71,18 +71,18 @@ def test_other_pictures_of_the_same_names_are_run_anew(twin, tmp_path):
     other = replace(prepared, folder=tmp_path / "other", images=255 - np.asarray(prepared.images))
     assert not np.array_equal(keep(run, network, other, part, "float32", views=1).values, kept.values)
     both = sum(path.stat().st_size for path in run.path.glob("activations-*")) / 1e9
-    tight = replace(run, recipe=replace(run.recipe, learn=replace(run.recipe.learn, kept_gb=0.9 * both)))
+    tight = replace(run, recipe=replace(run.recipe, learn=replace(run.recipe.learn, cache_gb=0.9 * both)))
     third = replace(prepared, folder=tmp_path / "third")
     assert keep(tight, network, third, part, "float32", views=1) is None  # all that is kept counts
 
 
 def test_nothing_is_left_on_the_disk_and_the_limit_is_said(twin, capsys):
     run = replace(twin("prepare"), quiet=False)
-    trained(run, "layer3", "float32", kept_gb=1e-6)
+    trained(run, "layer3", "float32", cache_gb=1e-6)
     (run.path / "state.safetensors").unlink()  # else there is nothing left to train
     trained(run, "layer3", "float32")
     said = (run.path / "log.txt").read_text()
-    assert "more than learn.kept_gb=1e-06; they are run anew in every epoch" in said
+    assert "more than learn.cache_gb=1e-06; they are run anew in every epoch" in said
     assert "stem to layer3 are frozen: 2 x" in said and "are run once and kept in 0.0 GB" in said
     assert not list(run.path.glob("*activations*"))
 
@@ -94,14 +94,14 @@ def test_a_disk_that_is_full_is_said_and_keeps_nothing(twin, monkeypatch):
 
     monkeypatch.setattr(frozen, "reserve", full)
     run = twin("prepare")
-    with pytest.raises(RunError, match=r"No space left on device.*lower learn\.kept_gb"):
+    with pytest.raises(RunError, match=r"No space left on device.*lower learn\.cache_gb"):
         trained(run, "layer3", "float32")
     assert not list(run.path.glob("*activations*"))
 
 
 def test_settings_that_contradict_are_refused(study):
     recipe = study.run.recipe
-    with pytest.raises(RecipeError, match=r"set model\.trunk\.frozen"):
-        replace(recipe, learn=replace(recipe.learn, kept_views=2))
+    with pytest.raises(RecipeError, match=r"set model\.backbone\.frozen"):
+        replace(recipe, learn=replace(recipe.learn, cached_views=2))
     with pytest.raises(RecipeError, match="neither mixup nor start_size"):
-        replace(recipe.learn, kept_views=2, mixup=0.2)
+        replace(recipe.learn, cached_views=2, mixup=0.2)

@@ -35,7 +35,7 @@ from resdx.studies.stages import EVIDENCE, repeat
 from resdx.studies.study import refuse_another, run
 from resdx.training.detection import compared, find_boxes, mean_ap50, settle_anchors, unsettled
 from resdx.transforms.augment import Affine, Flip
-from resdx.transforms.image import CropDark, Resize
+from resdx.transforms.image import CropForeground, Resize
 
 RECIPE = replace(
     get_recipe("face_masks"),
@@ -249,8 +249,8 @@ def test_maps_and_boxes_are_refused_where_there_are_none(made, study, tmp_path):
 
 def test_boxes_that_cannot_follow_a_step_stop_the_training(made):
     _, done = made
-    cut = replace(done, recipe=replace(done.recipe, prepare=(CropDark(), Resize(64))))
-    with pytest.raises(RunError, match="boxes cannot be followed through CropDark, Resize"):
+    cut = replace(done, recipe=replace(done.recipe, prepare=(CropForeground(), Resize(64))))
+    with pytest.raises(RunError, match="boxes cannot be followed through CropForeground, Resize"):
         box_targets(cut, done.cases("train")[:1])
 
 

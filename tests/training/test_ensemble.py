@@ -73,7 +73,7 @@ def test_recipe_gives_each_member_a_recipe_of_its_own():
         ((), "Ensemble members must be at least one, each with a name of its own, not none"),
         ((Member("a", Training()), Member("a", FeatureClassifier())), "each with a name of its own, not a, a"),
         ((Member("a", Training(), Net(ResNet(18))),), "own: no member learns on the recipe's own model; leave out the model"),
-        ((Member("a", Training(kept_views=2)),), "own: learn.kept_views keeps what frozen stages make"),
+        ((Member("a", Training(cached_views=2)),), "own: learn.cached_views keeps what frozen stages make"),
     ],
 )
 def test_impossible_ensembles_are_refused(members, what):

@@ -1,4 +1,4 @@
-"""Frozen features: the folded head answers as scikit-learn does, and the trunk stays what it was."""
+"""Frozen features: the folded head answers as scikit-learn does, and the backbone stays what it was."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def fitted(run):
     return fit_features(run, prepared, *(part_of(run, prepared, name) for name in ("train", "tune")))
 
 
-def test_fit_chooses_the_penalty_on_tune_and_keeps_the_trunk(study, twin):
+def test_fit_chooses_the_penalty_on_tune_and_keeps_the_backbone(study, twin):
     run = twin("prepare")
     start = study.run.path / "best.safetensors"
     learn = FeatureClassifier(penalties=(0.001, 0.1), views=2)
@@ -132,10 +132,10 @@ def test_out_of_fold_answers_are_those_of_nested_cross_validation():
     assert [setting["penalty"] for setting in found] == chosen and len(means) <= len(learn.penalties)
 
 
-def test_untrained_trunk_is_refused(twin):
+def test_untrained_backbone_is_refused(twin):
     run = twin("prepare")
     run = run.changed(recipe=replace(run.recipe, learn=LEARN))
-    with pytest.raises(RecipeError, match=r"tiny: features of an untrained trunk say nothing; set model\.trunk\.weights"):
+    with pytest.raises(RecipeError, match=r"tiny: features of an untrained backbone say nothing; set model\.backbone\.weights"):
         fitted(run)
 
 
@@ -147,8 +147,8 @@ def test_head_with_a_hidden_layer_is_refused(twin):
         fitted(run)
 
 
-def test_kept_embeddings_belong_to_one_form_of_the_trunk(study):
-    finer = replace(study.run, recipe=study.run.recipe.set("model.trunk.last_stride", "1"))
+def test_kept_embeddings_belong_to_one_form_of_the_backbone(study):
+    finer = replace(study.run, recipe=study.run.recipe.set("model.backbone.last_stride", "1"))
     network = load_network(study.run)
     assert _fingerprint(study.run, network) == _fingerprint(study.run, network)
     assert _fingerprint(study.run, network) != _fingerprint(finer, network)

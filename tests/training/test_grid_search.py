@@ -48,7 +48,7 @@ def test_trial_is_the_training_with_its_values_and_its_epochs():
             {"grid": (("size", ("64", "96")),)},
             "Search tries fields of learn, model, augment, not size: pictures are prepared once",
         ),
-        ({"grid": (("model.trunk.weights", ("", "imagenet")),)}, "Search tries no starting weights; make a run with each"),
+        ({"grid": (("model.backbone.weights", ("", "imagenet")),)}, "Search tries no starting weights; make a run with each"),
         ({"grid": GRID, "draws": -1}, "Search draws and epochs must be 0 or more, not -1 and 0"),
     ],
 )

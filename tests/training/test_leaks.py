@@ -33,7 +33,7 @@ from resdx.training.detection import settle_anchors
 from resdx.training.frozen_features import cross_fit, out_of_fold, out_of_fold_distance, train_folds
 from resdx.training.sklearn_heads import fit_head, settings_of
 from resdx.training.synthesis import enlarge
-from resdx.transforms.augment import Affine, Erase, Flip, Tone, apply
+from resdx.transforms.augment import Affine, ColorJitter, Flip, RandomErasing, apply
 from resdx.transforms.image import Rescale, Resize
 
 RECIPE = Recipe(
@@ -41,7 +41,7 @@ RECIPE = Recipe(
     title="Tiny",
     classes=("sick", "well"),
     prepare=(Rescale(), Resize(16)),
-    augment=(Flip(), Affine(), Tone(), Erase(0.2)),
+    augment=(Flip(), Affine(), ColorJitter(), RandomErasing(0.2)),
 )
 
 
@@ -210,11 +210,11 @@ def test_run_with_train_and_test_alone_answers_each_person_out_of_fold(tmp_path)
     manifest = Manifest(tmp_path / "data", cases)
     run, prepared = fill(tmp_path / "store", manifest, split(manifest, [("0", "4")], cross_fit=True))
     assert run.cases("tune") == run.cases("calib") == ()
-    trunk = Net(ResNet(18))
+    backbone = Net(ResNet(18))
     torch.manual_seed(0)
-    save_state(build(trunk, 2), tmp_path / "start.safetensors")
+    save_state(build(backbone, 2), tmp_path / "start.safetensors")
     learn = FeatureClassifier(penalties=(0.01, 0.1))
-    run = run.changed(recipe=replace(RECIPE, model=trunk, learn=learn), weights=str(tmp_path / "start.safetensors"))
+    run = run.changed(recipe=replace(RECIPE, model=backbone, learn=learn), weights=str(tmp_path / "start.safetensors"))
     train = part_of(run, prepared, "train")
     scores = cross_fit(run, prepared, train)
     fold = train_folds(run, run.cases("train"))
@@ -240,8 +240,8 @@ def generators(run, prepared, train):
 def scaler(run, prepared, train):
     standardised = Net(Standardised(Cnn((4,)), 4, 4))
     network = build(standardised, 2)
-    fit_inputs(network.trunk, prepared.images, train.rows)
-    return torch.cat([network.trunk.centre, network.trunk.deviation]).numpy()
+    fit_inputs(network.backbone, prepared.images, train.rows)
+    return torch.cat([network.backbone.centre, network.backbone.deviation]).numpy()
 
 
 def anchors(run, prepared, train):

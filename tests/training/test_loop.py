@@ -78,7 +78,7 @@ def test_killed_training_goes_on_to_the_same_bits(study, twin):
         assert (run.path / name).read_bytes() == (study.run.path / name).read_bytes(), name
 
 
-def test_head_phase_leaves_the_trunk_as_it_started(twin):
+def test_head_phase_leaves_the_backbone_as_it_started(twin):
     run = twin("prepare")
     trained(run, epochs=1, head_epochs=1, ema=0.0)
     torch.manual_seed(run.settings.seed)
@@ -88,7 +88,7 @@ def test_head_phase_leaves_the_trunk_as_it_started(twin):
     assert not torch.equal(end["head.linear.weight"], start["head.linear.weight"])
 
 
-def test_a_head_may_begin_as_a_regression_on_what_the_trunk_makes(twin):
+def test_a_head_may_begin_as_a_regression_on_what_the_backbone_makes(twin):
     run = twin("prepare")
     learn = replace(run.recipe.learn, head_penalty=0.1, class_weights="balanced")
     prepared = prepared_of(run)
@@ -108,7 +108,7 @@ def test_a_head_may_begin_as_a_regression_on_what_the_trunk_makes(twin):
         replace(learn, head_penalty=-1)
 
 
-@pytest.mark.parametrize(("field", "value"), [("head_penalty", "0.01"), ("frozen_norms", "true")])
+@pytest.mark.parametrize(("field", "value"), [("head_penalty", "0.01"), ("freeze_batchnorm", "true")])
 def test_what_starts_from_features_needs_weights_that_know_something(field, value, films, tmp_path):
     change = (f"learn.{field}", value)
     with pytest.raises(
@@ -123,7 +123,7 @@ def test_frozen_norms_keep_the_statistics_they_start_with(twin):
     prepared = prepared_of(run)
     train = part_of(run, prepared, "train")
     for frozen in (True, False):
-        bench = bench_of(run, replace(run.recipe.learn, frozen_norms=frozen), prepared, train)
+        bench = bench_of(run, replace(run.recipe.learn, freeze_batchnorm=frozen), prepared, train)
         started = {name: value.clone() for name, value in bench.network.state_dict().items()}
         run_epoch(bench, train, Progress(), lambda: None)
         for name, value in bench.network.state_dict().items():
@@ -142,7 +142,7 @@ def test_plateau_halves_the_rate_after_three_epochs_without_a_better_score(twin)
 
 def test_plateau_has_the_factor_patience_and_floor_it_is_given(twin):
     run = twin("prepare")
-    settings = {"schedule": "plateau", "plateau_factor": 0.3, "plateau_patience": 1, "least_lr": 2e-13}
+    settings = {"schedule": "plateau", "plateau_factor": 0.3, "plateau_patience": 1, "min_lr": 2e-13}
     trained(run, epochs=3, head_epochs=3, lr=1e-12, weight_decay=0.0, ema=0.0, **settings)
     assert (progress_of(run)["waited"], progress_of(run)["factor"]) == (2, pytest.approx(0.2))  # .09 would be below the floor
 
@@ -266,6 +266,6 @@ def test_rates_fall_with_the_distance_from_the_head_and_norms_are_not_decayed(st
     }
     assert len(settings) == len(list(network.parameters()))
     for away, name in enumerate(("head", "layer4", "layer3", "layer2", "layer1", "conv1")):
-        module = network.head if name == "head" else getattr(network.trunk, name)
+        module = network.head if name == "head" else getattr(network.backbone, name)
         for parameter in module.parameters():
             assert settings[parameter] == (0.1 * 0.5**away, 0.3 if parameter.ndim > 1 else 0.0)

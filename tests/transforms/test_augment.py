@@ -11,11 +11,11 @@ from torch import Tensor
 from resdx.errors import RecipeError
 from resdx.transforms.augment import (
     Affine,
-    Crop,
-    Erase,
+    ChannelJitter,
+    ColorJitter,
     Flip,
-    Tint,
-    Tone,
+    RandomErasing,
+    RandomResizedCrop,
     apply,
     case_keys,
     compose,
@@ -49,12 +49,12 @@ def test_middle_draws_leave_geometry_alone(step):
     torch.testing.assert_close(step.matrix(torch.full((1, step.draws), 0.5)), IDENTITY)
 
 
-@pytest.mark.parametrize("step", [Tone(), Tint(), Erase()])
+@pytest.mark.parametrize("step", [ColorJitter(), ChannelJitter(), RandomErasing()])
 def test_middle_draws_leave_colour_alone(step):
     torch.testing.assert_close(step.colour(IMAGES, torch.full((6, step.draws), 0.5)), IMAGES)
 
 
-@pytest.mark.parametrize("step", [Affine(0, 0, 0), Flip(horizontal=False), Crop(1)])
+@pytest.mark.parametrize("step", [Affine(0, 0, 0), Flip(horizontal=False), RandomResizedCrop(1)])
 def test_step_without_range_is_the_identity(step):
     torch.testing.assert_close(step.matrix(torch.rand(5, step.draws)), IDENTITY.expand(5, 2, 3))
 
@@ -94,7 +94,7 @@ def test_shear_slants_the_vertical():
 
 
 def test_a_crop_of_a_quarter_of_the_area_is_a_corner_twice_as_large():
-    matrix = Crop(0.25).matrix(draws((0.0, 0.0, 0.0), (0.0, 1.0, 1.0), (1.0, 0.3, 0.8)))
+    matrix = RandomResizedCrop(0.25).matrix(draws((0.0, 0.0, 0.0), (0.0, 1.0, 1.0), (1.0, 0.3, 0.8)))
     corners = torch.stack([IMAGES[0, :, :16, :16], IMAGES[1, :, 16:, 16:]])
     grid = torch.nn.functional.affine_grid(matrix[:2], [2, 3, 16, 16], align_corners=False)
     torch.testing.assert_close(torch.nn.functional.grid_sample(IMAGES[:2], grid, align_corners=False), corners, atol=1e-5, rtol=0)
@@ -102,7 +102,7 @@ def test_a_crop_of_a_quarter_of_the_area_is_a_corner_twice_as_large():
 
 
 def test_crops_have_all_sizes_alike_and_stay_inside():
-    matrix = Crop(0.2).matrix(torch.rand(4000, 3))
+    matrix = RandomResizedCrop(0.2).matrix(torch.rand(4000, 3))
     area = torch.linalg.det(matrix[:, :, :2])
     assert kstest(area.numpy(), "uniform", args=(0.2, 0.8)).pvalue > 0.001
     assert (matrix[:, :, 2].abs() + matrix[:, [0, 1], [0, 1]]).max() <= 1 + 1e-6
@@ -110,29 +110,31 @@ def test_crops_have_all_sizes_alike_and_stay_inside():
 
 def test_a_small_crop_of_a_large_picture_keeps_its_detail():
     stripes = (torch.arange(64) % 2).float().expand(200, 3, 64, 64)  # half as large they are grey
-    views = apply([Crop(0.25)], stripes, case_keys([str(k) for k in range(200)]), seed=0, epoch=0, size=32)
+    views = apply([RandomResizedCrop(0.25)], stripes, case_keys([str(k) for k in range(200)]), seed=0, epoch=0, size=32)
     assert views.std((1, 2, 3)).max() > 0.3 > 0.1 > resize(stripes[:1], 32).std()
 
 
 def test_tint_multiplies_each_channel():
-    tinted = Tint(strength=1).colour(IMAGES[:1], draws((1.0, 0.5, 0.0)))
+    tinted = ChannelJitter(strength=1).colour(IMAGES[:1], draws((1.0, 0.5, 0.0)))
     torch.testing.assert_close(tinted, (IMAGES[:1] * torch.tensor([2.0, 1, 0.5])[:, None, None]).clamp(0, 1))
-    torch.testing.assert_close(Tint(strength=1).colour(IMAGES[:1, :1], draws((1.0, 0.5, 0.5)))[:, 1:], IMAGES[:1, [0, 0]])
+    torch.testing.assert_close(
+        ChannelJitter(strength=1).colour(IMAGES[:1, :1], draws((1.0, 0.5, 0.5)))[:, 1:], IMAGES[:1, [0, 0]]
+    )
 
 
 def test_tone_in_closed_form():
     flat = torch.full((1, 3, 4, 4), 0.25)
-    lighter = Tone(brightness=0.1, contrast=0, gamma=0).colour(flat, draws((1.0, 0.5, 0.5)))
+    lighter = ColorJitter(brightness=0.1, contrast=0, gamma=0).colour(flat, draws((1.0, 0.5, 0.5)))
     torch.testing.assert_close(lighter, torch.full_like(flat, 0.35))
-    darker = Tone(brightness=0, contrast=0, gamma=1).colour(flat, draws((0.5, 0.5, 1.0)))
+    darker = ColorJitter(brightness=0, contrast=0, gamma=1).colour(flat, draws((0.5, 0.5, 1.0)))
     torch.testing.assert_close(darker, flat**2)
-    wide = Tone(brightness=0, contrast=0.2, gamma=0).colour(IMAGES, torch.tensor([[0.5, 1.0, 0.5]]).expand(6, 3))
+    wide = ColorJitter(brightness=0, contrast=0.2, gamma=0).colour(IMAGES, torch.tensor([[0.5, 1.0, 0.5]]).expand(6, 3))
     centre = IMAGES.mean((1, 2, 3), keepdim=True)
     torch.testing.assert_close(wide, (centre + 1.2 * (IMAGES - centre)).clamp(1e-4, 1))
 
 
 def test_erase_greys_out_one_square_of_the_drawn_area():
-    erased = Erase(share=0.25).colour(IMAGES[:1], draws((1.0, 0.5, 0.0, 0.0)))
+    erased = RandomErasing(fraction=0.25).colour(IMAGES[:1], draws((1.0, 0.5, 0.0, 0.0)))
     changed = (erased != IMAGES[:1]).any(1)[0]
     assert changed.sum() == 16 * 16
     assert changed[8:24, :16].all()
@@ -140,7 +142,7 @@ def test_erase_greys_out_one_square_of_the_drawn_area():
 
 
 def test_colours_stay_in_range():
-    for step in (Tone(0.5, 0.9, 2), Tint(2), Erase(0.5)):
+    for step in (ColorJitter(0.5, 0.9, 2), ChannelJitter(2), RandomErasing(0.5)):
         out = step.colour(IMAGES, torch.rand(6, step.draws))
         assert 0 <= out.min() <= out.max() <= 1
 
@@ -154,7 +156,7 @@ def test_affine_out_of_range_fails_when_written(field, value):
 @pytest.mark.parametrize("least", [0, 1.1])
 def test_a_crop_of_nothing_or_of_more_fails_when_written(least):
     with pytest.raises(RecipeError, match="above 0 and up to 1"):
-        Crop(least)
+        RandomResizedCrop(least)
 
 
 # Many steps, one resampling
@@ -170,7 +172,7 @@ def test_composed_matrix_is_one_move_after_the_other():
 
 
 def test_apply_equals_its_steps_by_hand():
-    steps = (Flip(vertical=True), Affine(20, 0.2, 0.1, 5), Tone(), Erase())
+    steps = (Flip(vertical=True), Affine(20, 0.2, 0.1, 5), ColorJitter(), RandomErasing())
     uniform = torch.from_numpy(uniforms(KEYS, seed=3, epoch=5, count=14))
     matrix = compose(steps[0].matrix(uniform[:, :2]), steps[1].matrix(uniform[:, 2:7]))
     expected = steps[3].colour(steps[2].colour(move(IMAGES, matrix), uniform[:, 7:10]), uniform[:, 10:])
@@ -184,7 +186,7 @@ def test_no_steps_change_nothing():
     )
 
 
-@pytest.mark.parametrize("steps", [(), (Affine(),), (Tone(),)])
+@pytest.mark.parametrize("steps", [(), (Affine(),), (ColorJitter(),)])
 def test_result_has_the_size_that_was_asked(steps):
     out = apply(steps, IMAGES, KEYS, seed=0, epoch=0, size=16)
     assert out.shape == (6, 3, 16, 16)
@@ -202,7 +204,7 @@ def test_resize_averages_when_it_shrinks():
 
 
 def test_draws_depend_on_the_case_and_not_on_its_batch():
-    steps = (Flip(), Affine(), Tone(), Erase())
+    steps = (Flip(), Affine(), ColorJitter(), RandomErasing())
     whole = apply(steps, IMAGES, KEYS, seed=1, epoch=2)
     order = [4, 0, 5]
     torch.testing.assert_close(apply(steps, IMAGES[order], KEYS[order], seed=1, epoch=2), whole[order])
@@ -245,7 +247,7 @@ def test_half_of_the_cases_are_mirrored():
 
 
 @pytest.mark.parametrize(
-    "steps", [(Flip(),), (Flip(vertical=True),), (Affine(0, 0.3, 0.2),), (Flip(), Affine(0, 0.2, 0.1), Tone())]
+    "steps", [(Flip(),), (Flip(vertical=True),), (Affine(0, 0.3, 0.2),), (Flip(), Affine(0, 0.2, 0.1), ColorJitter())]
 )
 def test_boxes_move_as_their_pictures_do(steps):
     pictures, boxes = torch.zeros(6, 1, 96, 96), torch.full((6, 2, 5), torch.nan)
@@ -263,9 +265,9 @@ def test_boxes_move_as_their_pictures_do(steps):
 
 def test_boxes_draw_what_their_pictures_draw_also_where_steps_change_colours():
     boxes = torch.tensor([[[0, 0.2, 0.3, 0.4, 0.6]]])
-    every = move_boxes((Flip(), Tone(), Affine(0, 0.2, 0.1)), boxes, KEYS[:1], seed=0, epoch=0)
+    every = move_boxes((Flip(), ColorJitter(), Affine(0, 0.2, 0.1)), boxes, KEYS[:1], seed=0, epoch=0)
     grid = torch.linspace(0, 1, 64).repeat(1, 1, 64, 1)
-    shown = apply((Flip(), Tone(0, 0, 0), Affine(0, 0.2, 0.1)), grid, KEYS[:1], seed=0, epoch=0)
+    shown = apply((Flip(), ColorJitter(0, 0, 0), Affine(0, 0.2, 0.1)), grid, KEYS[:1], seed=0, epoch=0)
     centre = every[0, 0, 1:].reshape(2, 2).mean(0)
     row, column = int(centre[1] * 64), int(centre[0] * 64)
     assert abs(float(shown[0, 0, row, column]) - 0.3) < 0.03  # what was at 0.3 of the width is now in the middle of the box
@@ -285,4 +287,4 @@ def test_a_box_that_leaves_the_picture_is_gone_and_one_that_stays_in_part_is_cut
     assert torch.isnan(moved[:, 0, 1]).any() and not torch.isnan(moved[:, 1, 1]).any()
     kept = moved[~torch.isnan(moved[:, :, 1])]
     assert (kept[:, 1:] >= 0).all() and (kept[:, 1:] <= 1).all() and (kept[:, 3:] > kept[:, 1:3]).all()
-    torch.testing.assert_close(move_boxes((Tone(),), boxes, keys, seed=0, epoch=0), boxes)
+    torch.testing.assert_close(move_boxes((ColorJitter(),), boxes, keys, seed=0, epoch=0), boxes)

@@ -13,7 +13,7 @@ from resdx.transforms.image import (
     CircularCrop,
     Clahe,
     ContourCrop,
-    CropDark,
+    CropForeground,
     Equalise,
     EyeRadius,
     Grey,
@@ -111,7 +111,7 @@ EVERY = [
     EyeRadius(12),
     SubtractBlur(),
     CircularCrop(),
-    CropDark(),
+    CropForeground(),
     ContourCrop(),
 ]
 
@@ -128,7 +128,7 @@ def test_enhanced_pictures_are_float32_in_zero_to_one(step, shape, level):
     assert_array_equal(image, before)
 
 
-@pytest.mark.parametrize("step", [UnsharpMask(), *(Smooth(kind) for kind in ("median", "gaussian", "wiener")), CropDark()])
+@pytest.mark.parametrize("step", [UnsharpMask(), *(Smooth(kind) for kind in ("median", "gaussian", "wiener")), CropForeground()])
 def test_enhancing_leaves_a_flat_picture(step):
     assert_allclose(step(np.full((20, 24, 3), 0.4, np.float32)), 0.4, atol=1e-6)
 
@@ -204,7 +204,7 @@ def test_the_disc_covers_its_share_of_the_square():
     assert_array_equal(CircularCrop(share=1.5)(image)[5:-5], image[5:-5])
 
 
-@pytest.mark.parametrize("step", [CropDark(), ContourCrop(erode=1, sigma=0.5)])
+@pytest.mark.parametrize("step", [CropForeground(), ContourCrop(erode=1, sigma=0.5)])
 def test_cropping_finds_the_box(step):
     image = np.zeros((60, 80, 1), np.float32)
     image[10:40, 20:70] = 0.8
@@ -218,7 +218,7 @@ def test_a_contour_crop_leaves_a_letter_outside_the_head():
     image[20:80, 25:75] = 0.7
     image[2:8, 2:8] = 1.0
     assert ContourCrop()(image).shape[0] < 70
-    assert CropDark()(image).shape[0] > 75
+    assert CropForeground()(image).shape[0] > 75
 
 
 @pytest.mark.parametrize(
@@ -229,7 +229,7 @@ def test_a_contour_crop_leaves_a_letter_outside_the_head():
         (lambda: Clahe(limit=2), "Clahe needs at least 1 tile and a limit above 0 and up to 1"),
         (lambda: Smooth(size=0), "Smooth size must be above 0"),
         (lambda: CircularCrop(fill=2), "a fill from 0 to 1"),
-        (lambda: CropDark(above=1), "CropDark above"),
+        (lambda: CropForeground(above=1), "CropForeground above"),
         (lambda: ContourCrop(erode=-1), "erode of 0 or more"),
     ],
 )

@@ -37,7 +37,7 @@ Floats32 = NDArray[np.float32]
 def embedding(run: Run, prepared: Prepared) -> None:
     """Lay out at most 1,500 cases by their embeddings and count how often neighbours agree; writes embedding.json.
 
-    Held-out cases are shown, and training cases too where the trunk is frozen and has learnt nothing from them: a network that
+    Held-out cases are shown, and training cases too where the backbone is frozen and has learnt nothing from them: a network that
     trains draws the cases it learns from apart, whether or not it has understood them.
 
     Raises:
@@ -70,7 +70,7 @@ def embedding(run: Run, prepared: Prepared) -> None:
 
 
 def embeddings_of(run: Run, prepared: Prepared) -> dict[str, Floats32]:
-    """Embeddings (E,) by case: of the parts that were scored, and of all others where the trunk is frozen and they are at hand."""
+    """Embeddings (E,) by case: of the parts that were scored, and of all others where the backbone is frozen and they are at hand."""
     names = [name for name in PARTS if (run.path / f"scores-{name}.npz").exists()]
     scored = [run.scores(name) for name in names]
     out = {case: row for scores in scored for case, row in zip(scores.ids, scores.embeddings, strict=True)}
@@ -120,7 +120,7 @@ def class_of(case: Case) -> str:
 
 
 def _note(shown: int, of: int, agree: Estimate, chance: Estimate, *, frozen: bool) -> str:
-    who = "The trunk is frozen and has learnt from no case" if frozen else "No case shown was learnt from"
+    who = "The backbone is frozen and has learnt from no case" if frozen else "No case shown was learnt from"
     return (
         f"{who}; {shown} of {of} are drawn. t-SNE keeps near neighbours together and nothing else: the distance between two "
         "islands, their size and their density mean nothing, and islands appear in pure noise too (Wattenberg et al. 2016). "

@@ -56,7 +56,7 @@ Floats = NDArray[np.float64]
 class Opinions:
     """What a model that has not learnt from them thinks of cases: truth (N, K) with NaN where not assessed, probabilities (N, K).
 
-    `blind`: nor has the trunk below it learnt from them.
+    `blind`: nor has the backbone below it learnt from them.
     """
 
     cases: tuple[Case, ...]
@@ -305,7 +305,7 @@ def _note(
     ]
     if cases := sum(len(some.cases) for some in known if not some.blind):
         says.append(
-            f"The trunk has learnt from {cases} of them, labels and all, so fewer of their errors show; the share leaves them out."
+            f"The backbone has learnt from {cases} of them, labels and all, so fewer of their errors show; the share leaves them out."
         )
     if isinstance(task, Ordinal):
         near = sum(abs(classes.index(one.label) - classes.index(one.model_label)) == 1 for one in wrong)

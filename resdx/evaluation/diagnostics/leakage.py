@@ -191,7 +191,7 @@ def by_features(run: Run, prepared: Prepared) -> Learner:
     assert isinstance(how, FeatureClassifier)
     if (setting := chosen_setting(run)) is None:
         raise RunError(f"{run.path} has chosen no setting yet; run `resdx train {run.path}` first")
-    network = load_network(run)  # its trunk is frozen, and its input as the run has fitted it
+    network = load_network(run)  # its backbone is frozen, and its input as the run has fitted it
     embeddings = frozen_embeddings(run, network, prepared)
 
     def learner(learn: Part, rows: NDArray[np.int64], seed: int) -> NDArray[np.float32]:

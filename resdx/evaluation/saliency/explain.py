@@ -124,7 +124,7 @@ class Setting:
 
         Grad-CAM is taken one stage before the last: on the last it is the class activation map.
         """
-        stages, score = list(self.network.trunk.stages()), maps.score_of(self.run.recipe.task)
+        stages, score = list(self.network.backbone.stages()), maps.score_of(self.run.recipe.task)
         known = {
             "cam": partial(maps.class_activation, score=score),
             "grad-cam": partial(maps.grad_cam, score=score, stage=stages[-2] if len(stages) > 1 else stages[-1]),
@@ -246,7 +246,7 @@ def _explained(run: Run, prepared: Prepared, folder: Path, advance: Callable[[],
     shape = next(iter(setting.methods.values()))(setting.network, one.images, one.targets).shape[1:]
     if min(shape) < FLAT:
         text = f"the last maps are {shape[0]} x {shape[1]}"
-        instead = "model.trunk.last_stride=1" if isinstance(run.recipe.model.trunk, ResNet) else "another network"
+        instead = "model.backbone.last_stride=1" if isinstance(run.recipe.model.backbone, ResNet) else "another network"
         return {"missing": f"There is no map in this graph: {text}; use larger pictures or {instead}."}
     showing = everything.of(to_show(everything, run.recipe.classes))
     some = everything.of(_one_a_person(everything, run.settings.seed))

@@ -61,7 +61,7 @@ def class_activation(network: Network, images: Tensor, targets: Tensor, *, score
 
 def grad_cam(network: Network, images: Tensor, targets: Tensor, *, score: Score = class_odds, stage: str = "") -> Tensor:
     """Grad-CAM on the maps a `stage` gives (default the last): weights are the mean gradients of the score (Selvaraju et al. 2017)."""
-    names = list(network.eval().trunk.stages())
+    names = list(network.eval().backbone.stages())
     at = names.index(stage or names[-1])
     with torch.no_grad():
         maps = network.run_stages(network.normalise(images), names[0], last=names[at])

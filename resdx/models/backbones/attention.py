@@ -84,11 +84,11 @@ class Residual(nn.Module):
 
 
 class Attention(nn.Module):
-    """(1 + mask) trunk: what a block makes of a map, raised where a second path, which sees more of it at once, finds it worth."""
+    """(1 + mask) backbone: what a block makes of a map, raised where a second path, which sees more of it at once, finds it worth."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.trunk = Residual(channels, channels)
+        self.backbone = Residual(channels, channels)
         self.coarse = Residual(channels, channels, learnt=True)
         self.mask = nn.Sequential(
             nn.Conv2d(channels, channels, 1),
@@ -100,16 +100,16 @@ class Attention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         coarse = self.coarse(max_pool2d(x, 3, stride=2, padding=1))
         mask = torch.sigmoid(self.mask(sized(coarse, *x.shape[2:])))
-        return cast(Tensor, (1 + mask) * self.trunk(x))
+        return cast(Tensor, (1 + mask) * self.backbone(x))
 
 
-def build_trunk(spec: ResidualAttention, *, weights: str) -> Chain:
-    """The trunk of `spec`, started from random weights or those of a file. Raises WeightsError."""
+def build_backbone(spec: ResidualAttention, *, weights: str) -> Chain:
+    """The backbone of `spec`, started from random weights or those of a file. Raises WeightsError."""
     stem = nn.Sequential(Convolution(3, STEM, 3, 2, padding=1, bias=False), FilterResponseNorm(STEM), ThresholdedLinear(STEM))
     stages, inputs = [stem], STEM
     for outputs in spec.channels:
         stages.append(nn.Sequential(Residual(inputs, outputs, 2), Attention(outputs)))
         inputs = outputs
-    trunk = Chain(dict(zip(spec.stages, stages, strict=True)), inputs)
-    he_start(trunk)
-    return started(trunk, spec.frozen, weights)
+    backbone = Chain(dict(zip(spec.stages, stages, strict=True)), inputs)
+    he_start(backbone)
+    return started(backbone, spec.frozen, weights)

@@ -10,17 +10,17 @@ from .layers import Chain, Dense, he_start, started
 Stages = dict[str, nn.Module]
 
 
-def build_trunk(spec: LeNet | AlexNet | StridedNet, *, weights: str) -> Chain:
-    """The trunk of `spec`, started from random weights or those of a file. Raises WeightsError."""
+def build_backbone(spec: LeNet | AlexNet | StridedNet, *, weights: str) -> Chain:
+    """The backbone of `spec`, started from random weights or those of a file. Raises WeightsError."""
     if isinstance(spec, LeNet):
-        trunk = Chain(_lenet(spec.size), 84)
+        backbone = Chain(_lenet(spec.size), 84)
     elif isinstance(spec, AlexNet):
-        trunk = Chain(_alexnet(spec.size, spec.dropout), 4096)
+        backbone = Chain(_alexnet(spec.size, spec.dropout), 4096)
     else:
-        trunk = Chain(_stridednet(spec.size), 512)
+        backbone = Chain(_stridednet(spec.size), 512)
     if not isinstance(spec, LeNet):  # tanh wants smaller weights, which are PyTorch's own
-        he_start(trunk)
-    return started(trunk, spec.frozen, weights)
+        he_start(backbone)
+    return started(backbone, spec.frozen, weights)
 
 
 def _lenet(size: int) -> Stages:

@@ -40,15 +40,15 @@ class Sized(nn.Module):
         return sized(x, self.size, self.size)
 
 
-def build_trunk(spec: Cnn | RowsRnn, *, weights: str) -> Chain:
-    """The trunk of `spec`, started from random weights or those of a file. Raises WeightsError."""
+def build_backbone(spec: Cnn | RowsRnn, *, weights: str) -> Chain:
+    """The backbone of `spec`, started from random weights or those of a file. Raises WeightsError."""
     if isinstance(spec, Cnn):
         stages = dict(zip(spec.stages, _blocks(spec), strict=True))
-        trunk = Chain(stages, spec.channels[-1])
+        backbone = Chain(stages, spec.channels[-1])
     else:
-        trunk = Chain(_reading(spec), spec.hidden)
-    he_start(trunk)
-    return started(trunk, spec.frozen, weights)
+        backbone = Chain(_reading(spec), spec.hidden)
+    he_start(backbone)
+    return started(backbone, spec.frozen, weights)
 
 
 def _blocks(spec: Cnn) -> list[nn.Module]:

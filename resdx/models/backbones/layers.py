@@ -1,4 +1,4 @@
-"""A trunk that is a plain chain of stages, and the dense layer of classical networks as one of its links."""
+"""A backbone that is a plain chain of stages, and the dense layer of classical networks as one of its links."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import conv2d, interpolate, pad
 
 from ..freeze import freeze, hold_frozen
-from ..weights import load_trunk
+from ..weights import load_backbone
 
 
 class Chain(nn.Module):
@@ -90,12 +90,12 @@ def he_start(module: nn.Module) -> None:
                 nn.init.zeros_(one.bias)
 
 
-def started(trunk: Chain, frozen: str, weights: str) -> Chain:
-    """The trunk with the weights of a file ("" leaves them as they are), frozen up to a stage. Raises WeightsError."""
+def started(backbone: Chain, frozen: str, weights: str) -> Chain:
+    """The backbone with the weights of a file ("" leaves them as they are), frozen up to a stage. Raises WeightsError."""
     if weights:
-        load_trunk(trunk, Path(weights))
-    freeze(trunk, frozen)
-    return trunk
+        load_backbone(backbone, Path(weights))
+    freeze(backbone, frozen)
+    return backbone
 
 
 SMALL = 64  # places of a map up to which a kernel larger than 1x1 gains

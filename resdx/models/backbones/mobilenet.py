@@ -11,8 +11,8 @@ STEM = 32  # channels
 LAYERS = (((64, 1),), ((128, 2), (128, 1)), ((256, 2), (256, 1)), ((512, 2), *((512, 1),) * 5), ((1024, 2), (1024, 1)))
 
 
-def build_trunk(spec: MobileNetV1, *, weights: str) -> Chain:
-    """The trunk of `spec`, started from random weights or those of a file. Raises WeightsError."""
+def build_backbone(spec: MobileNetV1, *, weights: str) -> Chain:
+    """The backbone of `spec`, started from random weights or those of a file. Raises WeightsError."""
     inputs = int(STEM * spec.width)
     stages = [nn.Sequential(Convolution(3, inputs, 3, 2, padding=1, bias=False), *_norm(inputs))]
     for block in LAYERS:
@@ -21,9 +21,9 @@ def build_trunk(spec: MobileNetV1, *, weights: str) -> Chain:
             outputs = int(channels * spec.width)
             stages[-1].extend(_separable(inputs, outputs, stride))
             inputs = outputs
-    trunk = Chain(dict(zip(spec.stages, stages, strict=True)), inputs)
-    he_start(trunk)
-    return started(trunk, spec.frozen, weights)
+    backbone = Chain(dict(zip(spec.stages, stages, strict=True)), inputs)
+    he_start(backbone)
+    return started(backbone, spec.frozen, weights)
 
 
 def _separable(inputs: int, outputs: int, stride: int) -> tuple[nn.Module, ...]:

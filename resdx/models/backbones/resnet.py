@@ -14,7 +14,7 @@ from ...records import from_record
 from ..freeze import freeze, hold_frozen
 from ..packed import read_seen
 from ..specs import STAGES, ResNet
-from ..weights import find_published, load_trunk, starting_file
+from ..weights import find_published, load_backbone, starting_file
 from .layers import Convolution
 
 BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}  # in layer1 to layer4
@@ -71,9 +71,9 @@ class Bottleneck(nn.Module):
 
 
 class ResidualNetwork(nn.Module):
-    """The trunk `spec` describes, without pooling and head: (B, 3, H, W) normalised -> (B, channels, h, w).
+    """The backbone `spec` describes, without pooling and head: (B, 3, H, W) normalised -> (B, channels, h, w).
 
-    Where stages are joined, each hands on its own maps as the last channels and, pooled to their size, those of the stages before.
+    With several scales, each hands on its own maps as the last channels and, pooled to their size, those of the stages before.
 
     It starts as He et al. 2015 say (fan out), and every block as the identity: its last BatchNorm's gamma is 0 (Goyal et al. 2017).
     """
@@ -91,8 +91,8 @@ class ResidualNetwork(nn.Module):
         for name, width, blocks, stride in zip(STAGES[1:], WIDTHS, BLOCKS[spec.depth], (1, 2, 2, spec.last_stride), strict=True):
             self.add_module(name, _layer(block, inputs, width, blocks, stride, spec.stride))
             inputs = width * block.expansion
-        self.joined = tuple(width * block.expansion for width in WIDTHS) if spec.joined else ()
-        self.channels = sum(self.joined) or inputs
+        self.scales = tuple(width * block.expansion for width in WIDTHS) if spec.multi_scale else ()
+        self.channels = sum(self.scales) or inputs
         if spec.extra:
             self.extra = nn.Sequential(_conv(self.channels, spec.extra, 3), nn.BatchNorm2d(spec.extra), nn.ReLU(inplace=True))
             self.channels = spec.extra
@@ -110,9 +110,9 @@ class ResidualNetwork(nn.Module):
         if name == "stem":
             return cast(Tensor, self.maxpool(self.relu(self.bn1(self.conv1(x)))))
         stage = self.get_submodule(name)
-        if not self.joined or name in ("layer1", "extra"):
+        if not self.scales or name in ("layer1", "extra"):
             return cast(Tensor, stage(x))
-        before = self.joined[STAGES.index(name) - 2]
+        before = self.scales[STAGES.index(name) - 2]
         made = cast(Tensor, stage(x[:, -before:]))
         if made.shape[2:] != x.shape[2:]:
             x = avg_pool2d(x, 2, ceil_mode=True)  # so that each map keeps its mean, and no place is finer than it can be told
@@ -142,7 +142,7 @@ def check_form(spec: ResNet, path: Path) -> None:
         return  # the tensors will not fit
     for name in ("stride", "stem"):
         if (was := getattr(made, name)) != (wanted := getattr(spec, name)):
-            raise WeightsError(f"{path} was made for {name} {was!r}, not {wanted!r}; set model.trunk.{name}")
+            raise WeightsError(f"{path} was made for {name} {was!r}, not {wanted!r}; set model.backbone.{name}")
 
 
 def find_imagenet(depth: int) -> Path:
@@ -151,14 +151,14 @@ def find_imagenet(depth: int) -> Path:
     return find_published(file, url=URL + file)
 
 
-def build_trunk(spec: ResNet, *, weights: str) -> ResidualNetwork:
-    """The trunk of `spec`, started from `weights`: "" random, "imagenet", or a file. Raises WeightsError."""
-    trunk = ResidualNetwork(spec)
+def build_backbone(spec: ResNet, *, weights: str) -> ResidualNetwork:
+    """The backbone of `spec`, started from `weights`: "" random, "imagenet", or a file. Raises WeightsError."""
+    backbone = ResidualNetwork(spec)
     path = find_imagenet(spec.depth) if weights == "imagenet" else starting_file(weights, spec.depth)
     if path:
         check_form(spec, path)
-        load_trunk(trunk, path, optional="extra.")
-    return trunk
+        load_backbone(backbone, path, optional="extra.")
+    return backbone
 
 
 def _conv(inputs: int, outputs: int, size: int, stride: int = 1) -> Convolution:
@@ -178,10 +178,10 @@ def _layer(
     return layers
 
 
-def _start(trunk: nn.Module) -> None:
-    for module in trunk.modules():
+def _start(backbone: nn.Module) -> None:
+    for module in backbone.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-    for module in trunk.modules():
+    for module in backbone.modules():
         if isinstance(module, (BasicBlock, Bottleneck)):
             nn.init.zeros_((module.bn2 if isinstance(module, BasicBlock) else module.bn3).weight)

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from ...errors import RecipeError, WeightsError, optional
 from ..freeze import freeze, hold_frozen
 from ..specs import Pretrained
-from ..weights import check_hash, fill, find_published, read_state, trunk_of
+from ..weights import STORED, backbone_of, check_hash, fill, find_published, read_state
 
 Stages = dict[str, tuple[nn.Module, ...]]
 Array = NDArray[np.float32]
@@ -64,7 +64,7 @@ class GoogLeNet(nn.Module):
         fill(self.features, kept, origin)
 
 
-class ZooTrunk(nn.Module):
+class TimmBackbone(nn.Module):
     """A timm network without its classifier: (B, 3, H, W) normalised -> (B, channels, h, w)."""
 
     def __init__(self, body: nn.Module, mean: tuple[float, float, float], std: tuple[float, float, float]) -> None:
@@ -111,8 +111,8 @@ def _zoo(library: str, name: str) -> Any:
     return optional(library, extra="zoo", what=f"Pretrained({name!r})", error=RecipeError)
 
 
-def build_trunk(spec: Pretrained, *, weights: str) -> ZooTrunk:
-    """The trunk of `spec`, started from `weights`: "" random, "imagenet", or a file.
+def build_backbone(spec: Pretrained, *, weights: str) -> TimmBackbone:
+    """The backbone of `spec`, started from `weights`: "" random, "imagenet", or a file.
 
     The bare names in MOBILENETS are TensorFlow's networks; timm's own weights go by a tagged name ("mobilenetv2_100.ra_in1k").
 
@@ -127,28 +127,28 @@ def build_trunk(spec: Pretrained, *, weights: str) -> ZooTrunk:
         )
     if spec.name in MOBILENETS:
         body = timm().create_model(spec.name, pretrained=False, num_classes=0, **TENSORFLOW)
-        trunk = ZooTrunk(body, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+        backbone = TimmBackbone(body, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
         if weights:
-            _start_mobilenet(trunk, spec.name, weights)
+            _start_mobilenet(backbone, spec.name, weights)
     elif spec.name == "googlenet":
-        trunk = ZooTrunk(body := GoogLeNet(), (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+        backbone = TimmBackbone(body := GoogLeNet(), (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
         state = _published_state(spec.name, weights) if weights else {}
         if _is_ours(state):
-            fill(trunk, trunk_of(state), weights)
+            fill(backbone, backbone_of(state), weights)
         elif state:
             body.start(state, weights)
     else:
         state = _published_state(spec.name, weights) if weights else {}
         body = _body(spec.name, {} if _is_ours(state) else state)
-        trunk = ZooTrunk(body, body.pretrained_cfg["mean"], body.pretrained_cfg["std"])
+        backbone = TimmBackbone(body, body.pretrained_cfg["mean"], body.pretrained_cfg["std"])
         if _is_ours(state):
-            fill(trunk, trunk_of(state), weights)
-    freeze(trunk, spec.frozen)
-    return trunk
+            fill(backbone, backbone_of(state), weights)
+    freeze(backbone, spec.frozen)
+    return backbone
 
 
 def _is_ours(state: dict[str, Tensor]) -> bool:
-    return any(key.startswith("trunk.") for key in state)
+    return any(key.startswith(STORED) for key in state)
 
 
 def _published_state(name: str, weights: str) -> dict[str, Tensor]:
@@ -224,23 +224,23 @@ def _between_pools(chain: nn.Module) -> Iterator[tuple[nn.Module, ...]]:
         yield tuple(block)
 
 
-def _start_mobilenet(trunk: ZooTrunk, name: str, weights: str) -> None:
+def _start_mobilenet(backbone: TimmBackbone, name: str, weights: str) -> None:
     file, sha256 = MOBILENETS[name]
     path = Path(weights)
     if not path.is_file() and weights in ("imagenet", file):
         path = find_published(file, sha256=sha256)
     if path.suffix != ".npz":
         state = read_state(path)
-        fill(trunk if _is_ours(state) else trunk.body, trunk_of(state), weights)
+        fill(backbone if _is_ours(state) else backbone.body, backbone_of(state), weights)
         return
     if not path.is_file():
         raise WeightsError(f"the weights file {path} is not there; check the path")
     check_hash(path, sha256, name=file)
     arrays = _read_npz(path)
-    trunk.folded = "topology" in arrays
-    layers = _folded_layers(arrays) if trunk.folded else _keras_layers(arrays)
-    convolutions = [module for module in trunk.modules() if isinstance(module, nn.Conv2d)]
-    norms = [module for module in trunk.modules() if isinstance(module, nn.BatchNorm2d)]
+    backbone.folded = "topology" in arrays
+    layers = _folded_layers(arrays) if backbone.folded else _keras_layers(arrays)
+    convolutions = [module for module in backbone.modules() if isinstance(module, nn.Conv2d)]
+    norms = [module for module in backbone.modules() if isinstance(module, nn.BatchNorm2d)]
     for convolution, norm, (kernel, statistics) in zip(convolutions, norms, layers, strict=True):
         convolution.weight.data.copy_(torch.from_numpy(kernel))
         for own, value in zip((norm.weight, norm.bias, norm.running_mean, norm.running_var), statistics, strict=True):

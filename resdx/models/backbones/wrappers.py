@@ -1,4 +1,4 @@
-"""Trunks around another: truncated at a stage, run tile by tile, or shown a standardised heat map of measured values."""
+"""Backbones around another: truncated at a stage, run tile by tile, or shown a standardised heat map of measured values."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d, interpolate
 
 from ...errors import RecipeError
-from ..freeze import OverTrunk, Trunk
-from ..specs import Cells, Standardised, Tiles, Until
+from ..freeze import Backbone, WrapperBackbone
+from ..specs import Cells, Standardised, Tiled, Truncated
 
 AT_ONCE = 256  # pictures
 PROBE = 96  # px, the side of the picture that tells how many maps there are
 
 
-class ShortTrunk(OverTrunk):
+class TruncatedBackbone(WrapperBackbone):
     """Runs the stages of `inner` up to `last`: (B, 3, H, W) -> (B, channels, h, w) of that stage."""
 
-    def __init__(self, inner: Trunk, last: str) -> None:
+    def __init__(self, inner: Backbone, last: str) -> None:
         super().__init__(inner)
         names = list(inner.stages())
         self.names = names[: names.index(last) + 1]
@@ -53,14 +53,14 @@ class ShortTrunk(OverTrunk):
         return x
 
 
-class TiledTrunk(OverTrunk):
+class TiledBackbone(WrapperBackbone):
     """Runs `inner` on rows x columns tiles and lays their maps side by side again: (B, 3, H, W) -> (B, channels, rows * h, columns * w).
 
     The channels are those of `inner` once, whose mean over the sheet is the mean over all tiles, and once for each k of `top`: there each
     channel is left standing in the k tiles where its mean is highest, so that its mean over the sheet is the mean of these.
     """
 
-    def __init__(self, inner: Trunk, spec: Tiles) -> None:
+    def __init__(self, inner: Backbone, spec: Tiled) -> None:
         super().__init__(inner)
         self.rows, self.columns, self.top = spec.rows, spec.columns, spec.top
         self.channels = inner.channels * (1 + len(spec.top))
@@ -100,7 +100,7 @@ class TiledTrunk(OverTrunk):
         return torch.cat(out, dim=1)
 
 
-class CellsTrunk(nn.Module):
+class CellsBackbone(nn.Module):
     """(B, 3, H, W) -> (B, rows * columns, 1, 1): the mean of each cell."""
 
     def __init__(self, spec: Cells) -> None:
@@ -126,10 +126,10 @@ class CellsTrunk(nn.Module):
         return self.features(x)
 
 
-class StandardisedTrunk(OverTrunk):
+class StandardisedBackbone(WrapperBackbone):
     """Shows `inner` each cell less its mean, over its deviation, from `-limit` (black) to `limit` (white); `fit_inputs` sets both."""
 
-    def __init__(self, inner: Trunk, spec: Standardised) -> None:
+    def __init__(self, inner: Backbone, spec: Standardised) -> None:
         super().__init__(inner)
         self.rows, self.columns, self.limit = spec.rows, spec.columns, spec.limit
         self.channels = inner.channels
@@ -148,7 +148,7 @@ class StandardisedTrunk(OverTrunk):
         return self.inner.features(self.shown(x))
 
     def shown(self, x: Tensor) -> Tensor:
-        """What the trunk below sees of (B, 3, H, W)."""
+        """What the backbone below sees of (B, 3, H, W)."""
         cells = (cells_of(x, self.rows, self.columns) - cast(Tensor, self.centre)) / cast(Tensor, self.deviation)
         grey = interpolate((cells.clamp(-self.limit, self.limit) / (2 * self.limit) + 0.5)[:, None], size=x.shape[2:])
         return (grey - cast(Tensor, self.inner_mean)) / cast(Tensor, self.inner_std)
@@ -159,30 +159,31 @@ def cells_of(x: Tensor, rows: int, columns: int) -> Tensor:
     return adaptive_avg_pool2d(x.mean(1, keepdim=True), (rows, columns))[:, 0]
 
 
-def fit_inputs(trunk: Trunk, images: NDArray[np.uint8], rows: NDArray[np.int64]) -> None:
-    """Set what the input of a `StandardisedTrunk` is standardised by, from the prepared pictures (N, S, S, C) of the training cases `rows`.
+def fit_inputs(backbone: Backbone, images: NDArray[np.uint8], rows: NDArray[np.int64]) -> None:
+    """Set what the input of a `StandardisedBackbone` is standardised by, from the prepared pictures (N, S, S, C) of the training cases `rows`.
 
-    Nothing is done to other trunks.
+    Nothing is done to other backbones.
     """
-    if not isinstance(trunk, StandardisedTrunk):
+    if not isinstance(backbone, StandardisedBackbone):
         return
     some = np.array_split(rows, max(1, len(rows) // AT_ONCE))
     found = [
-        cells_of(torch.from_numpy(images[part]).permute(0, 3, 1, 2).float() / 255, trunk.rows, trunk.columns) for part in some
+        cells_of(torch.from_numpy(images[part]).permute(0, 3, 1, 2).float() / 255, backbone.rows, backbone.columns)
+        for part in some
     ]
     values = torch.cat(found)
     deviation = values.std(0, unbiased=False)
     with torch.no_grad():
-        cast(Tensor, trunk.centre).copy_(values.mean(0))
-        cast(Tensor, trunk.deviation).copy_(torch.where(deviation > 0, deviation, 1))  # a cell that never differs says nothing
+        cast(Tensor, backbone.centre).copy_(values.mean(0))
+        cast(Tensor, backbone.deviation).copy_(torch.where(deviation > 0, deviation, 1))  # a cell that never differs says nothing
 
 
-def wrap(spec: Until | Tiles | Standardised, inner: Trunk) -> OverTrunk:
-    """The trunk of `spec` around `inner`. Raises RecipeError where `inner` has no stage of the name to stop at."""
-    if isinstance(spec, Tiles):
-        return TiledTrunk(inner, spec)
+def wrap(spec: Truncated | Tiled | Standardised, inner: Backbone) -> WrapperBackbone:
+    """The backbone of `spec` around `inner`. Raises RecipeError where `inner` has no stage of the name to stop at."""
+    if isinstance(spec, Tiled):
+        return TiledBackbone(inner, spec)
     if isinstance(spec, Standardised):
-        return StandardisedTrunk(inner, spec)
+        return StandardisedBackbone(inner, spec)
     if spec.last not in inner.stages():
         raise RecipeError(f"there is no stage {spec.last!r} to stop at; choose one of {', '.join(inner.stages())}")
-    return ShortTrunk(inner, spec.last)
+    return TruncatedBackbone(inner, spec.last)

@@ -14,7 +14,7 @@ from ...data.sources.folders import FolderPerClass
 from ...data.tasks import Classify
 from ...models.heads.specs import Mlp
 from ...models.specs import Cnn, Net
-from ...transforms.augment import Affine, Flip, Tone
+from ...transforms.augment import Affine, ColorJitter, Flip
 from ...transforms.image import Grey, Rescale, Resize
 from ..learning import Search, Training
 from ..recipe import About, Published, Recipe, fine_tuned, on_features
@@ -35,7 +35,7 @@ RECIPE = Recipe(
     source=FolderPerClass(rename=(("no_tumor", "no tumour"), *((folder, "tumour") for folder, _ in TUMOURS))),
     classes=("no tumour", "tumour"),
     prepare=(Grey(), Rescale(0, 100), Resize(128)),
-    augment=(Flip(), Affine(degrees=15, scale=0.1, shift=0.05), Tone()),
+    augment=(Flip(), Affine(degrees=15, scale=0.1, shift=0.05), ColorJitter()),
     model=Net(Cnn((32, 64, 128, 256)), Mlp(hidden=256, dropout=0.5)),
     task=Classify(positive="tumour"),
     learn=TRAINING,

@@ -12,7 +12,7 @@ from ...data.sources.folders import FolderPerClass
 from ...data.tasks import Classify
 from ...models.heads.specs import Linear
 from ...models.specs import Net, ResNet
-from ...transforms.augment import Affine, Flip, Tone
+from ...transforms.augment import Affine, ColorJitter, Flip
 from ...transforms.image import ContourCrop, Grey, Rescale, Resize
 from ..learning import Training
 from ..recipe import About, Recipe, fine_tuned, on_features
@@ -24,7 +24,7 @@ RECIPE = Recipe(
     source=FolderPerClass(rename=(("no", "no tumour"), ("yes", "tumour"))),
     classes=("no tumour", "tumour"),
     prepare=(Grey(), ContourCrop(), Rescale(0, 100), Resize(224)),
-    augment=(Flip(), Affine(degrees=15, scale=0.1, shift=0.05), Tone()),
+    augment=(Flip(), Affine(degrees=15, scale=0.1, shift=0.05), ColorJitter()),
     model=Net(ResNet(50, weights="imagenet"), Linear(dropout=0.2)),
     task=Classify(positive="tumour"),
     learn=Training(epochs=20, head_epochs=1, lr_decay=0.7),

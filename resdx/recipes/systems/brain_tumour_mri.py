@@ -12,7 +12,7 @@ from ...data.sources.folders import FolderPerClass
 from ...data.tasks import Classify
 from ...models.heads.specs import Linear
 from ...models.specs import Net, ResNet
-from ...transforms.augment import Affine, Flip, Tone
+from ...transforms.augment import Affine, ColorJitter, Flip
 from ...transforms.image import Grey, Rescale, Resize
 from ..learning import Training
 from ..recipe import About, Published, Recipe, fine_tuned, on_features
@@ -31,7 +31,7 @@ RECIPE = Recipe(
     ),
     classes=("no tumour", "glioma", "meningioma", "pituitary tumour"),
     prepare=(Grey(), Rescale(0, 100), Resize(128)),
-    augment=(Flip(), Affine(degrees=15, scale=0.1, shift=0.05), Tone()),
+    augment=(Flip(), Affine(degrees=15, scale=0.1, shift=0.05), ColorJitter()),
     model=Net(ResNet(50), Linear(dropout=0.2)),
     task=Classify(),
     learn=Training(epochs=20),

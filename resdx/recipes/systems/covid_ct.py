@@ -44,7 +44,7 @@ RECIPE = Recipe(
         schedule="plateau",
         plateau_factor=0.7,
         plateau_patience=5,
-        least_lr=1e-4,
+        min_lr=1e-4,
         ema=0.0,
     ),
     published_split=RandomImages(0.2, seed=42),

@@ -15,7 +15,7 @@ from dataclasses import replace
 from ...data.sources.folders import FolderPerClass, Scans
 from ...data.tasks import Classify
 from ...models.heads.specs import Boosting, Forest, HeadSpec, Linear, Svm
-from ...models.specs import Net, Pretrained, ResNet, Tiles
+from ...models.specs import Net, Pretrained, ResNet, Tiled
 from ...transforms.image import Grey, Resize
 from ...transforms.lung import LungCrop
 from ...transforms.readers.volume import ReadScan
@@ -26,9 +26,9 @@ SHEET = ReadScan(rows=4, columns=4, side=128, each=(Grey(), LungCrop()))
 LEVEL2: dict[str, HeadSpec] = {"regression": Linear(), "vectors": Svm(), "forest": Forest(), "boosting": Boosting()}
 
 
-def levels(trunk: ResNet | Pretrained) -> dict[str, object]:
+def levels(backbone: ResNet | Pretrained) -> dict[str, object]:
     """`model` and `learn` of the recipe with the slices' features of a network."""
-    tiles = Tiles(trunk, rows=SHEET.rows, columns=SHEET.columns, top=(1, 4))
+    tiles = Tiled(backbone, rows=SHEET.rows, columns=SHEET.columns, top=(1, 4))
     members = tuple(Member(name, FeatureClassifier(), Net(tiles, head)) for name, head in LEVEL2.items())
     return {"model": Net(tiles), "learn": Ensemble(members, vote="stacking")}
 
@@ -46,7 +46,7 @@ RECIPE = Recipe(
     classes=("normal", "pneumonia", "covid"),
     read=SHEET,
     prepare=(Resize(SHEET.rows * SHEET.side),),
-    **levels(ResNet(50, joined=True, weights="imagenet", frozen="all")),  # type: ignore[arg-type]
+    **levels(ResNet(50, multi_scale=True, weights="imagenet", frozen="all")),  # type: ignore[arg-type]
     task=Classify(),
     published=(Published("accuracy", 0.8889, seen=True),),
     differs=(

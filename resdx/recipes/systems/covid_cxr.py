@@ -16,7 +16,7 @@ from ...data.sources.tables import Table
 from ...data.tasks import Classify
 from ...models.heads.specs import Linear
 from ...models.specs import Net, ResNet
-from ...transforms.augment import Affine, Tone
+from ...transforms.augment import Affine, ColorJitter
 from ...transforms.image import Grey, Resize
 from ..learning import Training
 from ..recipe import About, Recipe, fine_tuned, on_features
@@ -41,7 +41,7 @@ RECIPE = Recipe(
     ),
     classes=("other", "covid"),
     prepare=(Grey(), Resize(128)),
-    augment=(Affine(degrees=8, scale=0.1, shift=0.05), Tone()),
+    augment=(Affine(degrees=8, scale=0.1, shift=0.05), ColorJitter()),
     model=Net(ResNet(50), Linear(dropout=0.2)),
     task=Classify(positive="covid"),
     learn=Training(epochs=30, class_weights="balanced"),

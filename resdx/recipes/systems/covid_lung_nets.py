@@ -11,7 +11,7 @@ from dataclasses import replace
 from ...data.sources.folders import FolderPerClass
 from ...models.heads.specs import Linear, Mlp
 from ...models.specs import Cnn, Net, Pretrained, ResNet
-from ...transforms.augment import Affine, Tone
+from ...transforms.augment import Affine, ColorJitter
 from ...transforms.image import Grey, Resize
 from ..learning import Training
 from ..recipe import About, Published, Recipe, fine_tuned, on_features
@@ -27,7 +27,7 @@ RECIPE = Recipe(
     ),
     classes=("no finding", "pneumonia", "covid"),
     prepare=(Grey(), Resize(128)),
-    augment=(Affine(degrees=8, scale=0.1, shift=0.05), Tone()),
+    augment=(Affine(degrees=8, scale=0.1, shift=0.05), ColorJitter()),
     model=Net(Cnn(), Mlp(hidden=128, dropout=0.5)),
     learn=Training(epochs=40, class_weights="balanced", patience=10),
     published=(Published("accuracy", 0.993),),

@@ -12,7 +12,7 @@ from dataclasses import replace
 from ...data.sources.folders import FolderPerClass
 from ...models.heads.specs import Linear
 from ...models.specs import Net, Pretrained, ResidualAttention, ResNet
-from ...transforms.augment import Affine, Flip, Tone
+from ...transforms.augment import Affine, ColorJitter, Flip
 from ...transforms.image import Resize
 from ..learning import Training
 from ..recipe import About, Published, Recipe, fine_tuned, on_features
@@ -23,7 +23,7 @@ RECIPE = Recipe(
     about=About("S17", "skin diseases", "histology", "folders of a class", "stand-in"),
     source=FolderPerClass(),
     prepare=(Resize(128),),
-    augment=(Flip(vertical=True), Affine(degrees=180, scale=0.1, shift=0.05), Tone()),
+    augment=(Flip(vertical=True), Affine(degrees=180, scale=0.1, shift=0.05), ColorJitter()),
     model=Net(ResidualAttention(), Linear()),
     learn=Training(epochs=40, lr=1e-3, class_weights="balanced", patience=10),
     published=(Published("accuracy", 0.868),),

@@ -13,7 +13,7 @@ from ...data.sources.folders import FolderPerClass
 from ...data.tasks import Classify
 from ...models.heads.specs import Linear, Svm
 from ...models.specs import Net, Pretrained
-from ...transforms.augment import Affine, Flip, Tone
+from ...transforms.augment import Affine, ColorJitter, Flip
 from ...transforms.image import Grey, Resize
 from ..learning import Ensemble, FeatureClassifier, Member, Training
 from ..recipe import About, Recipe
@@ -33,7 +33,7 @@ RECIPE = Recipe(
     ),
     classes=("other", "covid"),
     prepare=(Grey(), Resize(224)),
-    augment=(Flip(), Affine(degrees=8, scale=0.1, shift=0.05), Tone()),
+    augment=(Flip(), Affine(degrees=8, scale=0.1, shift=0.05), ColorJitter()),
     model=Net(Pretrained("vgg16", weights="imagenet"), Linear(dropout=0.2)),
     task=Classify(positive="covid"),
     learn=Ensemble(

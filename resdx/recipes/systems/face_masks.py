@@ -12,8 +12,8 @@ from dataclasses import replace
 from ...data.sources.pascal_voc import Voc
 from ...data.tasks import Detect
 from ...models.heads.specs import Yolo
-from ...models.specs import Net, Pretrained, ResNet, Until
-from ...transforms.augment import Affine, Flip, Tone
+from ...models.specs import Net, Pretrained, ResNet, Truncated
+from ...transforms.augment import Affine, ColorJitter, Flip
 from ...transforms.image import Resize
 from ..learning import Training
 from ..recipe import About, Published, Recipe
@@ -27,7 +27,7 @@ KINDS = (
     ("mascarilla_mal_puesta", "worn wrongly"),
 )
 LEARN = Training(epochs=40, batch=16, optimiser="adam", weight_decay=0.0, lr=1e-3, lr_decay=0.8)
-MOBILENET = Net(Until(Pretrained("mobilenetv2_100", weights="imagenet"), "block5"), Yolo())
+MOBILENET = Net(Truncated(Pretrained("mobilenetv2_100", weights="imagenet"), "block5"), Yolo())
 
 RECIPE = Recipe(
     name="face_masks",
@@ -36,8 +36,8 @@ RECIPE = Recipe(
     source=Voc(rename=KINDS),
     classes=("mask", "no mask", "worn wrongly"),
     prepare=(Resize(416, keep="pad"),),
-    augment=(Flip(), Affine(degrees=5, scale=0.3, shift=0.1), Tone()),
-    model=Net(Until(ResNet(50, weights="imagenet"), "layer3"), Yolo()),
+    augment=(Flip(), Affine(degrees=5, scale=0.3, shift=0.1), ColorJitter()),
+    model=Net(Truncated(ResNet(50, weights="imagenet"), "layer3"), Yolo()),
     task=Detect(),
     learn=LEARN,
     published=(Published("ap50", 0.81, seen=True),),
@@ -62,7 +62,7 @@ VARIANTS = {
         title="Blood cells, MobileNet-V2",
         source=Voc(),
         classes=("Platelets", "RBC", "WBC"),
-        augment=(Flip(vertical=True), Affine(degrees=10, scale=0.2, shift=0.1), Tone()),
+        augment=(Flip(vertical=True), Affine(degrees=10, scale=0.2, shift=0.1), ColorJitter()),
         model=MOBILENET,
     ),
 }

@@ -10,7 +10,7 @@ from ...data.sources.tables import Table
 from ...data.tasks import MultiLabel
 from ...models.heads.specs import Linear
 from ...models.specs import Net, ResNet
-from ...transforms.augment import Affine, Flip, Tone
+from ...transforms.augment import Affine, ColorJitter, Flip
 from ...transforms.image import Resize
 from ..learning import Training
 from ..recipe import About, Recipe, fine_tuned, on_features
@@ -46,7 +46,7 @@ RECIPE = Recipe(
     ),
     classes=("normal", "retinopathy", "glaucoma", "cataract", "amd", "hypertension", "myopia", "other"),
     prepare=(Resize(128),),
-    augment=(Flip(), Affine(degrees=15, scale=0.1, shift=0.05), Tone()),  # a mirrored left eye is a right eye
+    augment=(Flip(), Affine(degrees=15, scale=0.1, shift=0.05), ColorJitter()),  # a mirrored left eye is a right eye
     model=Net(ResNet(50), Linear(dropout=0.2)),
     task=MultiLabel(),
     learn=Training(epochs=20),

@@ -11,7 +11,7 @@ from ...data.sources.public_sets import BREAKHIS, BREAKHIS_CLASSES
 from ...data.tasks import Classify
 from ...models.heads.specs import Linear
 from ...models.specs import Net, Pretrained, ResNet
-from ...transforms.augment import Affine, Flip, Tone
+from ...transforms.augment import Affine, ColorJitter, Flip
 from ...transforms.image import Resize
 from ..learning import Training
 from ..recipe import About, Recipe, fine_tuned, on_features
@@ -25,7 +25,7 @@ RECIPE = Recipe(
     source=BREAKHIS,
     classes=BREAKHIS_CLASSES,
     prepare=(Resize(224),),
-    augment=(Flip(vertical=True), Affine(degrees=180, scale=0.1, shift=0.05), Tone()),
+    augment=(Flip(vertical=True), Affine(degrees=180, scale=0.1, shift=0.05), ColorJitter()),
     model=Net(ResNet(50, weights="imagenet"), Linear(dropout=0.2)),
     task=Classify(positive="malignant"),
     learn=Training(epochs=12, head_epochs=1, lr_decay=0.7),

@@ -11,7 +11,7 @@ from dataclasses import replace
 from ...data.sources.folders import FolderPerClass
 from ...models.heads.specs import Linear
 from ...models.specs import Net, ResNet
-from ...transforms.augment import Affine, Flip, Tone
+from ...transforms.augment import Affine, ColorJitter, Flip
 from ...transforms.image import Grey, Resize, Smooth
 from ...transforms.lung import LungCrop, LungMask
 from ..learning import Training
@@ -33,7 +33,7 @@ RECIPE = Recipe(
     ),
     classes=("normal", "benign", "malignant"),
     prepare=(Grey(), Smooth("median", 3), LungMask(), LungCrop(), Resize(224, keep="pad")),
-    augment=(Flip(), Affine(degrees=10, scale=0.1, shift=0.05), Tone()),
+    augment=(Flip(), Affine(degrees=10, scale=0.1, shift=0.05), ColorJitter()),
     model=Net(ResNet(50, weights="imagenet"), Linear(dropout=0.2)),
     learn=Training(epochs=20, head_epochs=1, lr_decay=0.7, class_weights="balanced"),
     differs=(

@@ -9,7 +9,7 @@ Files are named by slide (C39P4thin..., C201Thin...).
 from ...data.sources.folders import FolderPerClass
 from ...data.tasks import Classify
 from ...models.specs import Net, ResNet
-from ...transforms.augment import Affine, Flip, Tone
+from ...transforms.augment import Affine, ColorJitter, Flip
 from ...transforms.image import Resize
 from ..learning import Training
 from ..recipe import About, Published, Recipe, fine_tuned, on_features
@@ -21,7 +21,7 @@ RECIPE = Recipe(
     source=FolderPerClass(group=r"^(C\d+)", rename=(("Parasitized", "parasitised"), ("Uninfected", "uninfected"))),
     classes=("uninfected", "parasitised"),
     prepare=(Resize(96),),
-    augment=(Flip(vertical=True), Affine(degrees=180, scale=0.1, shift=0.05), Tone()),
+    augment=(Flip(vertical=True), Affine(degrees=180, scale=0.1, shift=0.05), ColorJitter()),
     model=Net(ResNet(50)),
     task=Classify(positive="parasitised"),
     learn=Training(epochs=10, start_size=64),

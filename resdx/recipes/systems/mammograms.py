@@ -11,8 +11,8 @@ from ...data.sources.public_sets import MiniMias
 from ...data.tasks import Classify
 from ...models.heads.specs import Linear
 from ...models.specs import Net, Pretrained, ResNet
-from ...transforms.augment import Affine, Flip, Tone
-from ...transforms.image import CropDark, Grey, Resize
+from ...transforms.augment import Affine, ColorJitter, Flip
+from ...transforms.image import CropForeground, Grey, Resize
 from ..learning import Training
 from ..recipe import About, Published, Recipe, fine_tuned, on_features
 
@@ -22,8 +22,8 @@ RECIPE = Recipe(
     about=About("S11", "breast tumour", "mammogram", "mini-MIAS", "real data"),
     source=MiniMias(),
     classes=("normal", "abnormal"),
-    prepare=(Grey(), CropDark(above=0.1), Resize(224, keep="pad")),
-    augment=(Flip(), Affine(degrees=15, scale=0.1, shift=0.05), Tone()),
+    prepare=(Grey(), CropForeground(above=0.1), Resize(224, keep="pad")),
+    augment=(Flip(), Affine(degrees=15, scale=0.1, shift=0.05), ColorJitter()),
     model=Net(ResNet(50, weights="imagenet"), Linear(dropout=0.2)),
     task=Classify(positive="abnormal"),
     learn=Training(epochs=20, head_epochs=1, lr_decay=0.7),

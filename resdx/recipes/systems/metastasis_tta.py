@@ -13,7 +13,7 @@ from ...data.sources.tables import Table
 from ...data.tasks import Classify
 from ...models.heads.specs import Linear
 from ...models.specs import Net, Pretrained, ResNet
-from ...transforms.augment import Affine, Flip, Tone
+from ...transforms.augment import Affine, ColorJitter, Flip
 from ...transforms.image import Resize
 from ..learning import Training
 from ..recipe import About, Recipe, fine_tuned, on_features
@@ -27,7 +27,7 @@ RECIPE = Recipe(
     ),
     classes=("no tumour", "metastasis"),
     prepare=(Resize(96),),
-    augment=(Flip(vertical=True), Affine(degrees=180, scale=0.1, shift=0.03), Tone()),
+    augment=(Flip(vertical=True), Affine(degrees=180, scale=0.1, shift=0.03), ColorJitter()),
     model=Net(ResNet(50, weights="imagenet"), Linear(dropout=0.2)),
     task=Classify(positive="metastasis"),
     learn=Training(epochs=10, head_epochs=1, lr_decay=0.7),

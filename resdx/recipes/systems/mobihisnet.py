@@ -11,13 +11,13 @@ from dataclasses import replace
 from ...data.sources.public_sets import BREAKHIS, BREAKHIS_CLASSES
 from ...data.tasks import Classify
 from ...models.heads.specs import Linear
-from ...models.specs import MobileNetV1, Net, Pretrained, ResNet, TrunkSpec
-from ...transforms.augment import Affine, Flip, Tone
+from ...models.specs import BackboneSpec, MobileNetV1, Net, Pretrained, ResNet
+from ...transforms.augment import Affine, ColorJitter, Flip
 from ...transforms.image import Resize
 from ..learning import Training
 from ..recipe import About, Recipe, fine_tuned, on_features
 
-OTHERS: dict[str, TrunkSpec] = {
+OTHERS: dict[str, BackboneSpec] = {
     **{f"width-{width:g}": MobileNetV1(width=width) for width in (0.25, 0.75, 1.0)},
     "v2": Pretrained("mobilenetv2_050"),
     "resnet50": ResNet(50),
@@ -30,7 +30,7 @@ RECIPE = Recipe(
     source=BREAKHIS,
     classes=BREAKHIS_CLASSES,
     prepare=(Resize(224),),
-    augment=(Flip(vertical=True), Affine(degrees=180, scale=0.1, shift=0.05), Tone()),
+    augment=(Flip(vertical=True), Affine(degrees=180, scale=0.1, shift=0.05), ColorJitter()),
     model=Net(MobileNetV1(width=0.5), Linear(dropout=0.2)),
     task=Classify(positive="malignant"),
     learn=Training(epochs=20),
@@ -43,8 +43,8 @@ VARIANTS = {
     "features": on_features(RECIPE),
     "fine-tuned": fine_tuned(RECIPE),
     **{
-        name: replace(RECIPE, title=f"{RECIPE.title}, {name}", model=Net(trunk, Linear(dropout=0.2)))
-        for name, trunk in OTHERS.items()
+        name: replace(RECIPE, title=f"{RECIPE.title}, {name}", model=Net(backbone, Linear(dropout=0.2)))
+        for name, backbone in OTHERS.items()
     },
 }
 JUDGED_ON = "histo-lung"

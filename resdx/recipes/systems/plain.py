@@ -5,7 +5,7 @@ It comes with no data set: the licence is that of the images you bring.
 """
 
 from ...models.specs import Net, ResNet
-from ...transforms.augment import Affine, Tone
+from ...transforms.augment import Affine, ColorJitter
 from ...transforms.image import Resize
 from ..learning import Training
 from ..recipe import About, Recipe, fine_tuned, on_features
@@ -15,7 +15,7 @@ RECIPE = Recipe(
     title="Image classification with ResNet-50",
     about=About("S03", "any", "any", "yours", "real data"),
     prepare=(Resize(128),),
-    augment=(Affine(degrees=10, scale=0.12, shift=0.06), Tone()),
+    augment=(Affine(degrees=10, scale=0.12, shift=0.06), ColorJitter()),
     model=Net(ResNet(50)),
     learn=Training(epochs=20, start_size=96),
     differs=("the paper states neither data nor training: all settings are ours",),

@@ -9,13 +9,13 @@ from dataclasses import replace
 
 from ...data.sources.public_sets import KERMANY, KERMANY_CLASSES
 from ...models.heads.specs import Linear
-from ...models.specs import Net, Pretrained, ResNet, TrunkSpec
-from ...transforms.augment import Affine, Tone
+from ...models.specs import BackboneSpec, Net, Pretrained, ResNet
+from ...transforms.augment import Affine, ColorJitter
 from ...transforms.image import Grey, Resize
 from ..learning import Training
 from ..recipe import About, Recipe, fine_tuned, on_features
 
-OTHERS: dict[str, TrunkSpec] = {
+OTHERS: dict[str, BackboneSpec] = {
     "resnet50": ResNet(50, weights="imagenet"),
     **{name: Pretrained(name, weights="imagenet") for name in ("vgg16", "densenet121")},
 }
@@ -27,7 +27,7 @@ RECIPE = Recipe(
     source=KERMANY,
     classes=KERMANY_CLASSES,
     prepare=(Grey(), Resize(224)),
-    augment=(Affine(degrees=10, scale=0.15, shift=0.07), Tone()),
+    augment=(Affine(degrees=10, scale=0.15, shift=0.07), ColorJitter()),
     model=Net(Pretrained("mobilenetv2_100", weights="imagenet"), Linear(dropout=0.2)),
     learn=Training(epochs=12, head_epochs=1, lr_decay=0.7),
     differs=(
@@ -40,8 +40,10 @@ VARIANTS = {
     "features": on_features(RECIPE),
     "fine-tuned": fine_tuned(RECIPE),
     **{
-        name: replace(RECIPE, title=f"Pneumonia in children's chest radiographs, {name}", model=Net(trunk, Linear(dropout=0.2)))
-        for name, trunk in OTHERS.items()
+        name: replace(
+            RECIPE, title=f"Pneumonia in children's chest radiographs, {name}", model=Net(backbone, Linear(dropout=0.2))
+        )
+        for name, backbone in OTHERS.items()
     },
 }
 JUDGED_ON = "cxr-pneumonia"

@@ -58,8 +58,8 @@ HEADS: dict[str, tuple[str, HeadSpec]] = {
 
 def cell(network: str, head: str) -> Recipe:
     """One cell of the comparison of networks and classifiers."""
-    (trunk, of), (classifier, spec) = NETWORKS[network], HEADS[head]
-    return replace(PLAIN, title=f"{PLAIN.title}, frozen {trunk} features and {classifier}", model=Net(of, spec))
+    (backbone, of), (classifier, spec) = NETWORKS[network], HEADS[head]
+    return replace(PLAIN, title=f"{PLAIN.title}, frozen {backbone} features and {classifier}", model=Net(of, spec))
 
 
 PLAIN = Recipe(

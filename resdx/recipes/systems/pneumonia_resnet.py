@@ -11,7 +11,7 @@ from dataclasses import replace
 from ...data.sources.public_sets import KERMANY, KERMANY_CLASSES
 from ...models.heads.specs import Linear
 from ...models.specs import Net, ResNet
-from ...transforms.augment import Affine, Tone
+from ...transforms.augment import Affine, ColorJitter
 from ...transforms.image import Grey, Resize
 from ..learning import Training
 from ..recipe import About, Published, Recipe, fine_tuned, on_features
@@ -23,7 +23,7 @@ RECIPE = Recipe(
     source=KERMANY,
     classes=KERMANY_CLASSES,
     prepare=(Grey(), Resize(112)),
-    augment=(Affine(degrees=10, scale=0.15, shift=0.07), Tone(brightness=0.15, contrast=0.3, gamma=0.3)),
+    augment=(Affine(degrees=10, scale=0.15, shift=0.07), ColorJitter(brightness=0.15, contrast=0.3, gamma=0.3)),
     model=Net(ResNet(50), Linear(dropout=0.2)),
     learn=Training(epochs=12, batch=32, lr=1e-3, start_size=80),
     published=(Published("accuracy", 0.966),),

@@ -14,20 +14,20 @@ from ...data.tasks import Classify
 from ...models.heads.specs import Linear
 from ...models.specs import (
     AlexNet,
+    BackboneSpec,
     LeNet,
     Net,
     Pretrained,
     ResNet,
     StridedNet,
-    TrunkSpec,
 )
-from ...transforms.augment import Affine, Tone
+from ...transforms.augment import Affine, ColorJitter
 from ...transforms.image import Grey, Resize
 from ..learning import Training
 from ..recipe import About, Published, Recipe, fine_tuned, on_features
 
 SIZE = 224  # px
-NETS: dict[str, tuple[str, TrunkSpec, float]] = {  # title, trunk, figure
+NETS: dict[str, tuple[str, BackboneSpec, float]] = {  # title, backbone, figure
     "googlenet": ("GoogLeNet", Pretrained("googlenet"), 0.98),
     "lenet": ("LeNet", LeNet(SIZE), 0.98),
     "vgg16": ("VGG-16", Pretrained("vgg16"), 0.97),
@@ -42,7 +42,7 @@ RECIPE = Recipe(
     source=KERMANY,
     classes=KERMANY_CLASSES,
     prepare=(Grey(), Resize(SIZE)),
-    augment=(Affine(degrees=10, scale=0.1, shift=0.05), Tone()),
+    augment=(Affine(degrees=10, scale=0.1, shift=0.05), ColorJitter()),
     model=Net(ResNet(50), Linear()),
     task=Classify(positive="PNEUMONIA"),
     learn=Training(epochs=60, batch=32, optimiser="adam", lr=1e-4, weight_decay=0.0, schedule="plateau", ema=0.0, patience=10),
@@ -58,10 +58,10 @@ VARIANTS = {"features": on_features(RECIPE), "fine-tuned": fine_tuned(RECIPE)} |
     name: replace(
         RECIPE,
         title=f"Pneumonia in chest radiographs, six networks: {title}",
-        model=Net(trunk, Linear()),
+        model=Net(backbone, Linear()),
         published=(Published("accuracy", figure),),
     )
-    for name, (title, trunk, figure) in NETS.items()
+    for name, (title, backbone, figure) in NETS.items()
 }
 JUDGED_ON = "cxr-pneumonia"
 SMALL = ("features", "lenet")  # learns from scratch, as the paper's network does

@@ -10,7 +10,7 @@ that class cannot be judged at all; the stand-in without it has one source a cla
 from ...data.sources.folders import FolderPerClass
 from ...models.heads.specs import Linear
 from ...models.specs import Net, ResNet
-from ...transforms.augment import Affine, Tone
+from ...transforms.augment import Affine, ColorJitter
 from ...transforms.image import Grey, Resize
 from ..learning import Training
 from ..recipe import About, Published, Recipe, fine_tuned, on_features
@@ -29,7 +29,7 @@ RECIPE = Recipe(
     ),
     classes=("none", "pneumonia", "tuberculosis", "covid"),
     prepare=(Grey(), Resize(224)),
-    augment=(Affine(degrees=8, scale=0.1, shift=0.05), Tone()),
+    augment=(Affine(degrees=8, scale=0.1, shift=0.05), ColorJitter()),
     model=Net(ResNet(50, weights="imagenet"), Linear(dropout=0.2)),
     learn=Training(epochs=20, head_epochs=1, lr_decay=0.7, class_weights="balanced"),
     published=(Published("accuracy", 0.9845),),

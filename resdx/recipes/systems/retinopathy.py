@@ -14,8 +14,8 @@ from ...data.sources.tables import Table
 from ...data.tasks import Classify, Ordinal
 from ...models.heads.specs import Linear
 from ...models.specs import Net, ResNet
-from ...transforms.augment import Affine, Flip, Tone
-from ...transforms.image import CircularCrop, CropDark, EyeRadius, Resize, SubtractBlur
+from ...transforms.augment import Affine, ColorJitter, Flip
+from ...transforms.image import CircularCrop, CropForeground, EyeRadius, Resize, SubtractBlur
 from ..learning import Training
 from ..recipe import About, Published, Recipe, fine_tuned, on_features
 
@@ -32,8 +32,8 @@ RECIPE = Recipe(
     about=About("S19", "diabetic retinopathy", "fundus photograph", "EyePACS, MESSIDOR, APTOS", "real data"),
     source=EYEPACS,
     classes=GRADES,
-    prepare=(CropDark(), Resize(224, keep="pad"), SubtractBlur(sigma=10, gain=4), CircularCrop(0.9)),
-    augment=(Flip(vertical=True), Affine(degrees=180, scale=0.1, shift=0.03), Tone()),
+    prepare=(CropForeground(), Resize(224, keep="pad"), SubtractBlur(sigma=10, gain=4), CircularCrop(0.9)),
+    augment=(Flip(vertical=True), Affine(degrees=180, scale=0.1, shift=0.03), ColorJitter()),
     model=Net(ResNet(50, weights="imagenet"), Linear(dropout=0.2)),
     task=Ordinal(),
     learn=Training(epochs=20, head_epochs=1, lr_decay=0.7, sampling="balanced"),
@@ -45,7 +45,7 @@ OTHERS: dict[str, dict[str, Any]] = {
     "messidor": {"source": MESSIDOR, "published": (Published("accuracy", 0.919),)},
     "aptos": {"source": APTOS, "published": ()},
     "graham": {"prepare": GRAHAM},
-    "plain": {"prepare": (CropDark(), Resize(224, keep="pad"))},
+    "plain": {"prepare": (CropForeground(), Resize(224, keep="pad"))},
     "referable": {"source": replace(EYEPACS, rename=REFERABLE), "classes": ("not referable", "referable"), "task": Classify()},
 }
 VARIANTS = {name: replace(RECIPE, title=f"{RECIPE.title}, {name}", **fields) for name, fields in OTHERS.items()}

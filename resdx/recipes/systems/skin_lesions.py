@@ -11,7 +11,7 @@ from dataclasses import replace
 from ...data.sources.tables import Table
 from ...models.heads.specs import Linear, Mlp
 from ...models.specs import Cnn, Net, Pretrained, ResNet, RowsRnn
-from ...transforms.augment import Affine, Flip, Tone
+from ...transforms.augment import Affine, ColorJitter, Flip
 from ...transforms.image import Resize
 from ..learning import Training
 from ..recipe import About, Recipe, fine_tuned, on_features
@@ -25,7 +25,7 @@ RECIPE = Recipe(
     source=Table(file="HAM10000_metadata.csv", path="image_id", label="dx", group="lesion_id", age="age", sex="sex"),
     classes=("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc"),
     prepare=(Resize(SIZE),),
-    augment=(Flip(vertical=True), Affine(degrees=180, scale=0.1, shift=0.05), Tone()),
+    augment=(Flip(vertical=True), Affine(degrees=180, scale=0.1, shift=0.05), ColorJitter()),
     model=Net(ResNet(50), Linear(dropout=0.2)),
     learn=Training(epochs=30, class_weights="balanced", patience=10),
     differs=(

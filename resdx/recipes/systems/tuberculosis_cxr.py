@@ -12,8 +12,8 @@ from dataclasses import replace
 from ...data.sources.folders import FilenamePattern
 from ...data.tasks import Classify
 from ...models.heads.specs import Linear
-from ...models.specs import Net, Pretrained, ResNet, TrunkSpec
-from ...transforms.augment import Affine, Tone
+from ...models.specs import BackboneSpec, Net, Pretrained, ResNet
+from ...transforms.augment import Affine, ColorJitter
 from ...transforms.image import (
     Clahe,
     Equalise,
@@ -30,7 +30,7 @@ FILTERS = {
     "emphasis": (HighEmphasis(cutoff=70, keep=0.5, gain=0.75), Equalise()),
     "clahe": (Clahe(),),
 }
-NETWORKS: dict[str, TrunkSpec] = {
+NETWORKS: dict[str, BackboneSpec] = {
     "resnet18": ResNet(18, weights="imagenet"),
     "efficientnet": Pretrained("efficientnet_b4", weights="imagenet"),
 }
@@ -44,7 +44,7 @@ RECIPE = Recipe(
     ),
     classes=("normal", "tuberculosis"),
     prepare=(Grey(), Resize(224)),
-    augment=(Affine(degrees=8, scale=0.1, shift=0.05), Tone()),
+    augment=(Affine(degrees=8, scale=0.1, shift=0.05), ColorJitter()),
     model=Net(ResNet(50, weights="imagenet"), Linear(dropout=0.2)),
     task=Classify(positive="tuberculosis"),
     learn=Training(epochs=20, head_epochs=1, lr_decay=0.7),
@@ -58,8 +58,8 @@ ENHANCED = {
     name: replace(RECIPE, title=f"{RECIPE.title}, {name}", prepare=(*RECIPE.prepare, *steps)) for name, steps in FILTERS.items()
 }
 OTHERS = {
-    f"{net}{f'-{name}' if name else ''}": replace(one, title=f"{one.title}, {net}", model=Net(trunk, Linear(dropout=0.2)))
-    for net, trunk in NETWORKS.items()
+    f"{net}{f'-{name}' if name else ''}": replace(one, title=f"{one.title}, {net}", model=Net(backbone, Linear(dropout=0.2)))
+    for net, backbone in NETWORKS.items()
     for name, one in {"": RECIPE, **ENHANCED}.items()
 }
 OTHERS["efficientnet-unsharp"] = replace(

@@ -40,12 +40,12 @@ RECIPE = Recipe(
 )
 
 
-def classified(trunk: Cells | Standardised, head: HeadSpec, what: str) -> Recipe:
+def classified(backbone: Cells | Standardised, head: HeadSpec, what: str) -> Recipe:
     """The recipe with a classifier on values that nothing is trained for."""
     return replace(
         RECIPE,
         title=f"{RECIPE.title}, {what}",
-        model=Net(trunk, head),
+        model=Net(backbone, head),
         learn=FeatureClassifier(),
         differs=(*RECIPE.differs, f"{what} instead of ResNet-50"),
     )

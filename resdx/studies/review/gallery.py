@@ -206,7 +206,7 @@ def told(net: Net) -> dict[str, Any]:
     stages = []
     x = network.normalise(torch.zeros(1, 3, SHOWN, SHOWN))
     with torch.inference_mode():
-        for name, modules in network.trunk.stages().items():
+        for name, modules in network.backbone.stages().items():
             x = network.run_stages(x, name, last=name)
             count = sum(p.numel() for module in modules for p in module.parameters())
             stages.append({"name": name, "channels": x.shape[1], "height": x.shape[2], "width": x.shape[3], "parameters": count})
@@ -238,7 +238,7 @@ def drawing(stages: Sequence[Mapping[str, Any]]) -> Markup:
 
 
 def _count(network: Network) -> int:
-    return sum(p.numel() for p in network.trunk.parameters())  # type: ignore[attr-defined]
+    return sum(p.numel() for p in network.backbone.parameters())  # type: ignore[attr-defined]
 
 
 def _webp(picture: Array) -> bytes:

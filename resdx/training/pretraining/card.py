@@ -68,9 +68,9 @@ def card(
         left = ", ".join(f"{number:,} {why}" for why, number in row["left_out"].items()) or "-"
         rows.append(f"| {name} | {row['licence']} | {row['cases']:,} | {row['reserved']:,} | {left} | {area} |")
     learn = cast(Training, run.recipe.learn)
-    trunk = cast(ResNet, run.recipe.model.trunk)
+    backbone = cast(ResNet, run.recipe.model.backbone)
     return CARD.format(
-        depth=trunk.depth,
+        depth=backbone.depth,
         size=run.recipe.size,
         cases=len(corpus),
         before=f" Started from weights that had learnt from {before:,} cases, which are in the hashes too." if before else "",

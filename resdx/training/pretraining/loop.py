@@ -38,11 +38,11 @@ from ...runs.run import Run
 from ...runs.settings import Settings
 from ...transforms.augment import (
     Affine,
-    Crop,
-    Erase,
+    ChannelJitter,
+    ColorJitter,
     Flip,
-    Tint,
-    Tone,
+    RandomErasing,
+    RandomResizedCrop,
     apply,
 )
 from ...transforms.image import Resize
@@ -120,10 +120,10 @@ def pretraining_recipe(depth: int = 50, size: int = 112) -> Recipe:
         augment=(
             Flip(),
             Affine(degrees=20, scale=0.2, shift=0.05, shear=4),
-            Crop(),
-            Tone(brightness=0.25, contrast=0.3, gamma=0.3),
-            Tint(),
-            Erase(),
+            RandomResizedCrop(),
+            ColorJitter(brightness=0.25, contrast=0.3, gamma=0.3),
+            ChannelJitter(),
+            RandomErasing(),
         ),
         model=Net(ResNet(depth)),
         learn=Training(epochs=10, batch=64, lr=1e-3, ema=0.998, start_size=64),
@@ -143,7 +143,7 @@ def pretrain(
     """Learn from all members together, or go on where it was killed, and give back the path of the packed weights.
 
     Writes into `out`: corpus.json (what was learnt from, and what was left out), failures.csv, state.safetensors (the checkpoint),
-    weights.safetensors (the trunk with hashes of every case it has seen) and card.md.
+    weights.safetensors (the backbone with hashes of every case it has seen) and card.md.
 
     Args:
         recipe: model, size, augmentation and learning; `pretraining_recipe` by default
@@ -191,14 +191,14 @@ def _covariance(z: Tensor) -> Tensor:
 
 def _check(recipe: Recipe) -> None:
     """Raise RecipeError for settings that a pre-training does not have, so that none is passed over in silence."""
-    if not isinstance(recipe.learn, Training) or not isinstance(recipe.model.trunk, ResNet):
+    if not isinstance(recipe.learn, Training) or not isinstance(recipe.model.backbone, ResNet):
         raise RecipeError("a pre-training trains a ResNet by gradient descent")
-    if recipe.model.trunk.frozen:
-        raise RecipeError("a pre-training leaves nothing frozen; leave model.trunk.frozen empty")
+    if recipe.model.backbone.frozen:
+        raise RecipeError("a pre-training leaves nothing frozen; leave model.backbone.frozen empty")
     plain = pretraining_recipe()
     for where, had, standard, used in (
         ("", recipe, plain, ("name", "title", "prepare", "augment", "model", "learn")),
-        ("model.", recipe.model, plain.model, ("trunk",)),
+        ("model.", recipe.model, plain.model, ("backbone",)),
         ("learn.", recipe.learn, Training(), ("epochs", "batch", "lr", "weight_decay", "warmup", "ema", "start_size")),
     ):
         names = [field.name for field in fields(cast(Any, had)) if field.name not in used]
@@ -352,22 +352,22 @@ def _loss(lesson: Lesson, step: int, size: int) -> tuple[Tensor, NDArray[np.floa
 
 
 def _finish(lesson: Lesson, path: Path) -> None:
-    """Pack the averaged trunk, measure what packing costs on the reserved cases, and write weights and card."""
+    """Pack the averaged backbone, measure what packing costs on the reserved cases, and write weights and card."""
     run, corpus, network = lesson.run, lesson.corpus, lesson.average.network
     heads = lesson.parts.labels > 0  # else they have learnt nothing
     whole = reserved_auroc(corpus, network, heads=heads, dtype=lesson.dtype)
     seen = {name: np.concatenate([getattr(pool, name) for pool in corpus.pools]) for name in ("sha256", "perceptual")}
     sources = {
-        "trunk": to_record(run.recipe.model.trunk),
+        "trunk": to_record(run.recipe.model.backbone),
         "sets": corpus.table(),
         "parts": asdict(lesson.parts),
         "recipe": run.recipe.fingerprint(),
         "seed": run.settings.seed,
     }
     known = merged(Seen(sources, **seen), seen_by(start_of(run)))
-    trunk, data = pack(cast(nn.Module, network.trunk), map(network.normalise, _plain(lesson)), cast(Seen, known))
+    backbone, data = pack(cast(nn.Module, network.backbone), map(network.normalise, _plain(lesson)), cast(Seen, known))
     packed = copy.deepcopy(network)
-    packed.trunk = cast(Any, trunk)
+    packed.backbone = cast(Any, backbone)
     small = reserved_auroc(corpus, packed, heads=heads, dtype=lesson.dtype)
     write_bytes(path, data)
     before = len(cast(Seen, known).sha256) - len(corpus)

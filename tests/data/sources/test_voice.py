@@ -106,7 +106,7 @@ def test_folders_without_recordings_are_told(tmp_path):
 @pytest.mark.parametrize("model", [Net(Cells(), Svm()), Net(Standardised(Cnn((8, 16))))])
 def test_a_run_tells_uneven_voices_and_votes_by_speaker(vowels, tmp_path, model):
     folder, truth = vowels
-    learn = FeatureClassifier() if model.trunk.frozen else Training(epochs=15, batch=16, lr=0.01, ema=0.8)
+    learn = FeatureClassifier() if model.backbone.frozen else Training(epochs=15, batch=16, lr=0.01, ema=0.8)
     recipe = replace(get_recipe("voice_heat_map:wav"), source=Voices(SPEAKER), model=model, learn=learn)
     run = start(folder, recipe=recipe, out=tmp_path / "run", skip=EVIDENCE, quiet=True)
     resume(run)

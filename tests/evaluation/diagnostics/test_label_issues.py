@@ -143,7 +143,7 @@ def test_grades_are_doubted_like_classes():
 
 
 def test_planted_labels_of_phantoms_are_found_by_simple_features(tmp_path):
-    """Features that follow the true label, not the filed one, as those of a frozen trunk do; nobody is judged by a fit that saw him."""
+    """Features that follow the true label, not the filed one, as those of a frozen backbone do; nobody is judged by a fit that saw him."""
     planted = draw_phantoms(tmp_path / "films", persons=120, images=1, size=48, label_noise=0.1, prevalence=0.5)
     cases = tuple(Case(case.id, case.path, case.group, (case.id.split("/")[0],)) for case in planted.manifest.cases)
     rng = np.random.default_rng(0)
@@ -164,7 +164,7 @@ def test_run_writes_a_sheet_with_pictures_and_a_table_to_fill_in(twin):
     assert shown and all(parts[one["case"]] == one["part"] for one in shown)
     assert Image.open(run.path / shown[-1]["picture"]).size == (32, 32)
     assert len(list((run.path / "suspects").iterdir())) == len(shown) <= 48
-    assert "The trunk has learnt from" in found["note"]
+    assert "The backbone has learnt from" in found["note"]
     with (run.path / "suspects.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["case"] for row in rows] == [one["case"] for one in shown]

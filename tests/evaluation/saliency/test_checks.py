@@ -34,7 +34,7 @@ def test_a_randomised_network_is_another_one_and_leaves_the_first_alone():
     random, again = randomised(net, images, seed=1), randomised(net, images, seed=1)
     assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
     assert torch.equal(random(images), again(images))
-    assert not torch.equal(random.trunk.conv1.weight, net.trunk.conv1.weight)
+    assert not torch.equal(random.backbone.conv1.weight, net.backbone.conv1.weight)
     assert (random(images).std(0) > 1e-4).all()  # it still tells pictures apart
     assert not any(module.training for module in random.modules())
 

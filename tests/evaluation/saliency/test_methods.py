@@ -45,7 +45,7 @@ TARGETS = torch.tensor([0, 2, 1])
 
 
 class Sum(nn.Module):
-    """A toy network without a trunk: two logits, the second a weighted sum of the pixels."""
+    """A toy network without a backbone: two logits, the second a weighted sum of the pixels."""
 
     def __init__(self, size):
         super().__init__()
@@ -81,7 +81,7 @@ def test_gradients_through_the_pooled_head_give_the_same_map_up_to_scale(images,
 
 def test_grad_cam_of_an_earlier_stage_is_what_hooks_on_that_stage_give(images):
     net, kept = network(), []
-    handle = net.trunk.layer3.register_forward_hook(lambda module, given, gave: kept.append(gave))
+    handle = net.backbone.layer3.register_forward_hook(lambda module, given, gave: kept.append(gave))
     value = class_odds(net(images), TARGETS).sum()
     handle.remove()
     gradient = torch.autograd.grad(value, kept[0])[0]
@@ -159,7 +159,7 @@ def test_attributions_are_those_of_captum(images):
 def test_grad_cam_is_that_of_captum(images):
     captum = pytest.importorskip("captum.attr", reason="captum, the reference for Grad-CAM, is not installed")
     net = network()
-    reference = captum.LayerGradCam(lambda x: class_odds(net(x), TARGETS), net.trunk.layer3)
+    reference = captum.LayerGradCam(lambda x: class_odds(net(x), TARGETS), net.backbone.layer3)
     expected = reference.attribute(images, relu_attributions=True)[:, 0].detach()
     torch.testing.assert_close(grad_cam(net, images, TARGETS, stage="layer3"), expected, rtol=1e-3, atol=1e-6)
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from resdx.errors import RecipeError
-from resdx.models.backbones.attention import Attention, FilterResponseNorm, ThresholdedLinear, build_trunk
+from resdx.models.backbones.attention import Attention, FilterResponseNorm, ThresholdedLinear, build_backbone
 from resdx.models.specs import ResidualAttention
 
 
@@ -48,35 +48,35 @@ def test_threshold_is_the_larger_of_map_and_tau_and_starts_as_relu():
     torch.testing.assert_close(unit(x)[0, :, 0], torch.tensor([[-1.0, -0.5], [1.0, 1.0]]))
 
 
-def test_mask_raises_what_the_trunk_gives_by_up_to_its_double():
+def test_mask_raises_what_the_backbone_gives_by_up_to_its_double():
     block, x = Attention(4).eval(), torch.randn(2, 4, 9, 9)
     with torch.no_grad():
-        plain, weighed = block.trunk(x), block(x)
+        plain, weighed = block.backbone(x), block(x)
         some = plain.abs() > 1e-3
         ratio = (weighed / plain)[some]
     assert 1 < ratio.min() < ratio.max() < 2
 
 
 @pytest.fixture(scope="module")
-def trunk():
+def backbone():
     torch.manual_seed(0)
-    return build_trunk(ResidualAttention((8, 16)), weights="")
+    return build_backbone(ResidualAttention((8, 16)), weights="")
 
 
-def test_an_answer_depends_on_its_own_picture_alone_and_not_on_the_mode(trunk):
+def test_an_answer_depends_on_its_own_picture_alone_and_not_on_the_mode(backbone):
     x = torch.randn(3, 3, 33, 33)
     with torch.no_grad():
-        together = trunk.train().features(x)
-        torch.testing.assert_close(trunk.eval().features(x), together)
-        torch.testing.assert_close(trunk.features(x[1:2]), together[1:2], atol=1e-5, rtol=1e-4)
+        together = backbone.train().features(x)
+        torch.testing.assert_close(backbone.eval().features(x), together)
+        torch.testing.assert_close(backbone.features(x[1:2]), together[1:2], atol=1e-5, rtol=1e-4)
     assert together.shape == (3, 16, 5, 5)
 
 
 def test_default_is_small_enough_for_a_processor_and_takes_the_smallest_pictures():
-    trunk = build_trunk(ResidualAttention(), weights="")
-    assert sum(parameter.numel() for parameter in trunk.parameters()) < 6e6
+    backbone = build_backbone(ResidualAttention(), weights="")
+    assert sum(parameter.numel() for parameter in backbone.parameters()) < 6e6
     with torch.no_grad():
-        assert torch.isfinite(trunk.features(torch.rand(1, 3, 16, 16))).all()
+        assert torch.isfinite(backbone.features(torch.rand(1, 3, 16, 16))).all()
 
 
 def test_wrong_channels_are_refused():

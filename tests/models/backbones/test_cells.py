@@ -1,4 +1,4 @@
-"""Heat maps: cells are read exactly, standardised by training cases alone, and shown to the trunk below as a picture."""
+"""Heat maps: cells are read exactly, standardised by training cases alone, and shown to the backbone below as a picture."""
 
 import numpy as np
 import pytest
@@ -27,18 +27,18 @@ def test_cells_are_the_greys():
     assert cells_of(tensor(pictures), 3, 6).numpy() == pytest.approx(values / 255, abs=1e-6)
     network = build(Net(Cells(3, 6)), 2).eval()
     assert network.embed(tensor(pictures)).numpy() == pytest.approx(values.reshape(5, 18) / 255, abs=1e-6)
-    assert not list(network.trunk.parameters())
+    assert not list(network.backbone.parameters())
 
 
-def test_trunk_below_sees_what_scikit_learn_makes_of_the_training_cases():
+def test_backbone_below_sees_what_scikit_learn_makes_of_the_training_cases():
     values, pictures = maps(40)
     values[:, 1, 2], pictures[:, 4:8, 4:6] = 7, 7  # one cell that never differs
     network = build(Net(Standardised(Cnn((4,)), 3, 6, limit=2.0)), 2).eval()
     train = np.arange(5, 30)
-    fit_inputs(network.trunk, pictures, train)
+    fit_inputs(network.backbone, pictures, train)
     scaler = StandardScaler().fit(values[train].reshape(25, 18) / 255)
     want = np.clip(scaler.transform(values.reshape(40, 18) / 255), -2, 2).reshape(40, 3, 6) / 4 + 0.5
-    shown = network.trunk.shown(tensor(pictures)) * network.trunk.inner_std + network.trunk.inner_mean
+    shown = network.backbone.shown(tensor(pictures)) * network.backbone.inner_std + network.backbone.inner_mean
     assert shown.shape == (40, 3, 12, 12)
     assert shown[:, 0, ::4, ::2].numpy() == pytest.approx(want, abs=1e-5)
     assert (shown == shown[:, :1]).all()
@@ -47,13 +47,13 @@ def test_trunk_below_sees_what_scikit_learn_makes_of_the_training_cases():
 def test_what_was_fitted_is_kept_with_the_weights(tmp_path):
     _, pictures = maps(10)
     network = build(Net(Standardised(Cnn((4,)), 3, 6)), 2).eval()
-    fit_inputs(network.trunk, pictures, np.arange(10))
+    fit_inputs(network.backbone, pictures, np.arange(10))
     save_state(network, tmp_path / "w.safetensors")
     again = build(Net(Standardised(Cnn((4,)), 3, 6)), 2, start=False).eval()
     load_state(again, tmp_path / "w.safetensors")
     with torch.inference_mode():
         assert torch.equal(again(tensor(pictures)), network(tensor(pictures)))
-    stages = list(network.trunk.stages())
+    stages = list(network.backbone.stages())
     with torch.inference_mode():
         by_stage = network.run_stages(network.normalise(tensor(pictures)), stages[0])
         assert torch.allclose(by_stage, network.maps(tensor(pictures)), atol=1e-6)
@@ -62,7 +62,7 @@ def test_what_was_fitted_is_kept_with_the_weights(tmp_path):
 def test_other_networks_have_nothing_to_fit():
     network = build(Net(Cnn((4,))), 2)
     before = {name: value.clone() for name, value in network.state_dict().items()}
-    fit_inputs(network.trunk, maps(4)[1], np.arange(4))
+    fit_inputs(network.backbone, maps(4)[1], np.arange(4))
     assert all((value == before[name]).all() for name, value in network.state_dict().items())
 
 

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from resdx.errors import RecipeError
-from resdx.models.backbones.cnn import Rows, build_trunk
+from resdx.models.backbones.cnn import Rows, build_backbone
 from resdx.models.specs import Cnn, RowsRnn
 
 
@@ -23,31 +23,31 @@ def count(module: nn.Module) -> int:
     ],
 )
 def test_count_of_layers(spec, parameters):
-    assert count(build_trunk(spec, weights="")) == parameters
+    assert count(build_backbone(spec, weights="")) == parameters
 
 
 @pytest.mark.parametrize(("size", "side"), [(64, 4), (65, 5), (16, 1)])
 def test_each_block_halves_the_map_and_rounds_up(size, side):
     with torch.no_grad():
-        assert build_trunk(Cnn((2, 2, 2, 2)), weights="")(torch.randn(2, 3, size, size)).shape == (2, 2, side, side)
+        assert build_backbone(Cnn((2, 2, 2, 2)), weights="")(torch.randn(2, 3, size, size)).shape == (2, 2, side, side)
 
 
 @pytest.mark.parametrize(("cell", "gates"), [("lstm", 4), ("gru", 3)])
 def test_recurrent_layer_has_the_gates_of_its_cell(cell, gates):
-    trunk = build_trunk(RowsRnn(20, cell, 7), weights="")
-    assert count(trunk) == gates * 7 * (3 * 20 + 7 + 2)
-    trunk = build_trunk(RowsRnn(20, cell, 7, (4, 5)), weights="")
-    assert trunk.stage("block2", trunk.stage("block1", torch.randn(2, 3, 20, 20))).shape == (2, 5, 5, 5)
-    assert count(trunk.get_submodule("rows")) == gates * 7 * (5 * 5 + 7 + 2)
+    backbone = build_backbone(RowsRnn(20, cell, 7), weights="")
+    assert count(backbone) == gates * 7 * (3 * 20 + 7 + 2)
+    backbone = build_backbone(RowsRnn(20, cell, 7, (4, 5)), weights="")
+    assert backbone.stage("block2", backbone.stage("block1", torch.randn(2, 3, 20, 20))).shape == (2, 5, 5, 5)
+    assert count(backbone.get_submodule("rows")) == gates * 7 * (5 * 5 + 7 + 2)
 
 
 def test_a_row_is_a_step_and_its_state_knows_the_rows_above_alone():
-    trunk = build_trunk(RowsRnn(16, hidden=6), weights="").eval()
+    backbone = build_backbone(RowsRnn(16, hidden=6), weights="").eval()
     x = torch.randn(2, 3, 16, 16)
     changed = x.clone()
     changed[:, :, 9:] += 1
     with torch.no_grad():
-        before, after = trunk.features(x), trunk.features(changed)
+        before, after = backbone.features(x), backbone.features(changed)
     assert before.shape == (2, 6, 16, 1)
     torch.testing.assert_close(after[:, :, :9], before[:, :, :9])
     assert (after[:, :, 9:] != before[:, :, 9:]).all()
@@ -64,10 +64,10 @@ def test_states_are_those_of_pytorchs_cell_step_by_step():
 
 
 def test_pictures_of_another_size_are_brought_to_its_own():
-    trunk = build_trunk(RowsRnn(16, hidden=6), weights="").eval()
+    backbone = build_backbone(RowsRnn(16, hidden=6), weights="").eval()
     flat = torch.full((1, 3, 1, 1), 0.4)
     with torch.no_grad():
-        torch.testing.assert_close(trunk.features(flat.expand(1, 3, 40, 24)), trunk.features(flat.expand(1, 3, 16, 16)))
+        torch.testing.assert_close(backbone.features(flat.expand(1, 3, 40, 24)), backbone.features(flat.expand(1, 3, 16, 16)))
 
 
 @pytest.mark.parametrize(

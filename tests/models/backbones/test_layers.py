@@ -51,7 +51,7 @@ def test_weights_of_a_run_start_the_same_network_and_no_other(tmp_path):
     donor = build(Net(Cnn((4, 8))), 2)
     save_state(donor, tmp_path / "best.safetensors")
     network = build(Net(Cnn((4, 8), weights=str(tmp_path / "best.safetensors"))), 3)
-    for one, other in zip(network.trunk.parameters(), donor.trunk.parameters(), strict=True):
+    for one, other in zip(network.backbone.parameters(), donor.backbone.parameters(), strict=True):
         assert torch.equal(one, other)
     with pytest.raises(WeightsError, match="belongs to another network"):
         build(Net(LeNet()), 2, weights=tmp_path / "best.safetensors")

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from resdx.errors import RecipeError
-from resdx.models.backbones.mobilenet import build_trunk
+from resdx.models.backbones.mobilenet import build_backbone
 from resdx.models.specs import MobileNetV1
 
 
@@ -20,24 +20,24 @@ def statistics(module: nn.Module) -> int:
 
 
 def test_whole_width_has_the_count_keras_prints():
-    trunk = build_trunk(MobileNetV1(), weights="")
-    assert count(trunk) == 3_206_976
-    assert count(trunk) + statistics(trunk) + (1024 + 1) * 1000 == 4_253_864
+    backbone = build_backbone(MobileNetV1(), weights="")
+    assert count(backbone) == 3_206_976
+    assert count(backbone) + statistics(backbone) + (1024 + 1) * 1000 == 4_253_864
 
 
 @pytest.mark.parametrize("width", [0.25, 0.5])
 def test_width_multiplies_channels_and_so_all_but_squares_the_count(width):
-    trunk = build_trunk(MobileNetV1(width), weights="")
+    backbone = build_backbone(MobileNetV1(width), weights="")
     wide = [int(channels * width) for channels in (32, 64, *[128] * 2, *[256] * 2, *[512] * 6, *[1024] * 2)]
     pairs = list(pairwise(wide))
-    assert count(trunk) == 27 * wide[0] + 2 * wide[0] + sum(9 * i + 2 * i + i * o + 2 * o for i, o in pairs)
-    assert trunk.channels == 1024 * width
+    assert count(backbone) == 27 * wide[0] + 2 * wide[0] + sum(9 * i + 2 * i + i * o + 2 * o for i, o in pairs)
+    assert backbone.channels == 1024 * width
 
 
 def test_equals_timm_with_the_same_weights():
     zoo = pytest.importorskip("resdx.models.backbones.timm_zoo")
     theirs = zoo.timm().create_model("mobilenetv1_100", pretrained=False, num_classes=0).eval()
-    ours = build_trunk(MobileNetV1(), weights="").eval()
+    ours = build_backbone(MobileNetV1(), weights="").eval()
     tensors = theirs.state_dict()
     assert [value.shape for value in ours.state_dict().values()] == [value.shape for value in tensors.values()]
     ours.load_state_dict(dict(zip(ours.state_dict(), tensors.values(), strict=True)))
@@ -48,11 +48,11 @@ def test_equals_timm_with_the_same_weights():
 
 
 def test_a_stage_ends_where_the_map_is_halved_next():
-    trunk, x = build_trunk(MobileNetV1(0.125), weights=""), torch.randn(2, 3, 64, 64)
+    backbone, x = build_backbone(MobileNetV1(0.125), weights=""), torch.randn(2, 3, 64, 64)
     sides = []
     with torch.no_grad():
-        for name in trunk.names:
-            x = trunk.stage(name, x)
+        for name in backbone.names:
+            x = backbone.stage(name, x)
             sides.append(x.shape[2])
     assert sides == [32, 32, 16, 8, 4, 2]
 

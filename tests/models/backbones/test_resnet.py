@@ -19,10 +19,10 @@ def count(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
 
 
-def lively(trunk: nn.Module) -> None:
+def lively(backbone: nn.Module) -> None:
     """Give BatchNorm statistics and gammas that are neither 0 nor 1, so that a mistake shows."""
     torch.manual_seed(0)
-    for module in trunk.modules():
+    for module in backbone.modules():
         if isinstance(module, nn.BatchNorm2d):
             nn.init.uniform_(module.weight, 0.4, 0.6)
             nn.init.uniform_(module.running_mean, -0.1, 0.1)
@@ -30,20 +30,20 @@ def lively(trunk: nn.Module) -> None:
 
 
 def test_resnet50_has_the_published_counts():
-    trunk = ResidualNetwork(ResNet(50))
-    convolutions = [module for module in trunk.modules() if isinstance(module, nn.Conv2d)]
+    backbone = ResidualNetwork(ResNet(50))
+    convolutions = [module for module in backbone.modules() if isinstance(module, nn.Conv2d)]
     assert len(convolutions) == 53
     assert sum(conv.out_channels for conv in convolutions) == 26_560
     assert sum(conv.weight.numel() for conv in convolutions) == 23_454_912
-    assert count(trunk) == 23_508_032
-    assert count(trunk) + 26_560 + 2 * 26_560 == 23_587_712  # Keras counts its convolution biases and BatchNorm statistics too
+    assert count(backbone) == 23_508_032
+    assert count(backbone) + 26_560 + 2 * 26_560 == 23_587_712  # Keras counts its convolution biases and BatchNorm statistics too
 
 
 @pytest.mark.parametrize(("depth", "parameters"), [(18, 11_689_512), (34, 21_797_672), (50, 25_557_032), (101, 44_549_160)])
 def test_parameters_with_a_head_of_1000_classes(depth, parameters):
     with torch.device("meta"):
-        trunk = ResidualNetwork(ResNet(depth))
-    assert count(trunk) + trunk.channels * 1000 + 1000 == parameters
+        backbone = ResidualNetwork(ResNet(depth))
+    assert count(backbone) + backbone.channels * 1000 + 1000 == parameters
 
 
 @pytest.mark.parametrize("depth", [18, 50])
@@ -77,51 +77,51 @@ def test_stride_in_the_1x1_moves_the_stride_but_not_the_counts():
     ],
 )
 def test_size_of_the_last_map(spec, size, side):
-    trunk = ResidualNetwork(spec).eval()
+    backbone = ResidualNetwork(spec).eval()
     with torch.no_grad():
-        assert trunk.features(torch.rand(1, 3, size, size)).shape == (1, trunk.channels, side, side)
+        assert backbone.features(torch.rand(1, 3, size, size)).shape == (1, backbone.channels, side, side)
 
 
 def test_joined_maps_hold_the_mean_of_every_stage():
-    trunk = ResidualNetwork(ResNet(18, joined=True))
-    lively(trunk)
+    backbone = ResidualNetwork(ResNet(18, multi_scale=True))
+    lively(backbone)
     plain = ResidualNetwork(ResNet(18)).eval()
-    plain.load_state_dict(trunk.eval().state_dict())
+    plain.load_state_dict(backbone.eval().state_dict())
     x, means = torch.rand(2, 3, 64, 96), []
     with torch.no_grad():
-        joined = trunk.features(x)
+        joined = backbone.features(x)
         for name in STAGES:
             x = plain.stage(name, x)
             means += [x.mean((2, 3))] if name != "stem" else []
-    assert joined.shape == (2, 64 + 128 + 256 + 512, 2, 3) and trunk.channels == 960
+    assert joined.shape == (2, 64 + 128 + 256 + 512, 2, 3) and backbone.channels == 960
     torch.testing.assert_close(pool(joined), torch.cat(means, 1))
     torch.testing.assert_close(joined[:, -512:], x)
 
 
 def test_joined_maps_of_odd_sizes_and_of_a_last_stride_of_one_fit():
-    for spec, side in ((ResNet(18, joined=True), 3), (ResNet(18, joined=True, last_stride=1), 5)):
+    for spec, side in ((ResNet(18, multi_scale=True), 3), (ResNet(18, multi_scale=True, last_stride=1), 5)):
         with torch.no_grad():
             assert ResidualNetwork(spec).eval().features(torch.rand(1, 3, 70, 70)).shape == (1, 960, side, side)
 
 
 def test_extra_convolution_comes_last_and_starts_afresh_above_weights_that_lack_it(tmp_path):
     donor = build(Net(ResNet(18)), 2)
-    save_state(donor.trunk, tmp_path / "donor.safetensors")
-    trunk = build(Net(ResNet(18, extra=8, frozen="layer4")), 2, weights=tmp_path / "donor.safetensors").trunk
-    assert torch.equal(trunk.layer4[1].conv2.weight, donor.trunk.layer4[1].conv2.weight)
-    assert count(trunk) == count(donor.trunk) + 512 * 9 * 8 + 2 * 8
-    assert (trunk.channels, [name for name, _ in parameter_groups(trunk)]) == (8, ["extra"])
-    save_state(trunk, tmp_path / "whole.safetensors")
-    again = build(Net(ResNet(18, extra=8)), 2, weights=tmp_path / "whole.safetensors").trunk
-    assert torch.equal(again.extra[0].weight, trunk.extra[0].weight)
+    save_state(donor.backbone, tmp_path / "donor.safetensors")
+    backbone = build(Net(ResNet(18, extra=8, frozen="layer4")), 2, weights=tmp_path / "donor.safetensors").backbone
+    assert torch.equal(backbone.layer4[1].conv2.weight, donor.backbone.layer4[1].conv2.weight)
+    assert count(backbone) == count(donor.backbone) + 512 * 9 * 8 + 2 * 8
+    assert (backbone.channels, [name for name, _ in parameter_groups(backbone)]) == (8, ["extra"])
+    save_state(backbone, tmp_path / "whole.safetensors")
+    again = build(Net(ResNet(18, extra=8)), 2, weights=tmp_path / "whole.safetensors").backbone
+    assert torch.equal(again.extra[0].weight, backbone.extra[0].weight)
     with torch.no_grad():
         assert again.eval()(torch.rand(1, 3, 64, 64)).shape == (1, 8, 2, 2)
 
 
 @pytest.mark.parametrize("depth", [18, 50])
 def test_every_block_without_projection_starts_as_the_identity(depth):
-    trunk = ResidualNetwork(ResNet(depth))
-    blocks = [block for name in STAGES[1:] for block in trunk.get_submodule(name) if block.downsample is None]
+    backbone = ResidualNetwork(ResNet(depth))
+    blocks = [block for name in STAGES[1:] for block in backbone.get_submodule(name) if block.downsample is None]
     assert len(blocks) == {18: 5, 50: 12}[depth]
     for block in blocks:
         x = torch.rand(2, block.conv1.in_channels, 5, 5)
@@ -135,28 +135,28 @@ def test_convolutions_start_with_the_variance_he_gives_for_fan_out():
 
 
 def test_frozen_part_keeps_weights_and_statistics_through_training():
-    trunk = ResidualNetwork(ResNet(18, frozen="layer2")).train()
-    before = {key: value.clone() for key, value in trunk.state_dict().items()}
-    optimiser = torch.optim.SGD(trunk.parameters(), lr=0.1)
-    trunk.features(torch.rand(2, 3, 64, 64)).square().mean().backward()
+    backbone = ResidualNetwork(ResNet(18, frozen="layer2")).train()
+    before = {key: value.clone() for key, value in backbone.state_dict().items()}
+    optimiser = torch.optim.SGD(backbone.parameters(), lr=0.1)
+    backbone.features(torch.rand(2, 3, 64, 64)).square().mean().backward()
     optimiser.step()
-    moved = {key.split(".")[0] for key, value in trunk.state_dict().items() if not torch.equal(value, before[key])}
+    moved = {key.split(".")[0] for key, value in backbone.state_dict().items() if not torch.equal(value, before[key])}
     assert moved == {"layer3", "layer4"}
-    assert not trunk.layer2[0].bn1.training and trunk.layer3[0].bn1.training
+    assert not backbone.layer2[0].bn1.training and backbone.layer3[0].bn1.training
 
 
 def test_frozen_stages_can_be_set_free_later():
-    trunk = ResidualNetwork(ResNet(18, frozen="all")).train()
-    assert not any(parameter.requires_grad for parameter in trunk.parameters())
-    assert not any(module.training for module in trunk.modules() if isinstance(module, nn.BatchNorm2d))
-    freeze(trunk, "stem")
-    assert [name for name, _ in parameter_groups(trunk)] == ["layer1", "layer2", "layer3", "layer4"]
-    freeze(trunk, "")
-    assert all(parameter.requires_grad for parameter in trunk.parameters())
-    assert all(module.training for module in trunk.modules() if isinstance(module, nn.BatchNorm2d))
-    trunk.eval()
-    freeze(trunk, "layer1")
-    assert not any(module.training for module in trunk.modules())
+    backbone = ResidualNetwork(ResNet(18, frozen="all")).train()
+    assert not any(parameter.requires_grad for parameter in backbone.parameters())
+    assert not any(module.training for module in backbone.modules() if isinstance(module, nn.BatchNorm2d))
+    freeze(backbone, "stem")
+    assert [name for name, _ in parameter_groups(backbone)] == ["layer1", "layer2", "layer3", "layer4"]
+    freeze(backbone, "")
+    assert all(parameter.requires_grad for parameter in backbone.parameters())
+    assert all(module.training for module in backbone.modules() if isinstance(module, nn.BatchNorm2d))
+    backbone.eval()
+    freeze(backbone, "layer1")
+    assert not any(module.training for module in backbone.modules())
 
 
 def test_groups_hold_every_parameter_once_from_stem_to_head():

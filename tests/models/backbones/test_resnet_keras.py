@@ -8,7 +8,7 @@ from torch import nn
 
 from resdx.errors import RecipeError
 from resdx.models.backbones.resnet import ResidualNetwork
-from resdx.models.backbones.resnet_keras import build_trunk
+from resdx.models.backbones.resnet_keras import build_backbone
 from resdx.models.heads.specs import Mlp
 from resdx.models.network import build
 from resdx.models.specs import KerasResNet, Net, ResNet
@@ -22,7 +22,7 @@ def trained_and_fixed(module: nn.Module) -> tuple[int, int]:
 
 def test_without_a_head_it_has_the_count_keras_prints():
     with torch.device("meta"):
-        trained, fixed = trained_and_fixed(build_trunk(KerasResNet(), weights=""))
+        trained, fixed = trained_and_fixed(build_backbone(KerasResNet(), weights=""))
     assert (trained, fixed, trained + fixed) == (23_534_592, 53_120, 23_587_712)
 
 
@@ -37,18 +37,18 @@ def test_the_covid_network_has_the_count_its_notebook_prints():
 
 
 def test_biases_and_statistics_apart_it_is_our_network_with_the_stride_in_the_1x1():
-    trunk = build_trunk(KerasResNet(), weights="").eval()
+    backbone = build_backbone(KerasResNet(), weights="").eval()
     ours = ResidualNetwork(ResNet(50, stride="1x1")).eval()
-    state = {key: value for key, value in trunk.state_dict().items() if key in ours.state_dict()}
+    state = {key: value for key, value in backbone.state_dict().items() if key in ours.state_dict()}
     ours.load_state_dict(state)
-    assert set(trunk.state_dict()) - set(state) == {
-        f"{name}.bias" for name, one in trunk.named_modules() if isinstance(one, nn.Conv2d)
+    assert set(backbone.state_dict()) - set(state) == {
+        f"{name}.bias" for name, one in backbone.named_modules() if isinstance(one, nn.Conv2d)
     }
     for norm in (one for one in ours.modules() if isinstance(one, nn.BatchNorm2d)):
         norm.eps = 1.001e-5
     x = torch.randn(1, 3, 48, 48)
     with torch.no_grad():
-        torch.testing.assert_close(trunk.features(x), ours.features(x))
+        torch.testing.assert_close(backbone.features(x), ours.features(x))
 
 
 def test_batch_statistics_move_by_a_hundredth_and_pictures_are_taken_as_they_are():
@@ -61,13 +61,13 @@ def test_batch_statistics_move_by_a_hundredth_and_pictures_are_taken_as_they_are
 
 
 def test_recolour_is_part_of_the_stem():
-    trunk = build_trunk(KerasResNet(recolour=True, frozen="stem"), weights="")
-    assert not any(parameter.requires_grad for parameter in trunk.conv1.parameters())
-    whole = copy.deepcopy(trunk)
-    whole.conv1 = trunk.conv1[1]
+    backbone = build_backbone(KerasResNet(recolour=True, frozen="stem"), weights="")
+    assert not any(parameter.requires_grad for parameter in backbone.conv1.parameters())
+    whole = copy.deepcopy(backbone)
+    whole.conv1 = backbone.conv1[1]
     x = torch.rand(1, 3, 32, 32)
     with torch.no_grad():
-        torch.testing.assert_close(trunk.eval().features(x), whole.eval().features(trunk.conv1[0](x)))
+        torch.testing.assert_close(backbone.eval().features(x), whole.eval().features(backbone.conv1[0](x)))
 
 
 def test_wrong_settings_are_refused_with_what_would_be_right():

@@ -1,4 +1,4 @@
-"""A trunk on each tile of a sheet, against the same trunk on the tiles one by one."""
+"""A backbone on each tile of a sheet, against the same backbone on the tiles one by one."""
 
 import numpy as np
 import pytest
@@ -7,9 +7,9 @@ import torch
 from resdx.errors import RecipeError
 from resdx.models.freeze import freeze
 from resdx.models.network import build, pool
-from resdx.models.specs import Cnn, Net, ResNet, Tiles
+from resdx.models.specs import Cnn, Net, ResNet, Tiled
 
-SPEC = Tiles(Cnn((4, 8)), rows=2, columns=3, top=(1, 2))
+SPEC = Tiled(Cnn((4, 8)), rows=2, columns=3, top=(1, 2))
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +31,7 @@ def sheet(tiles):
 
 def test_embedding_is_mean_maximum_and_mean_of_the_two_highest_over_the_tiles(network, tiles):
     with torch.no_grad():
-        alone = torch.stack([pool(network.trunk.inner.features(network.normalise(one))) for one in tiles])  # (B, 6, 8)
+        alone = torch.stack([pool(network.backbone.inner.features(network.normalise(one))) for one in tiles])  # (B, 6, 8)
         ordered = alone.sort(1, descending=True).values
         expected = torch.cat([alone.mean(1), ordered[:, 0], ordered[:, :2].mean(1)], 1)
         torch.testing.assert_close(network.embed(sheet(tiles)), expected)
@@ -41,7 +41,7 @@ def test_embedding_is_mean_maximum_and_mean_of_the_two_highest_over_the_tiles(ne
 def test_maps_of_a_tile_lie_where_the_tile_lies(network, tiles):
     with torch.no_grad():
         maps = network.maps(sheet(tiles))
-        own = network.trunk.inner.features(network.normalise(tiles[1]))
+        own = network.backbone.inner.features(network.normalise(tiles[1]))
     assert maps.shape == (2, 24, 8, 12)
     torch.testing.assert_close(maps[1, :8, 4:, 4:8], own[4])
     shown = maps[1, 8:16].unflatten(1, (2, 4)).unflatten(3, (3, 4)).abs().sum((2, 4)) > 0  # (8, 2, 3): where the maximum stands
@@ -57,7 +57,7 @@ def test_stages_one_by_one_are_the_whole(network, tiles):
     x = network.normalise(sheet(tiles))
     with torch.no_grad():
         kept = network.run_stages(x, "block1", last="block1")
-        torch.testing.assert_close(network.run_stages(kept, "block2"), network.trunk.features(x))
+        torch.testing.assert_close(network.run_stages(kept, "block2"), network.backbone.features(x))
 
 
 def test_what_is_left_over_of_a_sheet_is_dropped(network, tiles):
@@ -74,13 +74,13 @@ def test_equal_tiles_share_what_is_highest(network, tiles):
     torch.testing.assert_close(two, mean)
 
 
-def test_freezing_and_starting_weights_are_those_of_the_trunk_below():
-    network = build(Net(Tiles(ResNet(18, frozen="layer2"))), 2).train()
+def test_freezing_and_starting_weights_are_those_of_the_backbone_below():
+    network = build(Net(Tiled(ResNet(18, frozen="layer2"))), 2).train()
     names = [name for name, _ in network.parameter_groups()]
-    assert names == ["layer3", "layer4", "head"] and network.trunk.frozen == "layer2"
-    freeze(network.trunk, "")
+    assert names == ["layer3", "layer4", "head"] and network.backbone.frozen == "layer2"
+    freeze(network.backbone, "")
     assert len(network.parameter_groups()) == 6
-    assert Tiles(ResNet(50, weights="imagenet", frozen="all")).weights == "imagenet"
+    assert Tiled(ResNet(50, weights="imagenet", frozen="all")).weights == "imagenet"
 
 
 def test_gradients_reach_the_first_layer(network, tiles):
@@ -106,4 +106,4 @@ def test_exported_graph_gives_the_same_for_any_number_of_sheets(network, tiles, 
 )
 def test_tiles_check_themselves(fields, what):
     with pytest.raises(RecipeError, match=what):
-        Tiles(**fields)
+        Tiled(**fields)

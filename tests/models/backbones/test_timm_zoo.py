@@ -56,16 +56,16 @@ def picture(size: int = 96) -> torch.Tensor:
 )
 def test_maps_count_and_stages_of_comparators(name, channels, parameters, stages):
     network = build(Net(Pretrained(name), Mlp(8)), 3).eval()
-    trunk = network.trunk
-    assert trunk.channels == channels
-    assert sum(parameter.numel() for parameter in trunk.parameters()) == parameters
+    backbone = network.backbone
+    assert backbone.channels == channels
+    assert sum(parameter.numel() for parameter in backbone.parameters()) == parameters
     held = [parameter for _, group in network.parameter_groups() for parameter in group]
     assert len({id(parameter) for parameter in held}) == len(held) == len(list(network.parameters()))
-    assert stages is None or len(trunk.stages()) == stages
+    assert stages is None or len(backbone.stages()) == stages
     with torch.no_grad():
         maps = network.maps(picture(64))
         assert maps.shape == (2, channels, 2, 2)
-        torch.testing.assert_close(network.run_stages(network.normalise(picture(64)), next(iter(trunk.stages()))), maps)
+        torch.testing.assert_close(network.run_stages(network.normalise(picture(64)), next(iter(backbone.stages()))), maps)
         assert network(picture(64)).shape == (2, 3)
 
 
@@ -80,9 +80,9 @@ def test_frozen_block_keeps_weights_and_statistics_through_training():
         for key in moved
     )
     assert any(key.startswith("trunk.body.blocks.3.") for key in moved)
-    freeze(network.trunk, "all")
+    freeze(network.backbone, "all")
     assert [name for name, _ in network.train().parameter_groups()] == ["head"]
-    assert not any(module.training for module in network.trunk.modules() if isinstance(module, nn.BatchNorm2d))
+    assert not any(module.training for module in network.backbone.modules() if isinstance(module, nn.BatchNorm2d))
 
 
 def test_unknown_names_and_stages_are_answered_with_known_ones():
@@ -94,11 +94,11 @@ def test_unknown_names_and_stages_are_answered_with_known_ones():
         build(Net(Pretrained("vit_tiny_patch16_224")), 2)
 
 
-def test_a_classifiers_file_loads_strictly_into_its_trunk(tmp_path):
+def test_a_classifiers_file_loads_strictly_into_its_backbone(tmp_path):
     donor = zoo.timm().create_model("resnet18", pretrained=False)
     torch.save(donor.state_dict(), tmp_path / "donor.pth")
     network = build(Net(Pretrained("resnet18", weights=str(tmp_path / "donor.pth"))), 2)
-    assert torch.equal(network.trunk.body.conv1.weight, donor.conv1.weight)
+    assert torch.equal(network.backbone.body.conv1.weight, donor.conv1.weight)
     torch.save({key: value for key, value in donor.state_dict().items() if key != "conv1.weight"}, tmp_path / "less.pth")
     with pytest.raises(WeightsError, match="do not fit resnet18"):
         build(Net(Pretrained("resnet18")), 2, weights=tmp_path / "less.pth")
@@ -110,7 +110,7 @@ def test_googlenet_takes_a_classifiers_file_of_torchvision_without_its_classifie
     network = build(Net(Pretrained("googlenet", weights=str(tmp_path / "donor.pth"))), 2).eval()
     x = torch.rand(1, 3, 64, 64)
     with torch.no_grad():
-        ours = network.trunk.features(x)
+        ours = network.backbone.features(x)
         for name, part in donor.named_children():
             x = x if name.startswith(("aux", "avgpool", "dropout", "fc")) else part(x)
     torch.testing.assert_close(ours, x)
@@ -167,11 +167,11 @@ def test_ranges_are_those_of_a_trained_network(name):
 def test_batchnorm_given_back_leaves_the_outputs_and_normalises():
     network = build(Net(Pretrained("mobilenetv2_100", weights="imagenet")), 3).eval()
     network.head.linear.weight.data.mul_(100)
-    assert network.trunk.folded
+    assert network.backbone.folded
     with torch.no_grad():
         before = network(picture())
     rebatchnorm(network, [picture(), 1 - picture()])
-    assert not network.trunk.folded and not network.training
+    assert not network.backbone.folded and not network.training
     with torch.no_grad():
         torch.testing.assert_close(network(picture()), before, atol=1e-4, rtol=1e-4)
         batch = torch.cat([picture(), 1 - picture()])
@@ -183,9 +183,9 @@ def test_measured_statistics_are_mean_and_variance_of_all_pixels():
     torch.manual_seed(0)
     network = build(Net(Pretrained("mobilenetv2_035")), 2).eval()
     rebatchnorm(network, [picture(32)[:1], picture(32)[1:]])
-    norm = network.trunk.body.bn1
+    norm = network.backbone.body.bn1
     with torch.no_grad():
-        x = network.trunk.body.conv_stem(network.normalise(picture(32)))
+        x = network.backbone.body.conv_stem(network.normalise(picture(32)))
     torch.testing.assert_close(norm.running_mean, x.mean((0, 2, 3)))
     torch.testing.assert_close(norm.running_var, x.var((0, 2, 3), correction=0))
 

@@ -29,7 +29,7 @@ from resdx.models.specs import (
     Net,
     Pretrained,
     ResNet,
-    Until,
+    Truncated,
     innermost,
 )
 from resdx.recipes.learning import Training
@@ -210,10 +210,10 @@ def test_a_start_that_changes_after_the_split_is_refused(result, films, study, t
 
 
 def test_weights_that_a_comparator_starts_from_are_asked_too(study, tmp_path):
-    model = replace(study.run.recipe.model, trunk=Pretrained("mobilenetv2_100", weights=str(tmp_path / "mine.safetensors")))
+    model = replace(study.run.recipe.model, backbone=Pretrained("mobilenetv2_100", weights=str(tmp_path / "mine.safetensors")))
     run = replace(study.run, recipe=replace(study.run.recipe, model=model))
     assert start_of(run) == tmp_path / "mine.safetensors"
-    published = replace(model, trunk=replace(model.trunk, weights="imagenet"))
+    published = replace(model, backbone=replace(model.backbone, weights="imagenet"))
     assert start_of(replace(run, recipe=replace(run.recipe, model=published))) is None
 
 
@@ -232,7 +232,7 @@ def test_a_pretraining_has_no_stages_and_keeps_its_checkpoint(result):
         (("views", "8"), "has no views"),
         (("model.head.dropout", "0.5"), "has no model.head"),
         (("learn.batch", "2"), "at least 8"),
-        (("model.trunk.frozen", "layer1"), "leaves nothing frozen"),
+        (("model.backbone.frozen", "layer1"), "leaves nothing frozen"),
     ],
 )
 def test_settings_that_a_pretraining_does_not_have_are_refused(study, tmp_path, change, what):
@@ -297,7 +297,9 @@ def test_without_labels_any_folder_of_pictures_will_do(films, tmp_path):
     assert start_of(start(films, recipe=TINY, weights=tmp_path / "out" / "weights.safetensors", out=tmp_path / "run", quiet=True))
 
 
-@pytest.mark.parametrize("around", [lambda trunk: trunk, lambda trunk: Until(trunk, "layer3")], ids=["alone", "inside another"])
+@pytest.mark.parametrize(
+    "around", [lambda backbone: backbone, lambda backbone: Truncated(backbone, "layer3")], ids=["alone", "inside another"]
+)
 def test_our_own_weights_take_the_place_of_imagenets_and_that_is_said(around, result, films, study, tmp_path, monkeypatch):
     def cannot_be_had(depth):
         raise AbsentWeightsError("no network")
@@ -306,7 +308,7 @@ def test_our_own_weights_take_the_place_of_imagenets_and_that_is_said(around, re
     shelf.mkdir()
     monkeypatch.setattr("resdx.studies.stages.find_imagenet", cannot_be_had)
     monkeypatch.setattr("resdx.models.weights.SHIPPED", shelf)
-    recipe = replace(TINY, model=replace(TINY.model, trunk=around(TINY.model.trunk)))
+    recipe = replace(TINY, model=replace(TINY.model, backbone=around(TINY.model.backbone)))
     asked = {"recipe": recipe, "weights": "imagenet", "skip": EVIDENCE, "quiet": True}
     run = start(films, out=tmp_path / "no-imagenet", **asked)
     with pytest.raises(WeightsError, match="no network"):  # nothing is shipped there
@@ -315,10 +317,10 @@ def test_our_own_weights_take_the_place_of_imagenets_and_that_is_said(around, re
     run = start(films, out=tmp_path / "no-imagenet", **asked)
     repeat(run, "scan")
     run = Run.open(run.path, quiet=True)
-    assert innermost(run.recipe.model.trunk)[0].weights == "resdx"
+    assert innermost(run.recipe.model.backbone)[0].weights == "resdx"
     assert start_of(run) == shelf / "resnet18.safetensors"
     assert "cannot be had" in run.settings.choices["start"] and "starts from resdx's own" in (run.path / "log.txt").read_text()
-    named, given = (build(run.recipe.model, 2, weights=path).trunk.state_dict() for path in (None, result))
+    named, given = (build(run.recipe.model, 2, weights=path).backbone.state_dict() for path in (None, result))
     assert all(torch.equal(value, given[name]) for name, value in named.items())
     refuse_another(run, films, asked)
     with pytest.raises(

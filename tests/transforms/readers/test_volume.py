@@ -13,7 +13,7 @@ from resdx.data.sources.folders import FolderPerClass, Scans
 from resdx.data.tasks import Classify
 from resdx.errors import DataError, RecipeError
 from resdx.inference.files import predict_files
-from resdx.models.specs import Cnn, Net, Tiles
+from resdx.models.specs import Cnn, Net, Tiled
 from resdx.recipes.learning import Training
 from resdx.recipes.library import get_recipe
 from resdx.recipes.recipe import Recipe
@@ -178,7 +178,7 @@ def finished(tmp_path_factory):
         source=Scans(FolderPerClass(group="([^/]+)/[^/]+$")),
         read=ReadScan(2, 2, 16),
         prepare=(Resize(32),),
-        model=Net(Tiles(Cnn((8,)), 2, 2, (1,))),
+        model=Net(Tiled(Cnn((8,)), 2, 2, (1,))),
         task=Classify("ill"),
         learn=Training(epochs=12, batch=8, lr=0.01),
     )
