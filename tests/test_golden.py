@@ -15,21 +15,21 @@ import numpy as np
 import pytest
 import torch
 
-from resdx.cases import Case, Manifest
-from resdx.data import prepare
+from resdx.data.cases import Case, Manifest
+from resdx.data.phantoms.collection import draw_phantoms
 from resdx.errors import RecipeError, RunError
-from resdx.models.net import Network, build
+from resdx.inference.predictor import Predictor
+from resdx.models.network import Network, build
 from resdx.models.packed import read_seen
 from resdx.models.specs import Net, ResNet
 from resdx.models.weights import shipped
-from resdx.phantoms import draw_phantoms
-from resdx.predict import Predictor
-from resdx.recipe import fine_tuned, on_features
-from resdx.recipes import get_recipe, recipe_titles
+from resdx.recipes.library import get_recipe, recipe_titles
+from resdx.recipes.recipe import fine_tuned, on_features
 from resdx.records import from_record, to_record
-from resdx.runs import Run
-from resdx.stages import EVIDENCE, prepared_of, repeat, resume
-from resdx.study import open_study, start
+from resdx.runs.prepared import prepare, prepared_of
+from resdx.runs.run import Run
+from resdx.studies.stages import EVIDENCE, repeat, resume
+from resdx.studies.study import open_study, start
 
 GOLDEN = Path(__file__).parent / "golden"
 GONE = "/gone"  # the folder that everything was made in

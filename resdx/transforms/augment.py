@@ -75,7 +75,7 @@ class Affine:
         return torch.stack([first, second], 1)
 
 
-@record("RandomResizedCrop")
+@record("Crop")
 @dataclass(frozen=True)
 class RandomResizedCrop:
     """Cut out a square of `min_area` to all of the area anywhere in the picture (Szegedy et al. 2015), and enlarge it to the whole."""
