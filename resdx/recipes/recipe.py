@@ -22,8 +22,10 @@ from ..transforms import augment as random
 from ..transforms import image
 from ..transforms.readers import copies as offline
 from ..transforms.readers import ecg, voice
-from ..transforms.readers import image as read
 from ..transforms.readers import volume as scan
+from ..transforms.readers.dicom import ReadDicom
+from ..transforms.readers.image import ReadImage
+from ..transforms.readers.nifti import ReadNifti
 from .learning import Dcgan, Ensemble, FeatureClassifier, Learn, Search, Training
 
 OTHER_SOURCES = (heartbeats.Heartbeats, voices.Voices, voices.SpeechTable, voc.Voc)  # known, so that any run can be opened
@@ -40,9 +42,9 @@ class Published:
 
 
 Reader = (
-    read.ReadImage
-    | read.ReadDicom
-    | read.ReadNifti
+    ReadImage
+    | ReadDicom
+    | ReadNifti
     | offline.ReadCopy
     | scan.ReadScan
     | ecg.ReadBeat
@@ -85,7 +87,7 @@ class Recipe:
     name: str
     title: str
     about: About = About()
-    read: Reader = read.ReadImage()
+    read: Reader = ReadImage()
     prepare: tuple[Any, ...] = (image.Resize(128),)
     augment: tuple[Any, ...] = ()
     model: Net = Net(ResNet(50))

@@ -29,13 +29,13 @@ from ..data.tasks import positive_class
 from ..errors import RunError, optional
 from ..evaluation.calibrate import fit_calibration
 from ..files import digest, write_bytes, write_json, write_text
-from ..inference.bundle import ENGINES, FORMAT, SUMS, load_engine, sums
+from ..inference.bundle import ENGINES, EXPORTED, FORMAT, SUMS, load_engine, sums
 from ..inference.calibration import Calibration
 from ..inference.engines import Answers, Engine
 from ..inference.engines.graph import Graph
 from ..inference.logits import infer
 from ..inference.opening import answerer, graph_of, load_network
-from ..inference.predictor import EXPORTED, MADE_OF, Predictor
+from ..inference.predictor import MADE_OF, Predictor
 from ..metrics.classification import auroc, macro_auroc
 from ..models.heads.boxes import said_boxes
 from ..models.network import Detector

@@ -346,7 +346,7 @@ def predict_command(
 def export_command(run: str, recipe: str, engines: tuple[str, ...], guard: bool, as_json: bool) -> None:
     """Write a folder that answers like the finished RUN, without PyTorch and faster, and measure how nearly."""
     from ...files import read_json
-    from ...inference.predictor import EXPORTED
+    from ...inference.bundle import EXPORTED
     from ...runs.run import Run
     from ...studies.export import export
 

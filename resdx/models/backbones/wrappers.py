@@ -178,7 +178,7 @@ def fit_inputs(backbone: Backbone, images: NDArray[np.uint8], rows: NDArray[np.i
         cast(Tensor, backbone.deviation).copy_(torch.where(deviation > 0, deviation, 1))  # a cell that never differs says nothing
 
 
-def wrap(spec: Truncated | Tiled | Standardised, inner: Backbone) -> WrapperBackbone:
+def wrap(spec: Truncated | Tiled | Standardised, inner: Backbone) -> TruncatedBackbone | TiledBackbone | StandardisedBackbone:
     """The backbone of `spec` around `inner`. Raises RecipeError where `inner` has no stage of the name to stop at."""
     if isinstance(spec, Tiled):
         return TiledBackbone(inner, spec)
