@@ -6,13 +6,14 @@ DEMO := demo
 BENCH := bench
 TESTS ?= -n 2
 
-.PHONY: help demo test check lint wheel results bench clean
+.PHONY: help demo test check lint wheel docs results bench clean
 
 help:
 	@echo 'make demo     install, plant faults in films, find them, train, and write the report'
 	@echo 'make test     run the tests'
 	@echo 'make check    format, lint, types and tests'
 	@echo 'make wheel    build the wheel and try it in an empty environment'
+	@echo 'make docs     build the documentation into site/, which needs no network to be read'
 	@echo 'make results  repeat the published tables'
 	@echo 'make bench    measure speed against other libraries, on a machine that does nothing else'
 	@echo 'make clean    remove what the other targets made'
@@ -34,6 +35,10 @@ $(VENV)/.dev: $(VENV)/.core
 	$(INSTALL) --editable '.[dev,zoo,dicom,nifti,ecg,export]'
 	@touch $@
 
+$(VENV)/.docs: $(VENV)/.core
+	$(INSTALL) --editable '.[docs]'
+	@touch $@
+
 demo: $(VENV)/.core
 	rm -rf $(DEMO)
 	$(VENV)/bin/python -m resdx.apps.demo $(DEMO)
@@ -53,6 +58,10 @@ wheel: $(VENV)/.dev
 	$(VENV)/bin/python -m build --wheel --outdir dist . > /dev/null
 	bash tests/try_wheel.sh $(PYTHON) dist/resdx-*.whl
 
+# MkDocs prints advertisements unless told not to.
+docs: $(VENV)/.docs
+	NO_MKDOCS_2_WARNING=true $(VENV)/bin/python -m mkdocs build --quiet --strict --clean
+
 results: $(VENV)/.dev
 	@test -n '$(DATA)' || { echo 'say where the data sets are: make results DATA=FOLDER'; exit 1; }
 	$(VENV)/bin/python -m benchmarks.results --data $(DATA)
@@ -63,4 +72,4 @@ bench: $(VENV)/.dev
 	if [ -n '$(DATA)' ]; then $(VENV)/bin/python -m benchmarks.time_to_auroc $(BENCH) --data $(DATA) > benchmarks/time_to_auroc.md; fi
 
 clean:
-	rm -rf $(VENV) $(DEMO) $(BENCH) build dist .mypy_cache .ruff_cache .pytest_cache resdx.egg-info
+	rm -rf $(VENV) $(DEMO) $(BENCH) build dist site .mypy_cache .ruff_cache .pytest_cache resdx.egg-info

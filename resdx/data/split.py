@@ -1,6 +1,7 @@
 """Who may be learnt from and who judges: four parts by person, with duplicates together.
 
-STATISTICS: train (weights), tune (checkpoint, settings), calib (calibrator, thresholds, quantiles) and test (read once).
+train (weights), tune (checkpoint, settings), calib (calibrator, thresholds, quantiles) and test (read once):
+docs/methods/evaluation.md, section 1.
 """
 
 from __future__ import annotations

@@ -98,11 +98,11 @@ def judge(
 def prior_corrected(
     run: Run, calibration: Calibration, cases: Sequence[Case], logits: NDArray[np.float32]
 ) -> dict[str, Any] | None:
-    """Brier score and calibration error after moving the probabilities to the class balance of this part (STATISTICS section 4).
+    """Brier score and calibration error after moving the probabilities to the class balance of this part.
 
-    Once with the balance as it is among the persons of the part ("observed"), once as somebody without labels could guess it,
-    by expectation maximisation ("estimated"). None for several labels, where each label has its own prevalence, and where
-    calib lacks a class.
+    docs/methods/evaluation.md, section 4. Once with the balance as it is among the persons of the part ("observed"),
+    once as somebody without labels could guess it, by expectation maximisation ("estimated"). None for several labels, where each
+    label has its own prevalence, and where calib lacks a class.
     """
     if isinstance(run.recipe.task, MultiLabel) or not all(calibration.prior):
         return None

@@ -2,7 +2,8 @@
 
 A parent directory holds one run a fold, `folds.json`, and `calibration.json`, with which the networks of all folds answer new
 files together (`resdx predict PARENT FILES`). What needs scores on one scale (AUROC, average precision) is the mean over
-the folds, never the figure of pooled raw scores; decisions and calibrated probabilities may be pooled (STATISTICS section 3).
+the folds, never the figure of pooled raw scores; decisions and calibrated probabilities may be pooled
+(docs/methods/evaluation.md, section 3).
 """
 
 from __future__ import annotations
@@ -153,7 +154,7 @@ def mean_over_folds(
     """Mean over folds of a metric from 0 to 1, with its interval over the persons of each fold.
 
     Below 40 persons in the smallest class of all folds (200 for an AUROC) a t interval on the logit scale, with the variance
-    between persons within folds; above, percentiles of drawing persons within each fold (STATISTICS section 3).
+    between persons within folds; above, percentiles of drawing persons within each fold (docs/methods/evaluation.md, section 3).
     """
     if not all(len(true) for true in known):
         return Estimate(None, None, None, len({one for group in groups for one in group}), "not estimable: a fold lacks a class")

@@ -2,8 +2,8 @@
 
 The same test images are judged after two trainings on the same number of images of each class. One has seen no
 person of the test images; in the other, some of the training persons were exchanged for the test persons, by other images of
-theirs (or near-duplicates). The difference of the AUROC is what a split by image would have given away (STATISTICS section 2).
-The run's test part takes no part in it.
+theirs (or near-duplicates). The difference of the AUROC is what a split by image would have given away
+(docs/methods/evaluation.md, section 2). The run's test part takes no part in it.
 """
 
 from __future__ import annotations

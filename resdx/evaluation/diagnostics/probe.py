@@ -1,7 +1,7 @@
 """The probe of the controls: a small residual network on small pictures, trained for a fixed number of steps.
 
 It never takes the place of the run's model. It asks how much a version of the pictures, or a set of training cases, tells of
-the class, and is compared with itself on another version or another set alone (STATISTICS section 5).
+the class, and is compared with itself on another version or another set alone (docs/methods/evaluation.md, section 5).
 """
 
 from __future__ import annotations
