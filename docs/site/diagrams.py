@@ -98,7 +98,9 @@ def split():
         parts.append(f'<rect class="warm" x="{x}" y="{y}" width="72" height="82" rx="6"/>')
         parts.append(words(x + 36, y + 20, f"person {k + 1}", size=12))
         for j in range((2, 1, 3, 2, 4, 1)[k]):
-            parts.append(f'<rect class="box" x="{x + 9 + 28 * (j % 2)}" y="{y + 28 + 25 * (j // 2)}" width="24" height="21" rx="2"/>')
+            parts.append(
+                f'<rect class="box" x="{x + 9 + 28 * (j % 2)}" y="{y + 28 + 25 * (j // 2)}" width="24" height="21" rx="2"/>'
+            )
     parts.append(words(150, 268, "near-duplicates of a person's", size=12.5, kind="soft"))
     parts.append(words(150, 285, "images stay with that person", size=12.5, kind="soft"))
     rows = (
@@ -141,8 +143,12 @@ def rooms():
             parts.append(words(x + (130 if len(row) == 1 else 118), y + 23, use, size=13, kind="soft", anchor="start"))
     bottom = 20 + height * len(rows)
     parts.append(arrow((760, 30), (760, bottom - 16)))
-    parts.append(f'<text class="soft" font-size="13" text-anchor="middle" transform="translate(790 {bottom / 2}) rotate(90)">imports go downward only</text>')
-    return drawing(820, bottom + 12, "Thirteen rows of rooms, from apps down to errors; each imports only from rows below it", *parts)
+    parts.append(
+        f'<text class="soft" font-size="13" text-anchor="middle" transform="translate(790 {bottom / 2}) rotate(90)">imports go downward only</text>'
+    )
+    return drawing(
+        820, bottom + 12, "Thirteen rows of rooms, from apps down to errors; each imports only from rows below it", *parts
+    )
 
 
 if __name__ == "__main__":
