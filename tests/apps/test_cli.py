@@ -22,7 +22,9 @@ from click.testing import CliRunner
 from PIL import Image
 from safetensors.torch import save_file
 
-from resdx.apps.cli.main import EVIDENCE, SKIPPED, STAGES, cli
+from resdx.apps.cli.main import cli
+from resdx.apps.cli.options import SKIPPED
+from resdx.apps.cli.runs import EVIDENCE, STAGES
 from resdx.models.weights import cache_folder
 from resdx.runs.run import Run
 from resdx.studies import stages
