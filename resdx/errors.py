@@ -5,6 +5,7 @@ ResdxError
 ├── RecipeError    a recipe, step, model or setting is wrong
 ├── WeightsError   starting weights are absent, foreign or do not fit
 ├── RunError       a run directory is missing a stage, is of another version or cannot be written
+│   └── AbsentResultError   a stage that comes first has not been run yet
 └── AuditStop      the audit found something that must be settled or accepted first
 """
 
@@ -37,6 +38,10 @@ class WeightsError(ResdxError):
 
 class RunError(ResdxError):
     """A run directory misses a stage, is of another version or cannot be written."""
+
+
+class AbsentResultError(RunError):
+    """A stage that would write what is needed has not been run yet, so there is nothing to read."""
 
 
 class AbsentWeightsError(WeightsError):

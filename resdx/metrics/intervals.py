@@ -15,8 +15,23 @@ from numpy.typing import NDArray
 from scipy.special import expit, logit, ndtr, ndtri, stdtrit
 
 from ..errors import DataError
-from . import classification as metrics
-from .classification import Array, Metric, Values
+from .classification import (
+    Array,
+    Metric,
+    Values,
+    accuracy,
+    auroc,
+    brier,
+    ece,
+    majority_rate,
+    mcc,
+    most_frequent,
+    npv,
+    ppv,
+    quadratic_kappa,
+    sensitivity,
+    specificity,
+)
 from .estimate import Estimate
 
 Groups = Values | Sequence[str] | None  # the person of each case; None: one case a person
@@ -37,16 +52,16 @@ PIECE = 150_000  # weights given at a time, so that they and what is made of the
 
 # Success and denominator of the plain shares, as (truth, answer) -> two (N,) masks.
 _SHARES: Mapping[Metric, Callable[[Values, Values], tuple[Values, Values]]] = {
-    metrics.sensitivity: lambda truth, answer: (answer == 1, truth == 1),
-    metrics.specificity: lambda truth, answer: (answer != 1, truth != 1),
-    metrics.ppv: lambda truth, answer: (truth == 1, answer == 1),
-    metrics.npv: lambda truth, answer: (truth != 1, answer != 1),
-    metrics.accuracy: lambda truth, answer: (truth == answer, np.ones(len(truth), bool)),
-    metrics.majority_rate: lambda truth, answer: (truth == metrics.most_frequent(truth), np.ones(len(truth), bool)),
+    sensitivity: lambda truth, answer: (answer == 1, truth == 1),
+    specificity: lambda truth, answer: (answer != 1, truth != 1),
+    ppv: lambda truth, answer: (truth == 1, answer == 1),
+    npv: lambda truth, answer: (truth != 1, answer != 1),
+    accuracy: lambda truth, answer: (truth == answer, np.ones(len(truth), bool)),
+    majority_rate: lambda truth, answer: (truth == most_frequent(truth), np.ones(len(truth), bool)),
 }
-_ANY_CLASS: frozenset[Metric] = frozenset((metrics.brier, metrics.ece))  # mean over all cases: no class must be there
-_SIGNED: frozenset[Metric] = frozenset((metrics.mcc, metrics.quadratic_kappa))  # from -1 to 1
-_BIASED: frozenset[Metric] = frozenset((metrics.ece,))  # a draw is further off than the sample: percentiles would miss the value
+_ANY_CLASS: frozenset[Metric] = frozenset((brier, ece))  # mean over all cases: no class must be there
+_SIGNED: frozenset[Metric] = frozenset((mcc, quadratic_kappa))  # from -1 to 1
+_BIASED: frozenset[Metric] = frozenset((ece,))  # a draw is further off than the sample: percentiles would miss the value
 
 
 def estimate(
@@ -79,7 +94,7 @@ def estimates(
         else:
             value, few = float(metric(truth, answer)), persons_behind(metric, truth, codes)
             found = _settled(metric, value, few, int(codes.max()) + 1)
-            if found is None and metric is metrics.auroc and few < FEW_FOR_AREA:
+            if found is None and metric is auroc and few < FEW_FOR_AREA:
                 found = _area(truth, answer, codes)
             if found is None:
                 resampled[name] = metric

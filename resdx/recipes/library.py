@@ -19,13 +19,14 @@ from typing import Any
 import cloudpickle
 
 from ..errors import RecipeError
-from . import systems
 from .recipe import Recipe
+
+SYSTEMS = Path(__file__).parent / "systems"  # one file a published system
 
 
 def recipe_names() -> tuple[str, ...]:
     """Names of all recipes that come with resdx, found by file name."""
-    return tuple(sorted(module.name for module in pkgutil.iter_modules(systems.__path__)))
+    return tuple(sorted(module.name for module in pkgutil.iter_modules([str(SYSTEMS)])))
 
 
 def get_recipe(name: str) -> Recipe:
@@ -57,7 +58,7 @@ def get_recipe(name: str) -> Recipe:
 
 def system_module(name: str) -> ModuleType:
     """The file of a system; the one place where systems are imported, by name alone, so that deleting the file deletes the system."""
-    return importlib.import_module(f".{name}", systems.__name__)
+    return importlib.import_module(f"{__package__}.{SYSTEMS.name}.{name}")
 
 
 def recipe_titles() -> dict[str, str]:

@@ -6,7 +6,7 @@ Every chart has a title and a sentence for screen readers; the figures themselve
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, Literal
@@ -211,6 +211,13 @@ def anchors(curve: Sequence[float], chosen: int) -> Markup:
         lines.append(Line([float(chosen)], [curve[chosen - 1]], dots=True))
     text = f"Mean overlap from {curve[0]:.2f} with one anchor to {curve[-1]:.2f} with {len(curve)}."
     return chart(lines, title="Anchors", text=text, x="anchors", y="mean overlap", x_range=(0, len(curve) + 1), y_range=(0, 1))
+
+
+# What the templates call, by name.
+CHARTS: dict[str, Callable[..., Markup]] = {
+    draw.__name__: draw
+    for draw in (chart, roc, precision_recall, reliability, decision, learning, penalties, forest, scatter, mark, growth, anchors)
+}
 
 
 def ticks(low: float, high: float, wanted: int = 5) -> list[float]:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..data.cases import Case
-from ..errors import ResdxError, RunError, count
+from ..errors import AbsentResultError, ResdxError, count
 from ..runs.run import Run
 from ..transforms.compose import prepare_image
 from .format import Json, interval, with_interval
@@ -94,7 +94,7 @@ def embedding(run: Run) -> Json:
         return dict(found)
     total = len(found["points"])
     if not total:
-        raise RunError("No case has an embedding to draw.")
+        raise AbsentResultError("No case has an embedding to draw.")
     kept = sorted({int(place) for place in np.linspace(0, total - 1, min(total, POINTS))})
     names = [name for name in run.recipe.classes if name in found["classes"]]
     names += sorted(set(found["classes"]) - set(names))
@@ -121,7 +121,7 @@ def growth(run: Run) -> Json:
     if "missing" in found:
         return dict(found)
     if not found["points"]:
-        raise RunError("The learning curve has no point yet.")
+        raise AbsentResultError("The learning curve has no point yet.")
     return {**found, "price": price(found["points"][-1]["persons"], found["slope"], found["per_person"])}
 
 
@@ -150,7 +150,7 @@ def samples(run: Run, picture: Picture) -> Json:
             try:
                 image = picture(case)
                 pictures[name].append(_data_url(Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image), SIDE))
-            except (ResdxError, KeyError):
+            except ResdxError:
                 failed += 1
     return {"classes": pictures, "failed": failed, "made": _made(run)}
 
@@ -215,3 +215,7 @@ def _data_url(image: Image.Image, side: int) -> str:
     out = io.BytesIO()
     image.save(out, "JPEG", quality=85)
     return f"data:image/jpeg;base64,{base64.b64encode(out.getvalue()).decode()}"
+
+
+# The sections of evidence, in the order of the page.
+EVIDENCE: dict[str, Callable[[Run], Json]] = {read.__name__: read for read in (controls, leak, maps, embedding, suspects, growth)}

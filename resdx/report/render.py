@@ -8,7 +8,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from ..errors import count
-from . import charts
+from .charts import CHARTS, Line
 
 
 def render(template: str, found: Mapping[str, Any]) -> str:
@@ -17,9 +17,7 @@ def render(template: str, found: Mapping[str, Any]) -> str:
         loader=PackageLoader("resdx.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters |= {"shown": shown, "signed": signed, "p": p_value, "named": named, "count": count}
-    return environment.get_template(template).render(
-        found, charts=charts, line=charts.Line, guide=charts.Line((0, 1), (0, 1), look="guide")
-    )
+    return environment.get_template(template).render(found, charts=CHARTS, line=Line, guide=Line((0, 1), (0, 1), look="guide"))
 
 
 def shown(estimate: Mapping[str, Any]) -> str:

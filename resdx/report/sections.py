@@ -1,22 +1,24 @@
 """What a run's own stages say, as plain data: one reader a section, each from its own files.
 
-A section whose file is absent, or of another layout than this version writes, is `{"missing": why}`, and the rest stands.
+A section whose stage has not been run is `{"missing": why}`. One that fails, for a broken file or a bug, is `{"missing": why, "error": what}`:
+the other sections stand, and `report` raises when all are written.
 """
 
 from __future__ import annotations
 
 import platform
+import traceback
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 
 from ..data.persons import count_persons
 from ..data.tasks import MultiLabel, Ordinal, positive_class, truth
-from ..errors import ResdxError, RunError, count
+from ..errors import AbsentResultError, ResdxError, RunError, count
 from ..files import read_json
 from ..inference.calibration import Calibration
 from ..inference.opening import votes_of
@@ -35,16 +37,34 @@ PACKAGES = ("torch", "numpy", "scipy", "scikit-learn", "pillow", "pydicom")
 
 
 def section(read: Callable[[], Json], folder: Path) -> Json:
-    """What `read` gives, or why not: a file may be absent, or of another layout than this version writes.
+    """What `read` gives; `missing` where a stage has not been run, `error` as well where anything else goes wrong.
 
     `folder` is the run's: a page that is sent to others says its name, not where it lies.
     """
     try:
         return read()
-    except ResdxError as error:
-        return {"missing": str(error).replace(f"{folder} has no", "This run has no").replace(str(folder), folder.name)}
-    except (KeyError, TypeError, ValueError, IndexError, OSError) as error:
-        return {"missing": f"A file of this section cannot be understood ({type(error).__name__}: {error}); repeat its stage."}
+    except AbsentResultError as error:
+        return {"missing": _without_path(error, folder)}
+    except Exception as error:  # a broken file or a bug: shown and raised by `report`, after the sections that can be made
+        what = (
+            _without_path(error, folder) if isinstance(error, ResdxError) else f"{type(error).__name__}: {error}{_place(error)}"
+        )
+        return {"missing": what, "error": what}
+
+
+def failed(found: Mapping[str, Any]) -> dict[str, str]:
+    """Names of the sections that went wrong, each with its error."""
+    return {name: str(one["error"]) for name, one in found.items() if isinstance(one, Mapping) and "error" in one}
+
+
+def _without_path(error: ResdxError, folder: Path) -> str:
+    return str(error).replace(f"{folder} has no", "This run has no").replace(str(folder), folder.name)
+
+
+def _place(error: Exception) -> str:
+    """Where the code failed: " (sections.py, line 12)"."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return f" ({Path(last.filename).name}, line {last.lineno})"
 
 
 def asked(run: Run) -> Json:
@@ -103,7 +123,7 @@ def training(run: Run) -> Json:
     told = [(_setting(entry["setting"]), entry["tune_score"]) for entry in run.events("trial")]
     trials = [{"setting": setting, "tune_score": score} for setting, score in dict(told).items()]
     if not (epochs or tried or trials):
-        raise RunError(f"No step of learning is logged yet; run `resdx train {run.path}` first.")
+        raise AbsentResultError(f"No step of learning is logged yet; run `resdx train {run.path}` first.")
     seconds = [entry["seconds"] for entry in run.events("stage") if entry["stage"] == "train"]
     found: Json = {"epochs": [], "penalties": [], "trials": trials, "members": [], "seconds": seconds[-1] if seconds else 0.0}
     found["generated"] = run.read("generated.json", "train") if run.recipe.generator else None
@@ -172,13 +192,15 @@ def test(run: Run) -> Json:
 def folds(run: Run) -> Json:
     """The figures over all folds, where this run is one of them."""
     if run.settings.fold is None:
-        raise RunError("This run is no fold of a cross-validation.")
+        raise AbsentResultError("This run is no fold of a cross-validation.")
     return dict(read_json(run.store / "folds.json")) if (run.store / "folds.json").exists() else _unfinished_folds(run)
 
 
 def _unfinished_folds(run: Run) -> Json:
     done = sum((run.store / f"fold-{fold}" / "metrics.json").exists() for fold in range(run.settings.folds))
-    raise RunError(f"{done} of {run.settings.folds} folds are scored; the figures over all folds come with the last one.")
+    raise AbsentResultError(
+        f"{done} of {run.settings.folds} folds are scored; the figures over all folds come with the last one."
+    )
 
 
 def calibration(run: Run) -> Json:
@@ -317,3 +339,9 @@ def _read_calibration(run: Run) -> Calibration:
     if not isinstance(calibration, Calibration):
         raise RunError(f"{run.path / 'calibration.json'} holds no calibration; repeat `resdx calibrate {run.path}`")
     return calibration
+
+
+# The sections that the stages of a run fill, in the order of the page.
+STAGES: dict[str, Callable[[Run], Json]] = {
+    read.__name__: read for read in (asked, flow, audit, training, test, folds, calibration, points, answers)
+}

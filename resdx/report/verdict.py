@@ -18,6 +18,8 @@ DOUBTS = 6  # shown above the page; the sections say the rest
 def verdict(found: Mapping[str, Any]) -> str:
     """How many were judged, how well, what the emptiest rule would have reached, and what forbids believing it."""
     test = found["test"]
+    if "error" in test:
+        return "The results of this run cannot be read; its section says why."
     if "missing" in test:
         return "This run has not been scored on its test part yet; the page shows what there is."
     main = test["scores"][test["main"]]

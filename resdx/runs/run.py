@@ -33,7 +33,7 @@ if sys.platform != "win32":
     import resource
 
 from ..data.cases import Case, Manifest
-from ..errors import DataError, RecipeError, RunError
+from ..errors import AbsentResultError, DataError, RecipeError, RunError
 from ..files import append_text, lock, progress, read_json, read_log, write_bytes, write_json, write_text
 from ..recipes.learning import Ensemble
 from ..recipes.library import get_recipe, know_steps_of
@@ -180,9 +180,9 @@ class Run:
             raise RunError(f"{path} is not what resdx writes; put back the file that was there, or {advice}") from error
 
     def need(self, name: str, stage: str) -> Path:
-        """The path of a file that `stage` writes. Raises RunError naming the stage when it is not there."""
+        """The path of a file that `stage` writes. Raises AbsentResultError naming the stage when it is not there."""
         if not (self.path / name).exists():
-            raise RunError(f"{self.path} has no {name} yet; run `resdx {stage} {self.path}` first")
+            raise AbsentResultError(f"{self.path} has no {name} yet; run `resdx {stage} {self.path}` first")
         return self.path / name
 
     def remove_unused(self) -> None:

@@ -9,8 +9,10 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from PIL import Image
 
+from resdx.apps.cli.main import cli
 from resdx.data.cases import Case, Finding, Manifest, Prediction
 from resdx.data.persons import count_persons
 from resdx.data.split import split
@@ -27,14 +29,12 @@ from resdx.recipes.recipe import Published, Recipe
 from resdx.records import to_record
 from resdx.report import (
     checklists,
+    facts,
     figure,
     interval,
     report,
     report_folds,
     to_pdf,
-)
-from resdx.report import (
-    sections as facts,
 )
 from resdx.report import (
     verdict as judgement,
@@ -371,12 +371,31 @@ def test_run_that_was_only_just_made_has_a_page(tmp_path):
 def test_section_without_its_file_leaves_the_rest(finished, tmp_path, gone, how):
     shutil.copytree(finished.path, tmp_path, dirs_exist_ok=True)
     (tmp_path / gone).unlink()
-    if how == "broken":
+    run = replace(finished, path=tmp_path)
+    if how == "broken" and gone != "log.jsonl":  # of a log, lines that a crash cut off are passed over
         (tmp_path / gone).write_text('{"no": \n1\n')
-    page = page_of(replace(finished, path=tmp_path))
+        with pytest.raises(RunError, match=r"report\.html is written without \d sections? \("):
+            report(run, picture=grey)
+        page = Page((tmp_path / "report.html").read_text())
+        assert "This section could not be made." in page.words
+    else:
+        page = page_of(run)
+        assert "Not here yet" in page.words and "could not be made" not in page.words
     assert set(SECTIONS) <= set(page.ids)
-    assert "Not here yet" in page.words
     assert not page.open
+
+
+def test_a_section_that_lacks_a_key_is_an_error_with_its_place(finished, tmp_path):
+    shutil.copytree(finished.path, tmp_path, dirs_exist_ok=True)
+    write_json(tmp_path / "metrics.json", {"scores": {}})
+    with pytest.raises(
+        RunError, match=r"without 1 section \(test\); test failed with: KeyError: '\w+' \(sections\.py, line \d+\)"
+    ):
+        report(replace(finished, path=tmp_path), picture=grey)
+    page = Page((tmp_path / "report.html").read_text())
+    assert "This section could not be made. KeyError" in page.words
+    said = CliRunner().invoke(cli, ["report", str(tmp_path)])
+    assert said.exit_code == 1 and "KeyError" in said.output
 
 
 def test_pictures_that_cannot_be_read_are_counted(finished, tmp_path):
