@@ -17,7 +17,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,16 @@ from benchmarks.contestants import PARTS, SIZE, Part, Timed, allow_torchvision, 
 
 mpl.use("agg")
 TURNS, SECONDS = 3, 8.0
+MACHINES = Path(__file__).parent / "figures" / "speed-machines.json"  # what each run on each machine gave
+INT8 = "resdx, int8"
+QUOTED = {  # short name of a ratio -> part, ours, peer
+    "int8 / eager": ("inference", INT8, "PyTorch eager, float32"),
+    "int8 / tuned": ("inference", INT8, "PyTorch tuned (channels_last, bfloat16, compiled)"),
+    "int8 / ONNX Runtime": ("inference", INT8, "resdx, ONNX Runtime"),
+    "files, int8 / Ultralytics int8": ("files", INT8, "Ultralytics, int8 OpenVINO"),
+    "training / Ultralytics": ("training", "resdx", "Ultralytics, classify"),
+    "training / tuned loop": ("training", "resdx", "plain tuned PyTorch loop"),
+}
 
 
 # --- single figures, each from a process of its own
@@ -208,7 +218,8 @@ def page(found: dict[str, dict[str, Any]]) -> Iterator[str]:
     """The page as Markdown."""
     yield "# Speed\n"
     yield f"{(__doc__ or '').split(chr(10), 1)[1].strip()}\n"
-    yield f"{_machine()}. Median of {TURNS} turns of {SECONDS:.0f} s, with their range.\n"
+    yield from machines(json.loads(MACHINES.read_text()))
+    yield f"## The last run\n\n{_machine()}. Median of {TURNS} turns of {SECONDS:.0f} s, with their range.\n"
     for key, rows in found.items():
         if key in FACTS:
             continue
@@ -229,6 +240,31 @@ def page(found: dict[str, dict[str, Any]]) -> Iterator[str]:
             aim = AIMS.get(name)
             missed = " (missed)" if aim is not None and value > aim else ""
             yield f"| {name} | {value:.3g} | {'-' if aim is None else f'{aim:g}'}{missed} |"
+
+
+def ratios(found: dict[str, dict[str, Any]]) -> dict[str, float]:
+    """What is quoted of a run: the ratios of medians by their short names, where both were measured."""
+    medians = {
+        key: {name: statistics.median(values) for name, values in rows.items() if values}
+        for key, rows in found.items()
+        if key in PARTS
+    }
+    return {
+        short: medians[key][ours] / medians[key][peer]
+        for short, (key, ours, peer) in QUOTED.items()
+        if ours in medians.get(key, {}) and peer in medians.get(key, {})
+    }
+
+
+def machines(runs: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """A table with a row a run on a machine, and the lowest of each ratio, which is what may be quoted."""
+    yield "## Ratios by machine\n\nQuote the lowest: a ratio depends on the machine and on its day. `make bench` adds a row.\n"
+    yield f"| machine | {' | '.join(QUOTED)} |\n|---|{'---|' * len(QUOTED)}"
+    for run in runs:
+        cells = [f"{run['ratios'][short]:.2f}" if short in run["ratios"] else "-" for short in QUOTED]
+        yield f"| {run['machine']} | {' | '.join(cells)} |"
+    lowest = [min(run["ratios"].get(short, float("inf")) for run in runs) for short in QUOTED]
+    yield f"| **lowest** | {' | '.join(f'**{value:.2f}**' for value in lowest)} |\n"
 
 
 def picture(found: dict[str, dict[str, Any]], path: Path) -> None:
@@ -281,6 +317,8 @@ def main() -> None:
     for key in asked.only:
         found[key] = contest(asked.work, PARTS[key]) if key in PARTS else asked_alone(asked.work, key)
         kept.write_text(json.dumps(found))
+    runs = json.loads(MACHINES.read_text())
+    MACHINES.write_text(json.dumps([*runs, {"machine": _machine(), "ratios": ratios(found)}], indent=1) + "\n")
     print("\n".join(page(found)), file=table, flush=True)
     picture(found, Path(__file__).parent.parent / "docs" / "pictures" / "speed.webp")
 
