@@ -11,29 +11,29 @@ from typing import cast
 
 import numpy as np
 
-from ..data.box_geometry import in_file, placing
+from ..data.box_geometry import box_transform, in_file
 from ..data.cases import Box
 from ..data.tasks import Detect
 from ..files import write_text
 from ..inference.calibration import Boxing, Calibration
 from ..inference.drawing import boxed
 from ..metrics.detection import (
-    Found,
+    Matches,
     ap50,
     ap50_95,
-    best_limit,
+    best_threshold,
     log_average_miss_rate,
     precision_at,
     recall_at,
     voc_ap50,
 )
 from ..metrics.intervals import weighted
-from ..models.heads.boxes import MOST_SAID
+from ..models.heads.boxes import MAX_BOXES
 from ..models.heads.specs import Yolo
 from ..runs.partition import Part, part_of, shapes
 from ..runs.prepared import Prepared
 from ..runs.run import Run
-from ..training.detection import Floats, Json, Said, compared, detector_of, find_boxes
+from ..training.detection import Floats, Json, Predicted, compared, detector_of, find_boxes
 
 
 def judge_boxes(run: Run, prepared: Prepared, calibration: Calibration) -> Json | None:
@@ -45,53 +45,53 @@ def judge_boxes(run: Run, prepared: Prepared, calibration: Calibration) -> Json 
     if not isinstance(run.recipe.task, Detect) or not calibration.boxes:
         return None
     part, limits = part_of(run, prepared, "test"), calibration.boxes.limits
-    said, names = find_boxes(detector_of(run), prepared.images, part.rows), run.recipe.classes
-    found = {name: compared(said, part.targets, k) for k, name in enumerate(names)}
+    predicted, names = find_boxes(detector_of(run), prepared.images, part.rows), run.recipe.classes
+    found = {name: compared(predicted, part.targets, k) for k, name in enumerate(names)}
     ask = partial(weighted, groups=part.groups, draws=DRAWS, seed=run.settings.seed)
     classes = {}
     for (name, one), limit in zip(found.items(), limits, strict=True):
         wanted = {key: partial(figure, one) for key, figure in FIGURES.items()} | {"recall": partial(recall_at, one, limit)}
-        shown_in = np.bincount(one.picture[one.score >= limit], minlength=len(one.there)) > 0  # what precision rests on
-        found_of = ask(wanted, one.there > 0) | ask({"precision": partial(precision_at, one, limit)}, shown_in)
+        shown_in = np.bincount(one.picture[one.score >= limit], minlength=len(one.observed)) > 0  # what precision rests on
+        found_of = ask(wanted, one.observed > 0) | ask({"precision": partial(precision_at, one, limit)}, shown_in)
         figures = {key: value.to_json() for key, value in found_of.items()}
-        classes[name] = {"boxes": int(one.there.sum()), "pictures": int((one.there > 0).sum()), "limit": limit, **figures}
-    occur = [one for one in found.values() if one.there.any()]
-    there = np.stack([one.there > 0 for one in occur], 1) if occur else np.zeros((len(part.ids), 1), bool)
+        classes[name] = {"boxes": int(one.observed.sum()), "pictures": int((one.observed > 0).sum()), "limit": limit, **figures}
+    occur = [one for one in found.values() if one.observed.any()]
+    there = np.stack([one.observed > 0 for one in occur], 1) if occur else np.zeros((len(part.ids), 1), bool)
     means = ask({key: partial(_mean, FIGURES[key], occur) for key in ("ap50", "ap50_95")}, there)
-    shown = [[_from(*pair) for pair in zip(each, limits, strict=True)] for each in said]
+    shown = [[_from(*pair) for pair in zip(each, limits, strict=True)] for each in predicted]
     _write(run, part, shown)
     return {
         "classes": classes,
         "mean": {key: value.to_json() for key, value in means.items()},
         "pictures": _draw(run, prepared, part, shown),
-        "most": MOST_SAID,
+        "most": MAX_BOXES,
     }
 
 
-def _mean(figure: Callable[..., float], found: list[Found], weights: Floats | None = None) -> float:
+def _mean(figure: Callable[..., float], found: list[Matches], weights: Floats | None = None) -> float:
     """Over classes; one that a draw of persons lacks is left out of it."""
     values = [figure(one, weights) for one in found]
     return float(np.nanmean(values)) if not np.isnan(values).all() else float("nan")
 
 
-def _from(said: tuple[Floats, Floats], limit: float) -> tuple[Floats, Floats]:
-    return said[0][said[1] >= limit], said[1][said[1] >= limit]
+def _from(predicted: tuple[Floats, Floats], limit: float) -> tuple[Floats, Floats]:
+    return predicted[0][predicted[1] >= limit], predicted[1][predicted[1] >= limit]
 
 
-def _write(run: Run, part: Part, shown: Said) -> None:
+def _write(run: Run, part: Part, shown: Predicted) -> None:
     """boxes.csv: the boxes that are shown, in pixels of the files."""
     out, known = io.StringIO(), shapes(run)
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(["case", "label", "score", "x1", "y1", "x2", "y2"])
-    for case, said in zip(part.ids, shown, strict=True):
-        if place := placing(known[case], run.recipe.prepare):
-            for box in in_file(said, run.recipe.classes, place):
+    for case, predicted in zip(part.ids, shown, strict=True):
+        if place := box_transform(known[case], run.recipe.prepare):
+            for box in in_file(predicted, run.recipe.classes, place):
                 corners = (box.x1, box.y1, box.x2, box.y2)
                 writer.writerow([case, box.label, f"{box.score:.4f}", *(f"{value:.1f}" for value in corners)])
     write_text(run.path / "boxes.csv", out.getvalue())
 
 
-def _draw(run: Run, prepared: Prepared, part: Part, shown: Said) -> list[Json]:
+def _draw(run: Run, prepared: Prepared, part: Part, shown: Predicted) -> list[Json]:
     """boxes/1.png and so on: up to SHOWN pictures of different persons, in an order by chance, with what is there and what was found."""
     folder, drawn, seen = run.path / "boxes", list[Json](), set[str]()
     folder.mkdir(parents=True, exist_ok=True)
@@ -116,11 +116,11 @@ def _draw(run: Run, prepared: Prepared, part: Part, shown: Said) -> list[Json]:
     return drawn
 
 
-def _named(said: list[tuple[Floats, Floats]], classes: tuple[str, ...]) -> list[Box]:
+def _named(predicted: list[tuple[Floats, Floats]], classes: tuple[str, ...]) -> list[Box]:
     """Boxes in shares of the picture."""
     return [
         Box(name, *map(float, corners), *([float(scores[i])] if len(scores) else []))
-        for name, (boxes, scores) in zip(classes, said, strict=True)
+        for name, (boxes, scores) in zip(classes, predicted, strict=True)
         for i, corners in enumerate(boxes)
     ]
 
@@ -140,6 +140,6 @@ FIGURES: Mapping[str, Callable[..., float]] = {
 def fit_boxing(run: Run, prepared: Prepared) -> Boxing:
     """The run's anchors, and for each class the score from which a box is shown: the one of the best F1 on calib, 0.5 where calib has none."""
     part = part_of(run, prepared, "calib")
-    said = find_boxes(detector_of(run), prepared.images, part.rows)
-    limits = tuple(best_limit(compared(said, part.targets, k)) for k in range(len(run.recipe.classes)))
+    predicted = find_boxes(detector_of(run), prepared.images, part.rows)
+    limits = tuple(best_threshold(compared(predicted, part.targets, k)) for k in range(len(run.recipe.classes)))
     return Boxing(cast(Yolo, run.recipe.model.head).anchors, limits)

@@ -42,12 +42,12 @@ def infer(
     `progress` is called with the number of pictures of each batch.
     """
     network.eval()
-    where = network.where
-    batch = batch_of(where, images.shape[1])
+    device = network.device
+    batch = batch_of(device, images.shape[1])
     logits, embeddings = list[Any](), list[Any]()
-    with torch.inference_mode(), torch.autocast(where.type, DTYPES[dtype], enabled=dtype != "float32"):
+    with torch.inference_mode(), torch.autocast(device.type, DTYPES[dtype], enabled=dtype != "float32"):
         for start in range(0, len(rows), batch):
-            tensor = to_tensor(images[rows[start : start + batch]], where)
+            tensor = to_tensor(images[rows[start : start + batch]], device)
             said = [network.answer(three_channels(turned(tensor, view)))[:2] for view in VIEWS[views]]
             for into, each in zip((logits, embeddings), zip(*said, strict=True), strict=True):
                 into.append(torch.stack(each).mean(0).float().cpu().numpy())

@@ -12,7 +12,7 @@ from safetensors.numpy import load_file
 
 from ..errors import RunError
 from ..files import read_json
-from ..models.forward import VIEWS, device
+from ..models.forward import VIEWS, default_device
 from ..models.network import Network, build
 from ..models.weights import load_state
 from ..recipes.library import get_recipe
@@ -104,7 +104,7 @@ def load_network(run: Run) -> Network:
     path = run.need("best.safetensors", "train")
     network = build(run.recipe.model, run.recipe.task.outputs(run.recipe.classes), start=False)
     load_state(network, path)
-    return network.to(device())
+    return network.to(default_device())
 
 
 def load_familiarity(run: Run) -> Familiarity:

@@ -18,11 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..data.box_geometry import Placing, in_file, placing
+from ..data.box_geometry import BoxTransform, box_transform, in_file
 from ..data.cases import Box, Prediction
 from ..errors import ResdxError, RunError, count
 from ..files import digest, read_json
-from ..models.heads.boxes import said_boxes
+from ..models.heads.boxes import predicted_boxes
 from ..transforms.compose import prepare_image
 from .bundle import EXPORTED, can_load, read_bundle
 from .calibration import Boxing, Calibration
@@ -159,15 +159,15 @@ class Predictor:
 
     def _boxes(self, found: Boxing, grid: NDArray[np.float32], shape: tuple[int, int]) -> tuple[Box, ...]:
         """The boxes that are shown, in pixels of a file of that shape."""
-        place = placing(shape, self.prepare)
-        said = said_boxes(grid, found.anchors, least=found.limits)
+        place = box_transform(shape, self.prepare)
+        said = predicted_boxes(grid, found.anchors, min_score=found.limits)
         return in_file(said, self.calibration.classes, place) if place else ()
 
     def _draw_boxes(self, folder: Path, batch: Batch, answers: Sequence[Prediction]) -> None:
         for i, (picture, one) in enumerate(zip(batch.images, answers, strict=True)):
-            place = cast(Placing, placing(batch.shapes[i], self.prepare))
+            place = cast(BoxTransform, box_transform(batch.shapes[i], self.prepare))
             page = captioned(
-                boxed(picture, place.shares(one.boxes)),
+                boxed(picture, place.to_fractions(one.boxes)),
                 f"{count(len(one.boxes), 'box', 'boxes')}; for research, not for diagnosis",
             )
             _save(page, folder, batch, i, "--boxes")

@@ -1,6 +1,7 @@
-"""Boxes: overlap, shapes to begin with (anchors), what is said twice, and how well they are found (average precision, miss rate).
+"""Boxes: intersection over union (IoU), matching with the annotated ones, average precision and miss rate.
 
-A box is x1, y1, x2, y2 with x2 and y2 just outside. Figures take the weight of each picture, so that they can be resampled over persons.
+A box is x1, y1, x2, y2 with x2 and y2 just outside. `sample_weight` (N,) weights each picture, so that figures can be
+resampled over persons.
 """
 
 from __future__ import annotations
@@ -15,14 +16,14 @@ from ..errors import DataError
 
 Floats = NDArray[np.float64]
 
-THRESHOLDS = tuple(float(value) for value in np.round(np.arange(0.5, 1.0, 0.05), 2))  # of the overlap, as COCO averages over
+THRESHOLDS = tuple(float(value) for value in np.round(np.arange(0.5, 1.0, 0.05), 2))  # of the IoU, as COCO averages over
 MISSED_AT = np.logspace(-2, 0, 9)  # false positives a picture (Dollár et al. 2012)
 RECALLS = np.linspace(0, 1, 101)  # where COCO reads precision
 ROUNDS, RESTARTS = 100, 8
 
 
-def overlap(first: Floats, second: Floats) -> Floats:
-    """Intersection over union of boxes (N, 4) and (M, 4), (N, M); 0 where both are empty."""
+def iou(first: Floats, second: Floats) -> Floats:
+    """Intersection over union of boxes (N, 4) and (M, 4): (N, M) in [0, 1]; 0 where both are empty."""
     low = np.maximum(first[:, None, :2], second[None, :, :2])
     high = np.minimum(first[:, None, 2:], second[None, :, 2:])
     inside = np.prod(np.clip(high - low, 0, None), axis=2)
@@ -35,53 +36,56 @@ def _area(boxes: Floats) -> Floats:
     return np.asarray((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]))
 
 
-# --- anchors
-
-
-# --- figures
-
-
 @dataclass(frozen=True)
-class Found:
-    """What was said of one class in N pictures: the picture and score of every box that was said, and at each overlap of THRESHOLDS whether it is one that is there.
+class Matches:
+    """The D predicted boxes of one class in N pictures: picture and score of each, and whether it matches an annotated box.
 
-    `there` (N,) counts the boxes that are there in each picture; `voc` are the hits at 0.5 by the rule of PASCAL VOC.
+    `hit` holds the match at each IoU of THRESHOLDS, `voc` that at 0.5 by the rule of PASCAL VOC. `observed` counts the
+    annotated boxes of each picture.
     """
 
     picture: NDArray[np.int64]  # (D,)
     score: Floats  # (D,)
     hit: NDArray[np.bool_]  # (D, thresholds)
     voc: NDArray[np.bool_]  # (D,)
-    there: NDArray[np.int64]  # (N,)
+    observed: NDArray[np.int64]  # (N,)
 
 
-def compare_boxes(said: Sequence[tuple[Floats, Floats]], truth: Sequence[Floats]) -> Found:
-    """Match boxes and scores of each picture with the boxes that are there.
+def compare_boxes(predicted: Sequence[tuple[Floats, Floats]], y_true: Sequence[Floats]) -> Matches:
+    """Match the predicted boxes of each picture with the annotated ones.
 
-    Best score first, each takes the box that is there, is not yet taken and overlaps it most (COCO); by the rule of VOC a box whose best one is taken is wrong.
+    Best score first, each takes the free annotated box of highest IoU (COCO). By the rule of PASCAL VOC a box whose best
+    annotated one is already taken is wrong.
+
+    Args:
+        predicted: boxes (D, 4) and scores (D,) of each picture.
+        y_true: annotated boxes (M, 4) of each picture, in the same units.
+
+    Raises:
+        DataError: there is no picture.
     """
-    if not truth:
+    if not y_true:
         raise DataError("there are no pictures to compare boxes in")
     pictures, scores, hits, voc = [], [], [], []
-    for number, ((boxes, score), there) in enumerate(zip(said, truth, strict=True)):
+    for number, ((boxes, score), observed) in enumerate(zip(predicted, y_true, strict=True)):
         order = np.argsort(-score, kind="stable")
-        over = overlap(boxes[order], there)
-        hits.append(np.stack([_matched(over, threshold) for threshold in THRESHOLDS], 1))
-        voc.append(_matched_once(over, 0.5))
+        overlap = iou(boxes[order], observed)
+        hits.append(np.stack([_matched(overlap, threshold) for threshold in THRESHOLDS], 1))
+        voc.append(_matched_once(overlap, 0.5))
         pictures.append(np.full(len(order), number))
         scores.append(score[order])
-    return Found(
+    return Matches(
         np.concatenate(pictures).astype(np.int64),
         np.concatenate(scores),
         np.concatenate(hits),
         np.concatenate(voc),
-        np.array([len(there) for there in truth], np.int64),
+        np.array([len(observed) for observed in y_true], np.int64),
     )
 
 
-def _matched(over: Floats, threshold: float) -> NDArray[np.bool_]:
-    free, out = np.ones(over.shape[1], bool), np.zeros(len(over), bool)
-    for i, row in enumerate(over):
+def _matched(overlap: Floats, threshold: float) -> NDArray[np.bool_]:
+    free, out = np.ones(overlap.shape[1], bool), np.zeros(len(overlap), bool)
+    for i, row in enumerate(overlap):
         if free.any():
             best = int(np.where(free, row, -1).argmax())
             if row[best] >= threshold:
@@ -89,66 +93,73 @@ def _matched(over: Floats, threshold: float) -> NDArray[np.bool_]:
     return out
 
 
-def _matched_once(over: Floats, threshold: float) -> NDArray[np.bool_]:
-    free, out = np.ones(over.shape[1], bool), np.zeros(len(over), bool)
-    for i, row in enumerate(over):
+def _matched_once(overlap: Floats, threshold: float) -> NDArray[np.bool_]:
+    free, out = np.ones(overlap.shape[1], bool), np.zeros(len(overlap), bool)
+    for i, row in enumerate(overlap):
         if len(row) and row[best := int(row.argmax())] >= threshold and free[best]:
             out[i], free[best] = True, False
     return out
 
 
-def precision_and_recall(found: Found, hit: NDArray[np.bool_], weights: Floats | None = None) -> tuple[Floats, Floats]:
-    """Precision and recall at each score, best first; `weights` (N,) of pictures."""
-    right, all_said = _so_far(found, hit, weights)
-    total = float((_weights(found, weights) * found.there).sum())
-    precision = np.divide(right, all_said, out=np.zeros_like(right), where=all_said > 0)
+def precision_and_recall(matches: Matches, hit: NDArray[np.bool_], sample_weight: Floats | None = None) -> tuple[Floats, Floats]:
+    """Precision and recall (U,) at each of the U distinct scores, best first; recall is NaN where nothing is annotated."""
+    right, all_predicted = _so_far(matches, hit, sample_weight)
+    total = float((_weights(matches, sample_weight) * matches.observed).sum())
+    precision = np.divide(right, all_predicted, out=np.zeros_like(right), where=all_predicted > 0)
     return precision, right / total if total else np.full_like(right, np.nan)
 
 
-def precision_at(found: Found, limit: float, weights: Floats | None = None) -> float:
-    """Share of the boxes with a score of at least `limit` that are right; NaN where there are none."""
-    shown = (found.score >= limit) * _weights(found, weights)[found.picture]
-    return float((shown * found.hit[:, 0]).sum() / shown.sum()) if shown.sum() else float("nan")
+def precision_at(matches: Matches, threshold: float, sample_weight: Floats | None = None) -> float:
+    """Precision of the boxes with a score of at least `threshold`, at an IoU of 0.5; NaN where there are none."""
+    shown = (matches.score >= threshold) * _weights(matches, sample_weight)[matches.picture]
+    return float((shown * matches.hit[:, 0]).sum() / shown.sum()) if shown.sum() else float("nan")
 
 
-def recall_at(found: Found, limit: float, weights: Floats | None = None) -> float:
-    """Share of the boxes that are there which are found with a score of at least `limit`; NaN where nothing is there."""
-    weight = _weights(found, weights)
-    right = ((found.score >= limit) * found.hit[:, 0] * weight[found.picture]).sum()
-    total = (weight * found.there).sum()
+def recall_at(matches: Matches, threshold: float, sample_weight: Floats | None = None) -> float:
+    """Recall of the boxes with a score of at least `threshold`, at an IoU of 0.5; NaN where nothing is annotated."""
+    weight = _weights(matches, sample_weight)
+    right = ((matches.score >= threshold) * matches.hit[:, 0] * weight[matches.picture]).sum()
+    total = (weight * matches.observed).sum()
     return float(right / total) if total else float("nan")
 
 
-def best_limit(found: Found) -> float:
-    """The score from which boxes have the best F1 at an overlap of 0.5; 0.5 where no box is there or none is found.
+def best_threshold(matches: Matches) -> float:
+    """The score threshold of the best F1 at an IoU of 0.5; 0.5 where nothing is annotated or nothing is found.
 
     Half way to the next lower score, so that rounding on another machine drops no box.
     """
-    if not found.there.sum() or not found.hit[:, 0].any():
+    if not matches.observed.sum() or not matches.hit[:, 0].any():
         return 0.5
-    precision, recall = precision_and_recall(found, found.hit[:, 0])
-    limits = np.unique(found.score)[::-1]
+    precision, recall = precision_and_recall(matches, matches.hit[:, 0])
+    thresholds = np.unique(matches.score)[::-1]
     both = precision + recall
     best = int(np.divide(2 * precision * recall, both, out=np.zeros_like(both), where=both > 0).argmax())
-    return float((limits[best] + limits[min(best + 1, len(limits) - 1)]) / 2)
+    return float((thresholds[best] + thresholds[min(best + 1, len(thresholds) - 1)]) / 2)
 
 
-def _so_far(found: Found, hit: NDArray[np.bool_], weights: Floats | None) -> tuple[Floats, Floats]:
-    """At each score, best first, the weight of the boxes up to there that are right, and of all of them."""
-    order = np.argsort(-found.score, kind="stable")
-    each = _weights(found, weights)[found.picture[order]]
-    last = np.append(np.diff(found.score[order]) != 0, True)[: len(order)]  # of equal scores none comes before the other
+def _so_far(matches: Matches, hit: NDArray[np.bool_], sample_weight: Floats | None) -> tuple[Floats, Floats]:
+    """At each distinct score, best first: the weight of the right boxes at or above it, and of all of them, (U,) each."""
+    order = np.argsort(-matches.score, kind="stable")
+    each = _weights(matches, sample_weight)[matches.picture[order]]
+    last = np.append(np.diff(matches.score[order]) != 0, True)[: len(order)]  # of equal scores none comes before the other
     return np.cumsum(each * hit[order])[last], np.cumsum(each)[last]
 
 
-def _weights(found: Found, weights: Floats | None) -> Floats:
-    return np.ones(len(found.there)) if weights is None else weights
+def _weights(matches: Matches, sample_weight: Floats | None) -> Floats:
+    return np.ones(len(matches.observed)) if sample_weight is None else sample_weight
 
 
-def average_precision(found: Found, hit: NDArray[np.bool_], weights: Floats | None = None, *, every: bool = False) -> float:
-    """The mean precision over recall: at 101 recalls (COCO), or under `every` step of the curve (VOC since 2010). NaN where nothing is there."""
-    precision, recall = precision_and_recall(found, hit, weights)
-    if not _weights(found, weights) @ found.there:
+def average_precision(
+    matches: Matches, hit: NDArray[np.bool_], sample_weight: Floats | None = None, *, every: bool = False
+) -> float:
+    """Mean precision over recall, in [0, 1]; NaN where nothing is annotated.
+
+    Args:
+        hit: (D,) which boxes count as right, a column of `matches.hit` or `matches.voc`.
+        every: the area under every step of the curve (PASCAL VOC since 2010) instead of 101 recalls (COCO).
+    """
+    precision, recall = precision_and_recall(matches, hit, sample_weight)
+    if not _weights(matches, sample_weight) @ matches.observed:
         return float("nan")
     falling = np.maximum.accumulate(precision[::-1])[::-1]  # the best that is reached with that recall or more
     if every:
@@ -157,28 +168,28 @@ def average_precision(found: Found, hit: NDArray[np.bool_], weights: Floats | No
     return float(np.append(falling, 0.0)[at].mean())
 
 
-def ap50(found: Found, weights: Floats | None = None) -> float:
-    """Average precision at an overlap of 0.5, as COCO counts."""
-    return average_precision(found, found.hit[:, 0], weights)
+def ap50(matches: Matches, sample_weight: Floats | None = None) -> float:
+    """Average precision at an IoU of 0.5, as COCO counts."""
+    return average_precision(matches, matches.hit[:, 0], sample_weight)
 
 
-def ap50_95(found: Found, weights: Floats | None = None) -> float:
-    """The mean of the average precisions at overlaps of 0.50, 0.55 ... 0.95."""
-    return float(np.mean([average_precision(found, hit, weights) for hit in found.hit.T]))
+def ap50_95(matches: Matches, sample_weight: Floats | None = None) -> float:
+    """The mean of the average precisions at an IoU of 0.50, 0.55 ... 0.95 (COCO)."""
+    return float(np.mean([average_precision(matches, hit, sample_weight) for hit in matches.hit.T]))
 
 
-def voc_ap50(found: Found, weights: Floats | None = None) -> float:
-    """Average precision at an overlap of 0.5 as PASCAL VOC counts since 2010."""
-    return average_precision(found, found.voc, weights, every=True)
+def voc_ap50(matches: Matches, sample_weight: Floats | None = None) -> float:
+    """Average precision at an IoU of 0.5 as PASCAL VOC counts since 2010."""
+    return average_precision(matches, matches.voc, sample_weight, every=True)
 
 
-def log_average_miss_rate(found: Found, weights: Floats | None = None) -> float:
-    """The geometric mean of the share that is missed at 0.01 to 1 false boxes a picture (Dollár et al. 2012); at least 1e-10."""
-    weight = _weights(found, weights)
-    if not weight @ found.there:
+def log_average_miss_rate(matches: Matches, sample_weight: Floats | None = None) -> float:
+    """Geometric mean of the miss rate at 0.01 to 1 false boxes a picture (Dollár et al. 2012), at least 1e-10."""
+    weight = _weights(matches, sample_weight)
+    if not weight @ matches.observed:
         return float("nan")
-    right, all_said = _so_far(found, found.hit[:, 0], weights)
-    wrong = np.concatenate([[0.0], all_said - right]) / weight.sum()
-    missed = 1 - np.concatenate([[0.0], right]) / (weight * found.there).sum()
+    right, all_predicted = _so_far(matches, matches.hit[:, 0], sample_weight)
+    wrong = np.concatenate([[0.0], all_predicted - right]) / weight.sum()
+    missed = 1 - np.concatenate([[0.0], right]) / (weight * matches.observed).sum()
     at = np.searchsorted(wrong, MISSED_AT, side="right") - 1
     return float(np.exp(np.log(np.maximum(missed[at], 1e-10)).mean()))

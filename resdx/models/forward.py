@@ -13,14 +13,14 @@ AT_ONCE = 400_000  # pixels of a batch on a processor, whose cache should hold t
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
-def device() -> torch.device:
+def default_device() -> torch.device:
     """The GPU where there is one, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def to_tensor(images: NDArray[np.uint8], where: torch.device) -> Tensor:
+def to_tensor(images: NDArray[np.uint8], device: torch.device) -> Tensor:
     """(B, S, S, C) uint8 -> (B, C, S, S) float in [0, 1], grey kept as one channel."""
-    return torch.from_numpy(np.ascontiguousarray(images)).to(where).permute(0, 3, 1, 2).float().div_(255)
+    return torch.from_numpy(np.ascontiguousarray(images)).to(device).permute(0, 3, 1, 2).float().div_(255)
 
 
 def three_channels(images: Tensor) -> Tensor:
@@ -28,9 +28,9 @@ def three_channels(images: Tensor) -> Tensor:
     return images.expand(-1, 3, -1, -1).contiguous(memory_format=torch.channels_last)
 
 
-def batch_of(where: torch.device, size: int) -> int:
+def batch_of(device: torch.device, size: int) -> int:
     """Pictures that are answered at a time."""
-    return BATCH if where.type == "cuda" else max(1, min(BATCH, AT_ONCE // size**2))
+    return BATCH if device.type == "cuda" else max(1, min(BATCH, AT_ONCE // size**2))
 
 
 def turned(images: Tensor, view: int) -> Tensor:

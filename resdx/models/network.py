@@ -67,7 +67,7 @@ class Network(nn.Module):
         return self.backbone.channels
 
     @property
-    def where(self) -> torch.device:
+    def device(self) -> torch.device:
         """The device it lies on, also where it has no parameters."""
         return cast(Tensor, self.mean).device
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..data.audit.audit import Audit
-from ..data.box_geometry import placing
+from ..data.box_geometry import box_transform
 from ..data.cases import Case
 from ..data.tasks import Detect, target, truth
 from ..errors import DataError, RunError
@@ -76,7 +76,7 @@ def box_targets(run: Run, cases: Sequence[Case]) -> NDArray[np.float32]:
     out = np.full((len(cases), max(1, most), 5), np.nan, np.float32)
     column = {name: k for k, name in enumerate(run.recipe.classes)}
     for row, case in zip(out, cases, strict=True):
-        if not (place := placing(places[case.id], steps)):
+        if not (place := box_transform(places[case.id], steps)):
             raise RunError(
                 f"{run.path}: boxes cannot be followed through {', '.join(type(one).__name__ for one in steps)}; leave Resize"
             )
@@ -85,7 +85,7 @@ def box_targets(run: Run, cases: Sequence[Case]) -> NDArray[np.float32]:
                 f"{case.id} has a box of {odd[0]!r}, which is not among its labels ({', '.join(case.labels or ()) or 'none'}); mend the table"
             )
         corners = np.array([[box.x1, box.y1, box.x2, box.y2] for box in case.boxes]).reshape(-1, 4)
-        moved = place.forth(corners) / size
+        moved = place.to_prepared(corners) / size
         seen = np.flatnonzero((moved[:, 2:] > moved[:, :2]).all(1))  # a crop may leave nothing of one
         row[: len(seen), 0] = [column[case.boxes[i].label] for i in seen]
         row[: len(seen), 1:] = moved[seen]

@@ -37,7 +37,7 @@ from ..inference.logits import infer
 from ..inference.opening import answerer, graph_of, load_network
 from ..inference.predictor import MADE_OF, Predictor
 from ..metrics.classification import auroc, macro_auroc
-from ..models.heads.boxes import said_boxes
+from ..models.heads.boxes import predicted_boxes
 from ..models.network import Detector
 from ..recipes.learning import Ensemble
 from ..records import to_record
@@ -328,7 +328,7 @@ def _boxes(said: Answers, calibration: Calibration, known: Known) -> float | Non
     """The mean AP50 of what an engine says of the validation images; None where it finds no boxes."""
     if not calibration.boxes or said.maps is None:
         return None
-    return mean_ap50([said_boxes(grid, calibration.boxes.anchors) for grid in said.maps], known.part.targets)
+    return mean_ap50([predicted_boxes(grid, calibration.boxes.anchors) for grid in said.maps], known.part.targets)
 
 
 def _timed(engine: Engine, prepared: Prepared, known: Known) -> tuple[Answers, float]:

@@ -40,11 +40,11 @@ class Kept:
     cases: int
     stage: str
 
-    def batch(self, at: NDArray[np.int64], view: int, where: torch.device) -> Tensor:
+    def batch(self, at: NDArray[np.int64], view: int, device: torch.device) -> Tensor:
         """Activations of the cases at these positions."""
         block = torch.from_numpy(np.ascontiguousarray(self.values[view * self.cases + at]))
         block = block.view(torch.bfloat16) if block.dtype == torch.uint16 else block
-        return block.to(where).contiguous(memory_format=torch.channels_last)
+        return block.to(device).contiguous(memory_format=torch.channels_last)
 
     def logits(self, network: Network, values: Tensor) -> Tensor:
         """What the rest of the network makes of them."""
@@ -91,14 +91,14 @@ def forget(run: Run) -> None:
 def _prefix(
     run: Run, network: Network, prepared: Prepared, part: Part, dtype: str, last: str, maps: bool, views: int
 ) -> Callable[[int, NDArray[np.int64]], Tensor]:
-    where, first = network.where, next(iter(network.backbone.stages()))
+    device, first = network.device, next(iter(network.backbone.stages()))
 
     def compute(view: int, at: NDArray[np.int64]) -> Tensor:
         network.eval()
-        images = to_tensor(prepared.images[part.rows[at]], where)
+        images = to_tensor(prepared.images[part.rows[at]], device)
         if views:
             images = apply(run.recipe.augment, images, part.keys[at], seed=run.settings.seed, epoch=view, size=run.recipe.size)
-        with torch.inference_mode(), torch.autocast(where.type, DTYPES[dtype], enabled=dtype != "float32"):
+        with torch.inference_mode(), torch.autocast(device.type, DTYPES[dtype], enabled=dtype != "float32"):
             found = network.run_stages(network.normalise(three_channels(images)), first, last=last)
             found = found if maps else pool(found)[:, :, None, None]
         return found.to(DTYPES[dtype]).cpu()

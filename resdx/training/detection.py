@@ -1,4 +1,4 @@
-"""Finding boxes: anchors from the train part, what a network says of pictures, and how well it finds what is there, with intervals."""
+"""Finding boxes: anchors from the training set, the boxes that a network predicts, and their mean average precision."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from ..errors import DataError, count
 from ..files import write_json
 from ..inference.opening import load_network
 from ..metrics.detection import (
-    Found,
+    Matches,
     ap50,
     compare_boxes,
 )
 from ..models.forward import DTYPES, batch_of, three_channels, to_tensor
-from ..models.heads.boxes import find_anchors, said_boxes
+from ..models.heads.boxes import find_anchors, predicted_boxes
 from ..models.heads.specs import Yolo
 from ..models.network import Detector
 from ..recipes.recipe import Recipe
@@ -26,15 +26,15 @@ from ..runs.partition import Part
 from ..runs.run import Run
 
 Floats = NDArray[np.float64]
-Said = list[list[tuple[Floats, Floats]]]  # of each picture and class: boxes (D, 4) in shares of the picture, scores (D,)
+Predicted = list[list[tuple[Floats, Floats]]]  # of each picture and class: boxes (D, 4) as fractions of it, scores (D,)
 Json = dict[str, Any]
 
-CURVE = 12  # anchors, up to which the mean overlap is told
+CURVE = 12  # anchors, up to which the mean IoU is reported
 FOUND = "anchors"  # the choice of a run whose anchors are not those of the recipe that was asked for
 
 
 def settle_anchors(run: Run, train: Part, tune: Part) -> Run:
-    """The run, with the anchors of its recipe found among the boxes of train where it names none; writes anchors.json.
+    """The run with anchors found among the boxes of the training set where its recipe names none; writes anchors.json.
 
     Raises:
         DataError: train has no boxes, or fewer different ones than anchors.
@@ -50,13 +50,11 @@ def settle_anchors(run: Run, train: Part, tune: Part) -> Run:
     sides = boxes[:, 3:] - boxes[:, 1:3]
     most = min(CURVE, len(np.unique(sides, axis=0)))
     tried = {k: find_anchors(sides, k, seed=run.settings.seed) for k in {*range(1, most + 1), head.count}}
-    anchors, overlap = tried[head.count]
+    anchors, mean_iou = tried[head.count]
     curve = [tried[k][1] for k in range(1, most + 1)]
     found = tuple((float(wide), float(high)) for wide, high in anchors)
-    run.say(
-        f"train: {count(head.count, 'anchor')} from {len(boxes):,} boxes; the best one overlaps a box by {overlap:.2f} in the mean"
-    )
-    write_json(run.path / "anchors.json", {"anchors": found, "overlap": overlap, "curve": curve, "boxes": len(boxes)})
+    run.say(f"train: {count(head.count, 'anchor')} from {len(boxes):,} boxes; mean IoU with the best one {mean_iou:.2f}")
+    write_json(run.path / "anchors.json", {"anchors": found, "overlap": mean_iou, "curve": curve, "boxes": len(boxes)})
     recipe = replace(run.recipe, model=replace(run.recipe.model, head=replace(head, anchors=found)))
     return run.changed(recipe=recipe, choices={**run.settings.choices, FOUND: head.count})
 
@@ -70,28 +68,28 @@ def unsettled(run: Run) -> Recipe:
 
 
 def find_boxes(
-    network: Detector, images: NDArray[np.uint8], rows: NDArray[np.int64], *, dtype: str = "float32", least: float = 0.01
-) -> Said:
-    """What the network says of `images[rows]`, of each picture and class, from a score of `least`."""
+    network: Detector, images: NDArray[np.uint8], rows: NDArray[np.int64], *, dtype: str = "float32", min_score: float = 0.01
+) -> Predicted:
+    """Predicted boxes of `images[rows]` (N, S, S, C), of each picture and class, with a score of at least `min_score`."""
     network.eval()
-    where, size = network.where, batch_of(network.where, images.shape[1])
-    anchors, out = network.head.anchors.tolist(), Said()
-    with torch.inference_mode(), torch.autocast(where.type, DTYPES[dtype], enabled=dtype != "float32"):
+    device, size = network.device, batch_of(network.device, images.shape[1])
+    anchors, out = network.head.anchors.tolist(), Predicted()
+    with torch.inference_mode(), torch.autocast(device.type, DTYPES[dtype], enabled=dtype != "float32"):
         for start in range(0, len(rows), size):
-            grids = network(three_channels(to_tensor(images[rows[start : start + size]], where)))
-            out += [said_boxes(one, anchors, least=least) for one in grids.float().cpu().numpy()]
+            grids = network(three_channels(to_tensor(images[rows[start : start + size]], device)))
+            out += [predicted_boxes(one, anchors, min_score=min_score) for one in grids.float().cpu().numpy()]
     return out
 
 
-def mean_ap50(said: Said, targets: NDArray[np.float32]) -> float:
-    """The mean over the classes that occur of the average precision at an overlap of 0.5; 0 where none does."""
+def mean_ap50(predicted: Predicted, targets: NDArray[np.float32]) -> float:
+    """Mean over the classes that occur of the average precision at an IoU of 0.5; 0 where none does."""
     kinds = np.unique(annotated(targets)[:, 0]).astype(int).tolist()
-    return float(np.mean([ap50(compared(said, targets, k)) for k in kinds])) if kinds else 0.0
+    return float(np.mean([ap50(compared(predicted, targets, k)) for k in kinds])) if kinds else 0.0
 
 
-def compared(said: Said, targets: NDArray[np.float32], k: int) -> Found:
-    """What was said of class k beside the boxes (N, M, 5) that are there."""
-    return compare_boxes([one[k] for one in said], [row[row[:, 0] == k, 1:].astype(np.float64) for row in targets])
+def compared(predicted: Predicted, targets: NDArray[np.float32], k: int) -> Matches:
+    """The predicted boxes of class k matched with the annotated ones (N, M, 5)."""
+    return compare_boxes([one[k] for one in predicted], [row[row[:, 0] == k, 1:].astype(np.float64) for row in targets])
 
 
 def detector_of(run: Run) -> Detector:

@@ -26,7 +26,7 @@ from ..errors import DataError, RecipeError
 from ..inference.logits import answers, frozen_embeddings, logits_of
 from ..inference.ood import fit_familiarity
 from ..models.backbones.wrappers import fit_inputs
-from ..models.forward import device, three_channels, to_tensor
+from ..models.forward import default_device, three_channels, to_tensor
 from ..models.heads.fitted import FittedHead
 from ..models.heads.specs import Mlp
 from ..models.heads.trained import Head
@@ -196,7 +196,7 @@ def _start(run: Run, prepared: Prepared, train: Part) -> Network:
     weights = Path(run.settings.weights) if run.settings.weights else None
     network = build(recipe.model, train.targets.shape[1], weights=weights)
     fit_inputs(network.backbone, prepared.images, train.rows)
-    return network.to(device())
+    return network.to(default_device())
 
 
 def patience(setting: Setting) -> float:
@@ -224,7 +224,7 @@ def _tell(run: Run, setting: Setting, score: float, where: str) -> None:
 
 
 def _keep(run: Run, network: Network, head: nn.Module) -> Network:
-    network.head = cast(Head | FittedHead, head.float().to(device()))
+    network.head = cast(Head | FittedHead, head.float().to(default_device()))
     save_state(network, run.path / "best.safetensors")
     return network
 
@@ -237,7 +237,7 @@ def training_features(run: Run, network: Network, prepared: Prepared, train: Par
         for view in range(1, views):
             for start in range(0, len(train.ids), 64):
                 rows = slice(start, start + 64)
-                images = to_tensor(prepared.images[train.rows[rows]], network.where)
+                images = to_tensor(prepared.images[train.rows[rows]], network.device)
                 images = apply(run.recipe.augment, images, train.keys[rows], seed=run.settings.seed, epoch=view)
                 with torch.inference_mode():
                     out.append(network.embed(three_channels(images)).cpu().numpy())

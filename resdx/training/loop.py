@@ -30,7 +30,7 @@ from ..files import write_bytes
 from ..inference.logits import infer
 from ..models.backbones.wrappers import fit_inputs
 from ..models.batchnorm import rebatchnorm
-from ..models.forward import BATCH, DTYPES, device, three_channels, to_tensor
+from ..models.forward import BATCH, DTYPES, default_device, three_channels, to_tensor
 from ..models.freeze import freeze
 from ..models.heads.trained import Head
 from ..models.heads.yolo import yolo_loss
@@ -218,7 +218,7 @@ def run_epoch(bench: Bench, train: Part, progress: Progress, tick: Callable[[], 
         for module in cast(nn.Module, network.backbone).modules():
             if isinstance(module, nn.BatchNorm2d):
                 module.eval()
-    where = network.where
+    device = network.device
     size = size_at(learn, bench.run.recipe.size, progress.epoch)
     view = progress.epoch % learn.cached_views if learn.cached_views else progress.epoch
     order = order_of(learn, train, seed, progress.epoch)
@@ -237,17 +237,17 @@ def run_epoch(bench: Bench, train: Part, progress: Progress, tick: Callable[[], 
         shown = batch if whole else batch[share]
         steps = bench.run.recipe.augment
         if kept:
-            images = kept.batch(shown, view, where)
+            images = kept.batch(shown, view, device)
         else:
-            images = to_tensor(bench.prepared.images[train.rows[shown]], where)
+            images = to_tensor(bench.prepared.images[train.rows[shown]], device)
             images = apply(steps, images, train.keys[shown], seed=seed, epoch=view, size=size)
-        targets = torch.from_numpy(train.targets[batch]).to(where)
+        targets = torch.from_numpy(train.targets[batch]).to(device)
         if isinstance(bench.run.recipe.task, Detect):
             targets = move_boxes(steps, targets, train.keys[batch], seed=seed, epoch=view)
         if learn.mixup:
             images, targets = mix(images, targets, learn.mixup, seed, progress.step)
         images = images[share] if whole else images
-        with torch.autocast(where.type, DTYPES[bench.dtype], enabled=bench.dtype != "float32"):
+        with torch.autocast(device.type, DTYPES[bench.dtype], enabled=bench.dtype != "float32"):
             logits = kept.logits(network, images) if kept else network(three_channels(images))
         value = bench.loss(ranks.of_all(logits, len(batch)), targets)
         bench.optimiser.zero_grad(set_to_none=True)
@@ -266,11 +266,11 @@ def run_epoch(bench: Bench, train: Part, progress: Progress, tick: Callable[[], 
 def ask(network: Network, kept: Kept, dtype: str) -> NDArray[np.float32]:
     """Logits (N, outputs) of a part whose frozen part was kept."""
     network.eval()
-    where, said = network.where, []
-    with torch.inference_mode(), torch.autocast(where.type, DTYPES[dtype], enabled=dtype != "float32"):
+    device, said = network.device, []
+    with torch.inference_mode(), torch.autocast(device.type, DTYPES[dtype], enabled=dtype != "float32"):
         for start in range(0, kept.cases, BATCH):
             at = np.arange(start, min(start + BATCH, kept.cases))
-            said.append(kept.logits(network, kept.batch(at, 0, where)).float().cpu().numpy())
+            said.append(kept.logits(network, kept.batch(at, 0, device)).float().cpu().numpy())
     return np.concatenate(said)
 
 
@@ -344,7 +344,7 @@ def load_checkpoint(bench: Learning) -> Progress:
 
 def bench_of(run: Run, learn: Training, prepared: Prepared, train: Part) -> Bench:
     """Network, average, optimiser and loss at their start, in the number format that is faster here (measured once and stored)."""
-    recipe, where = run.recipe, device()
+    recipe, device = run.recipe, default_device()
     torch.manual_seed(run.settings.seed)
     bias = None
     if isinstance(recipe.task, Classify) and not learn.rebalances:
@@ -352,10 +352,10 @@ def bench_of(run: Run, learn: Training, prepared: Prepared, train: Part) -> Benc
     weights = Path(run.settings.weights) if run.settings.weights else None
     network = build(recipe.model, recipe.task.outputs(recipe.classes), weights=weights, bias=bias)
     fit_inputs(network.backbone, prepared.images, train.rows)
-    network = network.to(where).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if getattr(network.backbone, "folded", False) and network.backbone.frozen != "all":
         some = np.random.default_rng(run.settings.seed).permutation(train.rows)[:FOLDED_CASES]
-        rebatchnorm(network, (three_channels(to_tensor(prepared.images[rows], where)) for rows in np.array_split(some, 8)))
+        rebatchnorm(network, (three_channels(to_tensor(prepared.images[rows], device)) for rows in np.array_split(some, 8)))
     if learn.head_penalty:
         _, features = infer(network, prepared.images, train.rows)
         weight, start = fit_linear(
@@ -367,7 +367,9 @@ def bench_of(run: Run, learn: Training, prepared: Prepared, train: Part) -> Benc
             least=LEAST,
         )
         cast(Head, network.head).start_at(torch.from_numpy(start), torch.from_numpy(weight))
-    balance = torch.from_numpy(class_weights(recipe.task, train.targets)).to(where) if learn.class_weights == "balanced" else None
+    balance = (
+        torch.from_numpy(class_weights(recipe.task, train.targets)).to(device) if learn.class_weights == "balanced" else None
+    )
     loss = (
         partial(yolo_loss, network.head.anchors)
         if isinstance(network, Detector)
@@ -399,15 +401,15 @@ def _optimiser(learn: Training, network: Network) -> torch.optim.Optimizer:
 def faster_dtype(network: Network, prepared: Prepared, train: Part, loss: Loss) -> str:
     """bfloat16 when two timed steps of a copy are faster with it than with float32; measured once a run and stored."""
     some = np.resize(np.arange(len(train.rows)), 16)
-    where = network.where
-    images = three_channels(to_tensor(prepared.images[train.rows[some]], where))
-    targets = torch.from_numpy(train.targets[some]).to(where)
+    device = network.device
+    images = three_channels(to_tensor(prepared.images[train.rows[some]], device))
+    targets = torch.from_numpy(train.targets[some]).to(device)
 
     def loss_of(dtype: str) -> Callable[[], Tensor]:
         twin = copy.deepcopy(network).train()
 
         def forward() -> Tensor:
-            with torch.autocast(where.type, DTYPES[dtype], enabled=dtype != "float32"):
+            with torch.autocast(device.type, DTYPES[dtype], enabled=dtype != "float32"):
                 logits = twin(images)
             return loss(logits, targets)
 

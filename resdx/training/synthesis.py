@@ -32,7 +32,7 @@ from ..inference.logits import infer
 from ..metrics.classification import macro_auroc
 from ..metrics.image_similarity import frechet, kernel_distance, likeness, nearest
 from ..models.backbones.wrappers import fit_inputs
-from ..models.forward import device
+from ..models.forward import default_device
 from ..models.gan import Generator, Judge, generator_loss, judge_loss, matching
 from ..models.network import build
 from ..models.weights import save_state
@@ -129,20 +129,20 @@ def _made(run: Run, how: Dcgan, prepared: Prepared, real: Part, k: int) -> tuple
 
 def _learnt(run: Run, how: Dcgan, originals: Pictures, k: int) -> Generator:
     """The generator of class `k`; one that was trained before is taken as it is."""
-    path, where = run.path / "generators" / f"{k}.safetensors", device()
+    path, device = run.path / "generators" / f"{k}.safetensors", default_device()
     torch.manual_seed(run.settings.seed + k)
-    generator = Generator(how.size, how.latent, how.width, originals.shape[3]).to(where)
+    generator = Generator(how.size, how.latent, how.width, originals.shape[3]).to(device)
     if path.exists():
         generator.load_state_dict(load_file(path))
         return generator.eval()
-    judge = Judge(how.size, how.width, originals.shape[3], spectral=how.spectral).to(where)
+    judge = Judge(how.size, how.width, originals.shape[3], spectral=how.spectral).to(device)
     makes, judges = (torch.optim.Adam(one.parameters(), how.lr, betas=(0.5, 0.999)) for one in (generator, judge))
     draws = np.random.default_rng([run.settings.seed, k])
     with run.progress(f"generator of {run.recipe.classes[k]}", how.steps) as bar:
         for step in range(1, how.steps + 1):
             rows = draws.choice(len(originals), min(how.batch, len(originals)), replace=False)
-            real = _tensor(originals[rows], how.size, where)
-            made = generator(torch.randn(len(real), how.latent, device=where))
+            real = _tensor(originals[rows], how.size, device)
+            made = generator(torch.randn(len(real), how.latent, device=device))
             says = judge_loss(judge(real)[0], judge(made.detach())[0])
             judges.zero_grad()
             says.backward()  # type: ignore[no-untyped-call]
@@ -162,19 +162,19 @@ def _learnt(run: Run, how: Dcgan, originals: Pictures, k: int) -> Generator:
     return generator.eval()
 
 
-def _tensor(pictures: Pictures, size: int, where: torch.device) -> Tensor:
+def _tensor(pictures: Pictures, size: int, device: torch.device) -> Tensor:
     """(N, S, S, C) of bytes -> (N, C, size, size) from -1 to 1."""
-    x = torch.from_numpy(pictures).to(where).permute(0, 3, 1, 2).float() / 127.5 - 1
+    x = torch.from_numpy(pictures).to(device).permute(0, 3, 1, 2).float() / 127.5 - 1
     return x if x.shape[-1] == size else interpolate(x, size=(size, size), mode="bilinear", antialias=True)
 
 
 def _drawn(generator: Generator, how: Dcgan, number: int, side: int, *, seed: int) -> Iterator[Pictures]:
     """Pictures (n, side, side, C) in batches."""
-    where = next(generator.parameters()).device
+    device = next(generator.parameters()).device
     noise = torch.from_numpy(np.random.default_rng([seed, 8]).normal(size=(number, how.latent)).astype(np.float32))
     with torch.inference_mode():
         for some in torch.split(noise, 64):
-            x = generator(some.to(where))
+            x = generator(some.to(device))
             x = x if x.shape[-1] == side else interpolate(x, size=(side, side), mode="bilinear", antialias=True)
             yield ((x + 1) * 127.5).round().clamp(0, 255).byte().permute(0, 2, 3, 1).cpu().numpy()
 
@@ -187,7 +187,7 @@ def _worth(run: Run, prepared: Prepared, train: Part, tune: Part, made: Pictures
     )  # where nothing is started from, the same features whether generators were trained or found
     network = build(run.recipe.model, 1, weights=Path(file) if file else None)
     fit_inputs(network.backbone, prepared.images, train.rows)
-    network = network.to(device())
+    network = network.to(default_device())
     x, judged = (infer(network, prepared.images, part.rows)[1].astype(np.float64) for part in (train, tune))
     y = infer(network, made, np.arange(len(made)))[1].astype(np.float64)
     persons = np.unique([group or case for group, case in zip(train.groups, train.ids, strict=True)], return_inverse=True)[1]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from resdx.data.box_geometry import in_file, placing, prepared_box
+from resdx.data.box_geometry import box_transform, in_file, prepared_box
 from resdx.data.cases import Box
 from resdx.transforms.augment import Flip
 from resdx.transforms.image import Clahe, Grey, Rescale, Resize
@@ -64,21 +64,21 @@ def test_boxes_go_there_and_back(steps, shape):
     height, width = shape
     low = np.random.default_rng(0).uniform(0, 0.5, (20, 2)) * (width, height)
     boxes = np.hstack([low, low + 0.4 * np.array([width, height])])
-    place = placing(shape, steps)
-    np.testing.assert_allclose(place.back(place.forth(boxes)), boxes, atol=1e-9)
+    place = box_transform(shape, steps)
+    np.testing.assert_allclose(place.to_file(place.to_prepared(boxes)), boxes, atol=1e-9)
 
 
 def test_what_reaches_out_of_the_file_is_cut_to_it():
-    place = placing((50, 100), (Resize(100, "pad"),))  # 25 rows of nothing above and below
-    np.testing.assert_allclose(place.back(np.array([[-5.0, 0, 120, 100]])), [[0, 0, 100, 50]])
+    place = box_transform((50, 100), (Resize(100, "pad"),))  # 25 rows of nothing above and below
+    np.testing.assert_allclose(place.to_file(np.array([[-5.0, 0, 120, 100]])), [[0, 0, 100, 50]])
 
 
 def test_boxes_of_each_class_come_in_pixels_of_the_file_the_surest_first():
-    place = placing((50, 100), (Resize(200, "pad"),))
+    place = box_transform((50, 100), (Resize(200, "pad"),))
     said = [(np.array([[0.1, 0.3, 0.2, 0.5]]), np.array([0.4])), (np.array([[0.5, 0.25, 1, 0.75]]), np.array([0.9]))]
     found = in_file(said, ("a", "b"), place)
     assert [(box.label, box.score) for box in found] == [("b", 0.9), ("a", 0.4)]
     np.testing.assert_allclose([found[1].x1, found[1].y1, found[1].x2, found[1].y2], [10, 5, 20, 25])
-    shares = place.shares(found)
-    np.testing.assert_allclose([shares[0].x1, shares[0].y1, shares[0].x2, shares[0].y2], [0.5, 0.25, 1, 0.75])
-    assert [box.score for box in shares] == [0.9, 0.4]
+    fractions = place.to_fractions(found)
+    np.testing.assert_allclose([fractions[0].x1, fractions[0].y1, fractions[0].x2, fractions[0].y2], [0.5, 0.25, 1, 0.75])
+    assert [box.score for box in fractions] == [0.9, 0.4]

@@ -22,7 +22,7 @@ from resdx.evaluation.diagnostics.controls import controls
 from resdx.inference.files import predict_files, to_csv
 from resdx.inference.opening import load_network
 from resdx.inference.predictor import Predictor
-from resdx.metrics.detection import overlap
+from resdx.metrics.detection import iou
 from resdx.models.heads.specs import Linear, Yolo
 from resdx.models.specs import Cnn, Net
 from resdx.recipes.learning import FeatureClassifier, Training
@@ -86,7 +86,7 @@ def test_figures_are_those_of_boxes_in_pixels_of_the_files(made):
             free, there, shown = list(wanted), there + len(wanted), shown + len(found)
             for row in found:
                 ours = np.array([[float(row[key]) for key in ("x1", "y1", "x2", "y2")]])
-                over = [overlap(ours, np.array([[b.x1, b.y1, b.x2, b.y2]]))[0, 0] for b in free]
+                over = [iou(ours, np.array([[b.x1, b.y1, b.x2, b.y2]]))[0, 0] for b in free]
                 if over and max(over) >= 0.5:
                     free.pop(int(np.argmax(over)))
                     right += 1

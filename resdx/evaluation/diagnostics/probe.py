@@ -20,7 +20,7 @@ from ...errors import RunError
 from ...inference.logits import infer
 from ...metrics.classification import Array, Metric, Values, macro_auroc
 from ...metrics.intervals import FEWEST
-from ...models.forward import device, to_tensor
+from ...models.forward import default_device, to_tensor
 from ...models.heads.specs import Linear
 from ...models.network import build
 from ...models.specs import Net, ResNet
@@ -98,7 +98,7 @@ def shrink(prepared: Prepared, cases: Sequence[Case]) -> Prepared:
     images = np.empty((len(rows), SIZE, SIZE, prepared.images.shape[3]), np.uint8)
     for start in range(0, len(rows), SHRUNK_AT_ONCE):
         some = slice(start, start + SHRUNK_AT_ONCE)
-        small = resize(to_tensor(prepared.images[rows[some]], device()), SIZE).mul(255).round()
+        small = resize(to_tensor(prepared.images[rows[some]], default_device()), SIZE).mul(255).round()
         images[some] = small.permute(0, 2, 3, 1).cpu().numpy()
     return replace(prepared, images=images, row={case: i for i, case in enumerate(ids)})
 
@@ -121,7 +121,7 @@ def settle_dtype(run: Run, pictures: Prepared, part: Part) -> Run:
     """The run with the number format in which the probe is faster, measured once and stored."""
     if "probe_dtype" in run.settings.choices:
         return run
-    network = build(_net(), part.targets.shape[1]).to(device())
+    network = build(_net(), part.targets.shape[1]).to(default_device())
     dtype = faster_dtype(network, pictures, part, loss_function(run.recipe.task))
     return run.changed(choices={**run.settings.choices, "probe_dtype": dtype})
 

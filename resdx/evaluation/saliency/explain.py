@@ -281,13 +281,13 @@ def _one_a_person(asked: Asked, seed: int) -> list[int]:
 
 
 def _draw(method: Any, dtype: str, network: Network, images: NDArray[np.uint8], targets: NDArray[np.int64]) -> Floats32:
-    where = network.where
+    device = network.device
     out = []
     for start in range(0, len(images), BATCH):
         some = slice(start, start + BATCH)
-        pictures = three_channels(to_tensor(images[some], where))
-        with torch.autocast(where.type, DTYPES[dtype], enabled=dtype != "float32"):
-            out.append(method(network, pictures, torch.from_numpy(targets[some]).to(where)).float().cpu().numpy())
+        pictures = three_channels(to_tensor(images[some], device))
+        with torch.autocast(device.type, DTYPES[dtype], enabled=dtype != "float32"):
+            out.append(method(network, pictures, torch.from_numpy(targets[some]).to(device)).float().cpu().numpy())
     return np.concatenate(out)
 
 
@@ -334,14 +334,14 @@ def _against(others: Sequence[Network], draw: Draw, some: Asked, heat: Floats32)
 def _curves(setting: Setting, some: Asked, heat: Floats32) -> dict[str, Estimate]:
     """Areas of the method's curves, of a random map's as coarse as it, and how much the method is better by."""
     random = np.random.default_rng(setting.run.settings.seed).random(heat.shape, np.float32)
-    where = next(setting.network.parameters()).device
+    device = next(setting.network.parameters()).device
     areas: dict[str, list[Floats]] = {"ours": [], "random": []}
     for start in range(0, len(some.cases), BATCH):
         part = slice(start, min(start + BATCH, len(some.cases)))
-        images = three_channels(to_tensor(some.images[part], where))
+        images = three_channels(to_tensor(some.images[part], device))
         answer = setting.probability(some.targets[part])
         for name, one in (("ours", heat), ("random", random)):
-            areas[name].append(np.stack(curves(answer, images, torch.from_numpy(one[part]).to(where))))
+            areas[name].append(np.stack(curves(answer, images, torch.from_numpy(one[part]).to(device))))
     (deletion, insertion), (random_deletion, random_insertion) = (np.concatenate(areas[name], 1) for name in areas)
     gain = (insertion - deletion - random_insertion + random_deletion) / 2
     return {

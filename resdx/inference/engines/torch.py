@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ...models.forward import batch_of, device
+from ...models.forward import batch_of, default_device
 from . import Answers
 from .graph import Graph
 
@@ -19,12 +19,12 @@ class Torch:
     name = "torch"
 
     def __init__(self, graph: Graph, size: int) -> None:
-        self.graph = graph.to(device()).to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
-        self.batch = batch_of(device(), size)
+        self.graph = graph.to(default_device()).to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+        self.batch = batch_of(default_device(), size)
 
     def answers(self, batches: Iterable[NDArray[np.uint8]]) -> Iterator[Answers]:
         """Answers of each batch, in order."""
         for batch in batches:
             with torch.inference_mode():
-                logits, _, embeddings, *heat = self.graph(torch.from_numpy(batch).to(device()))
+                logits, _, embeddings, *heat = self.graph(torch.from_numpy(batch).to(default_device()))
             yield Answers(*(one.float().cpu().numpy() for one in (logits, embeddings, *heat)))

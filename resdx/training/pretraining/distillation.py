@@ -20,13 +20,13 @@ SIZE = 224  # pixels the teacher was made for
 LARGER = 2  # how much larger than the pupil's the teacher's view is, up to what it was made for
 
 
-def maps_of(network: Network, where: torch.device, dtype: str = "float32") -> Callable[[Tensor], Tensor]:
+def maps_of(network: Network, device: torch.device, dtype: str = "float32") -> Callable[[Tensor], Tensor]:
     """The network's last map of (B, 3, S, S), without gradients; on a processor by OpenVINO where it is installed, which is faster.
 
     `dtype` is the number format that OpenVINO may use.
     """
-    if where.type != "cpu" or not importlib.util.find_spec("openvino"):
-        return network.to(where).maps
+    if device.type != "cpu" or not importlib.util.find_spec("openvino"):
+        return network.to(device).maps
     openvino = optional("openvino", extra="export", what="a teacher by OpenVINO", error=RunError)
 
     class Maps(nn.Module):

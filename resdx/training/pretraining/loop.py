@@ -26,7 +26,7 @@ from torch.nn.functional import mse_loss, relu
 
 from ...errors import RecipeError, RunError
 from ...files import write_bytes, write_json, write_text
-from ...models.forward import BATCH, DTYPES, device, three_channels, to_tensor
+from ...models.forward import BATCH, DTYPES, default_device, three_channels, to_tensor
 from ...models.network import Network, build, pool
 from ...models.packed import Seen, pack
 from ...models.specs import Net, ResNet
@@ -196,14 +196,14 @@ def _check(recipe: Recipe) -> None:
     if recipe.model.backbone.frozen:
         raise RecipeError("a pre-training leaves nothing frozen; leave model.backbone.frozen empty")
     plain = pretraining_recipe()
-    for where, had, standard, used in (
+    for prefix, had, standard, used in (
         ("", recipe, plain, ("name", "title", "prepare", "augment", "model", "learn")),
         ("model.", recipe.model, plain.model, ("backbone",)),
         ("learn.", recipe.learn, Training(), ("epochs", "batch", "lr", "weight_decay", "warmup", "ema", "start_size")),
     ):
         names = [field.name for field in fields(cast(Any, had)) if field.name not in used]
         if odd := [name for name in names if getattr(had, name) != getattr(standard, name)]:
-            raise RecipeError(f"a pre-training has no {where}{odd[0]}; leave it as it is")
+            raise RecipeError(f"a pre-training has no {prefix}{odd[0]}; leave it as it is")
     if recipe.prepare != (Resize(recipe.size),):
         raise RecipeError(
             "a pre-training prepares pictures by Resize(SIZE) alone; what else shall be done belongs to the recipe of a set"
@@ -237,12 +237,12 @@ def _opened(out: Path, recipe: Recipe, parts: Parts, members: Sequence[Member], 
 
 
 def _lesson(run: Run, corpus: Corpus, parts: Parts) -> Lesson:
-    recipe, where = run.recipe, device()
+    recipe, device = run.recipe, default_device()
     learn = cast(Training, recipe.learn)
     teacher = build(TEACHER, 1).eval() if parts.teacher else None
     torch.manual_seed(run.settings.seed)
     network = build(recipe.model, max(1, corpus.first[-1]))  # sets without classes have no head
-    pupil = Pupil(network, teacher.channels if teacher else 0).to(where).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    pupil = Pupil(network, teacher.channels if teacher else 0).to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = copy.deepcopy(pupil).requires_grad_(False)
     matrices = [p for p in pupil.parameters() if p.ndim > 1]
     groups: list[dict[str, Any]] = [
@@ -251,10 +251,10 @@ def _lesson(run: Run, corpus: Corpus, parts: Parts) -> Lesson:
     ]
     optimiser = torch.optim.AdamW(groups, lr=learn.lr, weight_decay=learn.weight_decay, fused=True)
     losses = tuple(loss_function(pool.member.run.recipe.task) for pool in corpus.pools)
-    says = maps_of(teacher, where) if teacher else None
+    says = maps_of(teacher, device) if teacher else None
     lesson = Lesson(run, corpus, parts, pupil, average, optimiser, losses, says, "bfloat16")
     dtype = run.settings.choices.get("dtype") or _faster(lesson)
-    says = maps_of(teacher, where, dtype) if teacher else None
+    says = maps_of(teacher, device, dtype) if teacher else None
     return replace(lesson, run=run.changed(choices={**run.settings.choices, "dtype": dtype}), dtype=dtype, teacher=says)
 
 
@@ -316,17 +316,17 @@ def _step(lesson: Lesson, progress: Progress, rate: float, epoch_steps: int) -> 
 def _loss(lesson: Lesson, step: int, size: int) -> tuple[Tensor, NDArray[np.float64]]:
     """The loss of a step and its three parts; both views learn from the labels where there are two."""
     run, pupil, parts, corpus = lesson.run, lesson.network, lesson.parts, lesson.corpus
-    learn, where = cast(Training, run.recipe.learn), next(lesson.network.parameters()).device
+    learn, device = cast(Training, run.recipe.learn), next(lesson.network.parameters()).device
     drawn = corpus.draw(learn.batch, run.settings.seed, step)
     pools = corpus.pools
-    images = _pictures(corpus, drawn, where)
+    images = _pictures(corpus, drawn, device)
     keys = np.concatenate([pools[k].keys[at] for k, at in drawn])
     views = 2 if parts.views else 1
     varied = [
         apply(run.recipe.augment, images, keys, seed=run.settings.seed, epoch=views * step + view, size=size)
         for view in range(views)
     ]
-    with torch.autocast(where.type, DTYPES[lesson.dtype], enabled=lesson.dtype != "float32"):
+    with torch.autocast(device.type, DTYPES[lesson.dtype], enabled=lesson.dtype != "float32"):
         seen = torch.cat(varied).contiguous(memory_format=torch.channels_last)
         maps = pupil.network.maps(seen)
         embedding = pool(maps)
@@ -339,7 +339,7 @@ def _loss(lesson: Lesson, step: int, size: int) -> tuple[Tensor, NDArray[np.floa
             start = 0
             for k, at in drawn:
                 rows, start = slice(start, start + len(at)), start + len(at)
-                targets = torch.from_numpy(pools[k].targets[at]).to(where)
+                targets = torch.from_numpy(pools[k].targets[at]).to(device)
                 terms[0] = terms[0] + lesson.losses[k](view[rows, corpus.outputs(k)], targets) * (len(at) / len(images) / views)
     if projected is not None:
         terms[1] = vicreg(*projected.chunk(2))
@@ -377,11 +377,11 @@ def _finish(lesson: Lesson, path: Path) -> None:
 
 def _plain(lesson: Lesson) -> list[Tensor]:
     """Batches of plain pictures, drawn as in training."""
-    corpus, seed, where = lesson.corpus, lesson.run.settings.seed + 1, device()
-    return [_pictures(corpus, corpus.draw(BATCH, seed, step), where) for step in range(STATISTICS // BATCH)]
+    corpus, seed, device = lesson.corpus, lesson.run.settings.seed + 1, default_device()
+    return [_pictures(corpus, corpus.draw(BATCH, seed, step), device) for step in range(STATISTICS // BATCH)]
 
 
-def _pictures(corpus: Corpus, drawn: Sequence[tuple[int, NDArray[np.int64]]], where: torch.device) -> Tensor:
+def _pictures(corpus: Corpus, drawn: Sequence[tuple[int, NDArray[np.int64]]], device: torch.device) -> Tensor:
     """(B, 3, S, S) of the cases that were drawn, pool by pool."""
     pools = [(corpus.pools[k], at) for k, at in drawn]
-    return torch.cat([three_channels(to_tensor(pool.pictures.images[pool.rows[at]], where)) for pool, at in pools])
+    return torch.cat([three_channels(to_tensor(pool.pictures.images[pool.rows[at]], device)) for pool, at in pools])

@@ -14,15 +14,15 @@ from resdx.metrics.detection import (
     ap50,
     ap50_95,
     average_precision,
-    best_limit,
+    best_threshold,
     compare_boxes,
+    iou,
     log_average_miss_rate,
-    overlap,
     precision_at,
     recall_at,
     voc_ap50,
 )
-from resdx.models.heads.boxes import find_anchors, kept, shape_overlap
+from resdx.models.heads.boxes import find_anchors, nms, shape_iou
 
 
 def boxes(*rows):
@@ -77,17 +77,19 @@ def by_coco(said, truth):
 
 
 def test_overlap_by_hand():
-    found = overlap(boxes([0, 0, 4, 4], [10, 10, 12, 12], [3, 3, 3, 3]), boxes([2, 0, 6, 4], [0, 0, 4, 4], [3, 3, 3, 3]))
+    found = iou(boxes([0, 0, 4, 4], [10, 10, 12, 12], [3, 3, 3, 3]), boxes([2, 0, 6, 4], [0, 0, 4, 4], [3, 3, 3, 3]))
     assert found == pytest.approx(np.array([[8 / 24, 1, 0], [0, 0, 0], [0, 0, 0]]))
 
 
 def test_the_best_of_overlapping_boxes_stands():
-    found = kept(
-        boxes([0, 0, 10, 10], [1, 1, 11, 11], [20, 20, 30, 30], [0, 5, 10, 15]), np.array([0.5, 0.9, 0.2, 0.4]), most=0.45
+    found = nms(
+        boxes([0, 0, 10, 10], [1, 1, 11, 11], [20, 20, 30, 30], [0, 5, 10, 15]),
+        np.array([0.5, 0.9, 0.2, 0.4]),
+        iou_threshold=0.45,
     )
     assert found.tolist() == [1, 3, 2]
-    assert kept(boxes(), np.zeros(0)).tolist() == []
-    assert kept(boxes([0, 0, 1, 1], [0, 0, 1, 1]), np.array([0.5, 0.5])).tolist() == [0]
+    assert nms(boxes(), np.zeros(0)).tolist() == []
+    assert nms(boxes([0, 0, 1, 1], [0, 0, 1, 1]), np.array([0.5, 0.5])).tolist() == [0]
 
 
 # anchors
@@ -104,7 +106,7 @@ def test_as_many_anchors_as_shapes_fit_perfectly():
 
 def test_one_anchor_of_one_shape_and_two_by_hand():
     assert find_anchors(np.array([[4.0, 8.0]]), 1)[0].tolist() == [[4, 8]]
-    assert shape_overlap(np.array([[2.0, 4.0]]), np.array([[4.0, 2.0], [2.0, 8.0]])) == pytest.approx(np.array([[4 / 12, 0.5]]))
+    assert shape_iou(np.array([[2.0, 4.0]]), np.array([[4.0, 2.0], [2.0, 8.0]])) == pytest.approx(np.array([[4 / 12, 0.5]]))
 
 
 def test_more_anchors_are_never_worse_and_scale_does_not_matter():
@@ -205,10 +207,10 @@ def test_the_limit_is_the_score_of_the_best_f1():
         precision, recall = precision_at(found, limit), recall_at(found, limit)
         return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
 
-    best = best_limit(found)
+    best = best_threshold(found)
     assert f1(best) == pytest.approx(max(f1(limit) for limit in found.score)) and f1(best) > f1(0.99)
     assert best not in found.score  # half way to the next lower one
-    assert best_limit(compare_boxes([(boxes((0, 0, 1, 1)), np.ones(1))], [boxes()])) == 0.5
+    assert best_threshold(compare_boxes([(boxes((0, 0, 1, 1)), np.ones(1))], [boxes()])) == 0.5
 
 
 def test_equal_scores_have_no_order():

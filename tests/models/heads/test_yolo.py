@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from resdx.errors import RecipeError
-from resdx.metrics.detection import overlap
-from resdx.models.heads.boxes import decode, said_boxes
+from resdx.metrics.detection import iou
+from resdx.models.heads.boxes import decode, predicted_boxes
 from resdx.models.heads.specs import Yolo
 from resdx.models.heads.yolo import RARE, YoloHead, places, presence, yolo_loss
 from resdx.models.network import Detector, build
@@ -37,7 +37,7 @@ def test_loss_of_one_box_by_hand():
     x, y = 1 / (1 + np.exp(-0.4)), 1 / (1 + np.exp(0.3))
     wide, high = 0.5 * np.exp(0.2), 0.5 * np.exp(-0.1)
     ours = np.array([[x - wide / 2, y - high / 2, x + wide / 2, y + high / 2]])
-    reached = overlap(ours, np.array([[0.3, 0.2, 0.7, 0.8]]))[0, 0]
+    reached = iou(ours, np.array([[0.3, 0.2, 0.7, 0.8]]))[0, 0]
     there = 1 / (1 + np.exp(-0.7))
     wanted = -(reached * np.log(there) + (1 - reached) * np.log(1 - there))
     off = (x - 0.5) ** 2 + (y - 0.5) ** 2 + (0.2 - np.log(0.4 / 0.5)) ** 2 + (-0.1 - np.log(0.6 / 0.5)) ** 2
@@ -129,15 +129,18 @@ def test_a_grid_that_follows_the_loss_says_the_boxes_that_are_there():
         yolo_loss(ANCHORS, said, boxes).backward()
         optimiser.step()
     for one, there in zip(said.detach().numpy(), boxes.numpy(), strict=True):
-        for k, (found, scores) in enumerate(said_boxes(one, ANCHORS.tolist(), least=0.5)):
+        for k, (found, scores) in enumerate(predicted_boxes(one, ANCHORS.tolist(), min_score=0.5)):
             wanted = there[there[:, 0] == k, 1:].astype(float)
             assert len(found) == len(wanted) and (scores > 0.8).all()
-            assert not len(found) or overlap(found, wanted).max() > 0.95
+            assert not len(found) or iou(found, wanted).max() > 0.95
 
 
 def test_limits_of_each_class_say_which_boxes_are_shown():
     said = grid(3)[0].numpy()
-    every, some = said_boxes(said, ANCHORS.tolist(), least=0.0), said_boxes(said, ANCHORS.tolist(), least=(0.9, 0.2, 0.0))
+    every, some = (
+        predicted_boxes(said, ANCHORS.tolist(), min_score=0.0),
+        predicted_boxes(said, ANCHORS.tolist(), min_score=(0.9, 0.2, 0.0)),
+    )
     assert not len(some[0][0]) and 0 < len(some[1][0]) < len(every[1][0])
     assert (some[1][1] >= 0.2).all() and (np.diff(some[1][1]) <= 0).all()
     np.testing.assert_allclose(some[2][0], every[2][0])
