@@ -1,10 +1,11 @@
-"""docs/pretraining.md and its pictures, from the figures that `benchmarks.pretraining` has kept.
+"""docs/pretraining.md, its pictures and benchmarks/pretraining.md, from the figures that `benchmarks.pretraining` has kept.
 
 python -m benchmarks.pretraining_page
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -38,31 +39,62 @@ WAYS = ("from scratch", "resdx, fine-tuned", "resdx, frozen", "ImageNet MobileNe
 WAY_COLOURS = ("grey", "C0", "C1", "C2")
 
 
-def page() -> str:
-    """docs/pretraining.md: the transfer table of all weights, and what the parts of the loss are worth."""
-    parts = FIGURES / "pretraining-ablation.json"
+def pages() -> dict[Path, str]:
+    """The page, and the page of all figures behind it: the transfer of all weights, and what the parts of the loss are worth."""
+    parts = read_json(FIGURES / "pretraining-ablation.json")
     tables = {kind: transfer_rows(kind) for kind in KINDS}
-    left = [name for name in ABLATION if name not in read_json(parts)]
+    left = [name for name in ABLATION if name not in parts]
     shares = [
         f"{share:.0%} of {one}" for one in TARGETS for share in SHARES if not transfer_path("resnet18", one, share).exists()
     ]
-    return PAGE.format(
-        rates="; ".join(
+    words = {
+        "rates": "; ".join(
             f"{one}: scratch {_rate(rate_of('scratch', 18, one))}, resdx {_rate(rate_of('resdx', 18, one))}" for one in TARGETS
         ),
-        tried="; ".join(f"{start} {', '.join(map(_rate, rates))}" for start, rates in RATES.items()),
-        rows="\n".join(line for lines, _ in tables.values() for line in lines),
-        better=", ".join(f"{KINDS[kind]} on {better[0.1]} of 4 sets" for kind, (lines, better) in tables.items() if lines),
-        others=", ".join(f"{share:.0%} on {number}" for share, number in tables["resnet18"][1].items() if share != 0.1),
-        missing="".join(f" {KINDS[kind]} has not been judged yet." for kind, (lines, _) in tables.items() if not lines)
+        "tried": "; ".join(f"{start} {', '.join(map(_rate, rates))}" for start, rates in RATES.items()),
+        "tenth": "\n".join(
+            f"| {line.kind} | {line.target} | {line.aurocs} | {line.gains} |"
+            for lines, _ in tables.values()
+            for line in lines
+            if line.share == 0.1
+        ),
+        "aurocs": "\n".join(
+            f"| {line.kind} | {line.target} | {line.share:.0%} | {line.learnt} | {line.aurocs} |"
+            for lines, _ in tables.values()
+            for line in lines
+        ),
+        "gains": "\n".join(
+            f"| {line.kind} | {line.target} | {line.tested} | {line.share:.0%} | {line.gains} |"
+            for lines, _ in tables.values()
+            for line in lines
+        ),
+        "better": ", ".join(f"{KINDS[kind]} on {better[0.1]} of 4 sets" for kind, (lines, better) in tables.items() if lines),
+        "others": ", ".join(f"{share:.0%} on {number}" for share, number in tables["resnet18"][1].items() if share != 0.1),
+        "missing": "".join(f" {KINDS[kind]} has not been judged yet." for kind, (lines, _) in tables.items() if not lines)
         + (f" Not measured yet with the ResNet-18 of `resdx`: {', '.join(shares)}." if shares else ""),
-        films=", ".join(f"{what} {_films(name)}" for what, name in FILMS.items()),
-        ablation=ablation_table(read_json(parts)),
-        unmeasured=f" Not measured yet in this form: {'; '.join(left)}." if left else "",
-    )
+        "films": ", ".join(f"{what} {_films(name)}" for what, name in FILMS.items()),
+        "ablation": ablation_table(parts),
+        "ablation_tenth": ablation_table(parts, 0.1),
+        "ablation_whole": ablation_table(parts, 1.0),
+        "unmeasured": f" Not measured yet in this form: {'; '.join(left)}." if left else "",
+    }
+    return {DOCS / "pretraining.md": PAGE.format_map(words), DOCS.parent / "benchmarks" / "pretraining.md": ALL.format_map(words)}
 
 
-def transfer_rows(kind: str) -> tuple[list[str], dict[float, int]]:
+@dataclass(frozen=True)
+class Line:
+    """What was measured of one pre-training on one set with one share of its training persons, as cells of a table."""
+
+    kind: str
+    target: str
+    share: float
+    tested: str
+    learnt: str
+    aurocs: str
+    gains: str
+
+
+def transfer_rows(kind: str) -> tuple[list[Line], dict[float, int]]:
     """A line a set and a share, and on how many sets fine-tuning at each share is better with the whole interval."""
     lines, better = [], dict.fromkeys(SHARES, 0)
     for one in TARGETS:
@@ -79,9 +111,8 @@ def transfer_rows(kind: str) -> tuple[list[str], dict[float, int]]:
                 better[share] += gains[0][1] > 0
                 learnt = f"{min(found['learnt'])}-{max(found['learnt'])}"
                 shown = " | ".join(f"{gain[0]:+.3f} ({gain[1]:+.3f} to {gain[2]:+.3f})" for gain in gains)
-                lines.append(
-                    f"| {KINDS[kind]} | {one} | {found['cases']} / {found['persons']} | {share:.0%} | {learnt} | {' | '.join(cells)} | {shown} |"
-                )
+                tested = f"{found['cases']} / {found['persons']}"
+                lines.append(Line(KINDS[kind], one, share, tested, learnt, " | ".join(cells), shown))
     return lines, better
 
 
@@ -156,15 +187,21 @@ def _rate(rate: Rate) -> str:
     return f"{rate[0]:g}" + (" from a regression" if rate[2] else "")
 
 
-def ablation_table(found: dict[str, dict[str, list[float]]]) -> str:
-    """A row a combination of parts."""
-    keys = [f"{one} {share:g}" for one in TARGETS for share, _ in ABLATED]
-    heads = [f"{key.rsplit(' ', 1)[0]}, {float(key.rsplit(' ', 1)[1]):.0%}" for key in keys]
-    lines = [f"| learnt from | {' | '.join(heads)} | mean | mean less {BASE} |", "|---" * (len(keys) + 3) + "|"]
+def ablation_table(found: dict[str, dict[str, list[float]]], share: float | None = None) -> str:
+    """A row a combination of parts: at one share of the training persons every set, else the means over the sets."""
+    shares = [one for one, _ in ABLATED] if share is None else [share]
+    keys = {one: [f"{target} {one:g}" for target in TARGETS] for one in shares}
+    heads = [f"mean at {one:.0%}" for one in shares] if share is None else [*TARGETS, f"mean at {share:.0%}"]
+    last = ["mean", f"mean less {BASE}"] if share is None else []
+    lines = [f"| learnt from | {' | '.join([*heads, *last])} |", "|---" * (len(heads) + len(last) + 1) + "|"]
     for name, row in found.items():
-        less, low, high = row.get(f"less {BASE}", (float("nan"),) * 3)
-        shown = "-" if name == base_of(name) else f"{less:+.3f} ({low:+.3f} to {high:+.3f})"
-        lines.append(f"| {name} | {' | '.join(f'{row[key][0]:.3f}' for key in keys)} | {row['mean'][0]:.3f} | {shown} |")
+        means = [sum(row[key][0] for key in keys[one]) / len(TARGETS) for one in shares]
+        cells = [f"{row[key][0]:.3f}" for key in keys[share]] if share is not None else []
+        cells += [f"{mean:.3f}" for mean in means]
+        if share is None:
+            less, low, high = row.get(f"less {BASE}", (float("nan"),) * 3)
+            cells += [f"{row['mean'][0]:.3f}", "-" if name == base_of(name) else f"{less:+.3f} ({low:+.3f} to {high:+.3f})"]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
@@ -172,34 +209,69 @@ def main() -> None:
     """The command."""
     draw_gains()
     draw_shares("resnet18")
-    (DOCS / "pretraining.md").write_text(page())
+    for path, text in pages().items():
+        path.write_text(text)
 
 
 PAGE = """# What pre-training is worth
 
-`weights="resdx"` is a ResNet-18 or a ResNet-50 that was pre-trained on openly licensed sets by agreement of two views and by what a teacher (MobileNet-V2 of ImageNet) says of them (`make --depth 18 --epochs 12 --parts 0 1 2`
-and `make --depth 50 --epochs 9 --parts 0 1 2`: views of 64 px, in the last three tenths of the steps of 112 px); `weights="resdx-views"` had no teacher (`--parts 0 1 0`) and owes nothing to ImageNet, whose pictures are for
-research. Cards: ResNet-18 [with the teacher](../resdx/models/shipped/resnet18.md) and [without](../resdx/models/shipped/resnet18-views.md), ResNet-50 [with the teacher](../resdx/models/shipped/resnet50.md) and
-[without](../resdx/models/shipped/resnet50-views.md). Here they are judged on sets that were not in the corpus: macro AUROC on the test part by person, mean of 3 seeds (another share of the training persons
-and another start each), of ResNet-18 at 10 % of 6 (the last three were added after the first three of `resdx` had been read, to narrow the intervals, on all sets), 95 % t intervals that add the variance between
-test persons (1,000 draws) and between seeds, with the freedom of the rarest class (few persons; of fundus-odir five, which is fewer than an interval should rest on) and of the seeds. From scratch and fine-tuned
-have the same budget, 100 steps of 32 pictures at 112 px, and each the learning rate that was best for it with the ResNet-18 of `resdx` on tune and calib of the set: all rates with one draw of 10 % of the training persons, the best three
-with two draws more, then the best mean (`rates --depth 18`). Chosen were, for {rates}.
-Tried were: {tried}. In a fine-tuning each stage learns 0.7 times as much as the next. A head that begins as a regression on frozen features (C = 0.01) keeps BatchNorm's statistics (`learn.head_penalty`,
-`learn.freeze_batchnorm`); one that begins at random learns alone in the first fifth. Frozen: a logistic regression on pooled features, of MobileNet-V2 at 224 px.
-The sets' defects are those of [the results](results.md). Made by `python -m benchmarks.pretraining transfer WORK --data FOLDER --depth 18` (or 50; `--weights resdx-views`).
-
-At 10 % of the training persons fine-tuning is better than from scratch, with the whole interval of the paired difference: {better}.{missing} `resdx-views` and ResNet-50 learn at the rates that were chosen with the ResNet-18 of `resdx`, so they are not compared with it by this. Other shares than 10 % were asked of that one alone: {others} of 4 sets. About 100 steps are three passes over the largest train part, so at the large shares this says what a start is worth at this budget, not what more training would reach.
-
-| weights | set | test cases / persons | share of training persons | cases | from scratch | resdx, fine-tuned | resdx, frozen | MobileNet-V2, frozen | fine-tuned less from scratch | frozen less from scratch |
-|---|---|---|---|---|---|---|---|---|---|---|
-{rows}
-
-On the shipped test part of cxr-pneumonia, whose training part was in the corpus without its labels, AUROC on two cores is: {films} (seed 0 of [the results](results.md)). ResNet-18 from scratch has not been measured there, so what the depth does is not told from what the start does.
+You have few images and ask whether to start from `--weights resdx`. These weights are a ResNet-18 and a ResNet-50 that were pre-trained on openly licensed medical images, by agreement of two views and by what a teacher (MobileNet-V2 of ImageNet) says of them. `resdx-views` had no teacher.
+Cards: ResNet-18 [with](../resdx/models/shipped/resnet18.md) and [without](../resdx/models/shipped/resnet18-views.md) the teacher, ResNet-50 [with](../resdx/models/shipped/resnet50.md) and [without](../resdx/models/shipped/resnet50-views.md).
 
 ![What was gained over training from scratch at a tenth of the persons, with intervals](pictures/pretraining.webp)
 
+At 10 % of the training persons fine-tuning is better than from scratch, with the whole interval of the paired difference: {better}.{missing} Other shares than 10 % were asked of the ResNet-18 of `resdx` alone: {others} of 4 sets.
+
 ![AUROC of ResNet-18 by the share of the training persons on the four sets, with intervals](pictures/pretraining-shares.webp)
+
+## At a tenth of the training persons
+
+Macro AUROC on the test set of sets that were not in the corpus, mean of 3 seeds (6 for ResNet-18), 95 % t intervals over persons and seeds. From scratch and fine-tuned have the same budget, 100 steps of 32 pictures at 112 px. Frozen: a logistic regression on pooled features; MobileNet-V2 at 224 px.
+
+| weights | set | from scratch | fine-tuned | frozen | MobileNet-V2, frozen | fine-tuned less scratch | frozen less scratch |
+|---|---|---|---|---|---|---|---|
+{tenth}
+
+- 100 steps are about three passes over the largest training set. At large shares this says what a start is worth at this budget, not what more training would reach.
+- `resdx-views` and ResNet-50 learn at the rates that were chosen with the ResNet-18 of `resdx`, so this does not compare them with it.
+- fundus-odir's rarest class has five test persons, which is fewer than an interval should rest on.
+
+On the shipped test part of cxr-pneumonia, whose training part was in the corpus without its labels, AUROC on two cores is: {films} (seed 0 of [the results](results.md)). ResNet-18 from scratch has not been measured there, so what the depth does is not told from what the start does.
+
+## Which part of the loss helps
+
+Macro AUROC of a logistic regression on frozen features, judged on the validation and calibration sets; means over four sets at 10 % and 100 % of the training persons.
+
+{ablation}
+
+In the mean of the four sets, and with one pre-training a row: views by VICReg are better than by NT-Xent; labels take something away, alone and beside the views; after six passes at 64 px no gain by the teacher is shown. Between the shipped weights, at the size they were made for, the teacher brings .028 to ResNet-18. To ResNet-50 it brings .018, which one set carries. So `resdx` has the teacher, and `resdx-views` is for those who must not use what ImageNet's pictures taught.
+
+[All figures, how they were measured, and what did not help](../benchmarks/pretraining.md). What is wrong with the sets: [results](results.md#what-is-wrong-with-each-set).
+"""
+
+ALL = """# Pre-training: all figures
+
+Behind [what pre-training is worth](../docs/pretraining.md). Made by `python -m benchmarks.pretraining transfer WORK --data FOLDER --depth 18` (or 50; `--weights resdx-views`).
+
+## How it was measured
+
+- The weights were made by `make --depth 18 --epochs 12 --parts 0 1 2` and `make --depth 50 --epochs 9 --parts 0 1 2` (views of 64 px, in the last three tenths of the steps of 112 px); those without a teacher by `--parts 0 1 0`.
+- Macro AUROC on the test set by person. A seed is another share of the training persons and another start. At 10 % ResNet-18 has 6 seeds; the last three were added, on all sets, after the first three of `resdx` had been read, to narrow the intervals.
+- The t intervals add the variance between test persons (1,000 draws) and between seeds, with the freedom of the rarest class and of the seeds.
+- Each way has the learning rate that was best for it with the ResNet-18 of `resdx` on the validation and calibration sets: all rates with one draw of 10 % of the training persons, the best three with two draws more, then the best mean (`rates --depth 18`). Chosen were, for {rates}. Tried were: {tried}.
+- In a fine-tuning each stage learns 0.7 times as much as the next. A head that begins as a regression on frozen features (C = 0.01) keeps BatchNorm's statistics (`learn.head_penalty`, `learn.freeze_batchnorm`); one that begins at random learns alone in the first fifth.
+
+## AUROC
+
+| weights | set | training persons | cases | from scratch | resdx, fine-tuned | resdx, frozen | MobileNet-V2, frozen |
+|---|---|---|---|---|---|---|---|
+{aurocs}
+
+## Less from scratch
+
+| weights | set | test cases / persons | training persons | fine-tuned | frozen |
+|---|---|---|---|---|---|
+{gains}
 
 ## What did not help
 
@@ -218,15 +290,13 @@ flatter `resdx` there (+.112). On skin-ham10000 the choice changed for our weigh
 
 ## Which part of the loss helps
 
-ResNet-18 at 64 px, 6 passes over the corpus, then a logistic regression on frozen features of the targets, judged on their tune and calib parts (no test part was read for
-this choice). Macro AUROC at 10 % (mean of 5 draws) and 100 % of the training persons; the last column pairs the same draws of judged persons, and has no part for another pre-training, of which
-there is one a row. Those that are shipped have learnt longer, and at the end from larger pictures, so they are judged at 112 px as well. Made by `python -m benchmarks.pretraining ablation WORK --data FOLDER`.{unmeasured}
-In the mean of the four sets, and with one pre-training a row, views by VICReg are better than by NT-Xent, labels take something away, alone and beside the views (beside views and a teacher nothing is shown), and after six passes at 64 px no gain by the teacher is shown. Between the shipped ones, at the size that they were
-made for, it brings .028 to ResNet-18; to ResNet-50 .018, which one set carries (us-breast). The intervals have no part for another draw of training persons. So `resdx` has the teacher, and `resdx-views` has none, for those who must not use what ImageNet's pictures taught. (The choice is older than the rows at 112 px: it had first been
-made when the test parts above had been read.) In an earlier form (commit 0a62e10: five sets, views that neither crop
-nor tint, a teacher of the plain picture) the means were .674 from scratch, .731 by views, .720 by NT-Xent in VICReg's place, .716 by the teacher, .699 by labels and .705 by labels and views.
+ResNet-18 at 64 px, 6 passes over the corpus, then a logistic regression on frozen features of the targets, judged on their validation and calibration sets (no test set was read for this choice). Macro AUROC at 10 % (mean of 5 draws) and 100 % of the training persons; differences pair the same draws of judged persons, and have no part for another pre-training or another draw of training persons. Those that are shipped have learnt longer, and at the end from larger pictures, so they are judged at 112 px as well. Made by `python -m benchmarks.pretraining ablation WORK --data FOLDER`.{unmeasured}
 
-{ablation}
+{ablation_tenth}
+
+{ablation_whole}
+
+The choice of the parts is older than the rows at 112 px: it had first been made when the test sets above had been read. In an earlier form (commit 0a62e10: five sets, views that neither crop nor tint, a teacher of the plain picture) the means were .674 from scratch, .731 by views, .720 by NT-Xent in VICReg's place, .716 by the teacher, .699 by labels and .705 by labels and views.
 """
 
 

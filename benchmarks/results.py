@@ -1,4 +1,4 @@
-"""docs/results.md: measured figures on public data sets, each with interval, starting weights and the set's defect.
+"""docs/results.md and benchmarks/results.md: measured figures on public data sets, each with interval, starting weights and the set's defect.
 
     python -m benchmarks.results --data FOLDER            run what is missing, then write the page
     python -m benchmarks.results --data FOLDER --only us-breast
@@ -29,6 +29,7 @@ from resdx.studies.study import start
 HERE = Path(__file__).parent
 RUNS, FIGURES = HERE / "runs", HERE / "figures"
 PAGE = HERE.parent / "docs" / "results.md"
+RUN_PAGE = Path(__file__).parent / "results.md"
 
 
 @dataclass(frozen=True)
@@ -133,41 +134,47 @@ def main() -> None:
             if (not asked.only or system.data in asked.only) and asked.variant in (None, system.variant):
                 for seed in system.seeds:
                     measure(system, seed, asked.data)
-    PAGE.write_text(page())
-    print(f"{PAGE} written")
+    for path, text in pages().items():
+        path.write_text(text)
+        print(f"{path} written")
 
 
-def page() -> str:
-    """The page from the figures of every finished run."""
-    rows, seeds = [], []
+def pages() -> dict[Path, str]:
+    """Both pages from the figures of every finished run: the means, and every run."""
+    rows, costs, seeds = [], [], []
     for system in SYSTEMS:
         files = {seed: FIGURES / f"{name_of(system, seed)}.json" for seed in system.seeds}
         runs = {seed: read_json(file) for seed, file in files.items() if file.exists()}
         if runs:
             rows.append(row(system, list(runs.values())))
+            costs.append(cost(system, list(runs.values())))
             seeds += [seed_row(system, seed, run) for seed, run in runs.items()]
-    return TEXT.format(rows="\n".join(rows), seeds="\n".join(seeds), defects="\n".join(defects()))
+    means = TEXT.format(rows="\n".join(rows), costs="\n".join(costs), defects="\n".join(defects()))
+    return {PAGE: means, RUN_PAGE: RUN_TEXT.format(seeds="\n".join(seeds))}
 
 
 def row(system: System, runs: Sequence[dict[str, Any]]) -> str:
     """One line: means over seeds; an interval is the mean of the seeds' own interval ends."""
     first, test = runs[0], runs[0]["test"]
-    minutes = np.mean([sum(run["seconds"].values()) for run in runs]) / 60
-    core = [run["core_seconds"] / 60 for run in runs if run.get("core_seconds")]
     cells = [
         system.data,
         f"{test['cases']} / {test['persons']}",
-        f"{system.model}, {first['size']} px",
-        system.weights,
+        f"{system.model}, {first['size']} px; {system.weights}",
         str(len(runs)),
         f"{mean_of(runs, 'auroc')} ({first['shown']})",
         mean_of(runs, "balanced_accuracy"),
         mean_of(runs, "accuracy"),
         mean_of(runs, "majority_rate").split(" ")[0],
-        f"{minutes:.0f} / {np.mean(core):.0f}" if core else f"{minutes:.0f} / -",
-        str(max(run.get("peak_gb", 0) for run in runs) or "-"),
     ]
     return "| " + " | ".join(cells) + " |"
+
+
+def cost(system: System, runs: Sequence[dict[str, Any]]) -> str:
+    """What a line took: mean minutes, wall and core, and the most memory."""
+    minutes = np.mean([sum(run["seconds"].values()) for run in runs]) / 60
+    core = [run["core_seconds"] / 60 for run in runs if run.get("core_seconds")]
+    memory = max(run.get("peak_gb", 0) for run in runs) or "-"
+    return f"| {system.data} | {system.model} | {minutes:.0f} | {f'{np.mean(core):.0f}' if core else '-'} | {memory} |"
 
 
 def seed_row(system: System, seed: int, run: dict[str, Any]) -> str:
@@ -175,7 +182,7 @@ def seed_row(system: System, seed: int, run: dict[str, Any]) -> str:
     figures = [
         str(Estimate.from_json(run[name])) if run[name] else "-" for name in ("auroc", "balanced_accuracy", "ece", "referred")
     ]
-    return f"| {system.data} | {system.variant or 'scratch'} | {seed} | {' | '.join(figures)} | {run['test']['reads']} | `{run['test']['hash'][:12]}` |"
+    return f"| {name_of(system, seed)} | {' | '.join(figures)} | {run['test']['reads']} | `{run['test']['hash'][:12]}` |"
 
 
 def mean_of(runs: Sequence[dict[str, Any]], name: str) -> str:
@@ -195,27 +202,34 @@ def defects() -> list[str]:
 
 TEXT = """# Results
 
-Measured with `make results DATA=FOLDER` on 2 CPU cores, honest protocol: split by person where the set names one, near-duplicates together, a
-shipped test part as it is and never learnt from. Image level; 95 % intervals resample persons. Each figure is the mean over seeds of the value and
-of the ends of its interval; a seed changes the start, and the split too where the set ships no test part. Nothing was chosen on a test part.
-Seed 0 of `cxr-pneumonia-scratch` had both cores to itself: 22 minutes from scan to report, 2.99 GB at the peak. The other minutes in
-`benchmarks/figures` were taken while other work ran: read them as upper bounds; those of seeds 1 and 2 of `cxr-pneumonia-scratch`, which were stopped and
-resumed, are the sums of their logged epochs.
+You want to know what to expect on data like yours. These are public sets under the honest protocol: split by person where the set names one, near-duplicates together, a test set that is shipped as it is and never learnt from.
 
-| data set | test cases / persons | model | starting weights | seeds | AUROC | balanced accuracy | accuracy | majority rate | minutes, wall / core | peak GB |
-|---|---|---|---|---|---|---|---|---|---|---|
+Image level, with 95 % intervals over persons. Each figure is the mean over seeds of the value and of the ends of its interval. A seed changes the start, and the split too where no test set is shipped. Nothing was chosen on a test set. [Every run](../benchmarks/results.md). Repeat with `make results DATA=FOLDER`.
+
+| data set | test cases / persons | model; start | seeds | AUROC | balanced accuracy | accuracy | majority rate |
+|---|---|---|---|---|---|---|---|
 {rows}
 
 ## What is wrong with each set
 
 {defects}
 
-## Every run
+## What it took
 
-The last columns are the test-read ledger: how often runs of that folder had read this test part (by hash) when the run was scored.
+On 2 CPU cores, in minutes from scan to report. Seed 0 of `cxr-pneumonia-scratch` had both cores to itself: 22 minutes and 2.99 GB. Other work ran beside the others: read their minutes as upper bounds. Those of seeds 1 and 2 of
+`cxr-pneumonia-scratch`, which were stopped and resumed, are the sums of their logged epochs.
 
-| data set | variant | seed | AUROC | balanced accuracy | calibration error | referred | reads | test part |
-|---|---|---|---|---|---|---|---|---|
+| data set | model | minutes, wall | minutes, core | peak GB |
+|---|---|---|---|---|
+{costs}
+"""
+
+RUN_TEXT = """# Every run of the results
+
+Behind the means of [the results](../docs/results.md). The last two columns are the test-read ledger: how often runs of that folder had read this test set (by hash) when the run was scored.
+
+| run, seed last | AUROC | balanced accuracy | calibration error | referred | reads | test set |
+|---|---|---|---|---|---|---|
 {seeds}
 """
 

@@ -1,18 +1,26 @@
 """The documentation names what exists, and only that."""
 
 import re
+import runpy
 from pathlib import Path
 
 import click
 import pytest
+from test_layers import ROW
 
 from resdx.apps.cli import main as cli
 from resdx.recipes.library import get_recipe, recipe_names
 
 REPOSITORY = Path(__file__).parent.parent
-PAGES = [*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").rglob("*.md")]
+PAGES = [*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").rglob("*.md"), *(REPOSITORY / "benchmarks").glob("*.md")]
+WRITTEN = [
+    page for page in PAGES if "benchmarks" not in page.parts and "review" not in page.parts
+]  # by hand, or to be read first
+MOST_COLUMNS = 8
+SITE = REPOSITORY / "docs" / "site"
 COMMANDS = next(value for value in vars(cli).values() if isinstance(value, click.Group)).commands
 REFERENCE = (REPOSITORY / "docs/reference/commands.md").read_text()
+LINK_OR_ANCHOR = re.compile(r"(?<!!)\[[^\]]*\]\(([^)#\s]*)(#[^)\s]+)?\)")
 LINK = re.compile(r"\]\(([^)#\s]+)(#[^)\s]*)?\)")
 FORBIDDEN = re.compile(r"/work/|\.\./shared|\bTODO\b|\bTBD\b|state.of.the.art|cutting.edge|blazing", re.IGNORECASE)
 
@@ -43,6 +51,58 @@ def test_documented_commands_exist():
 def test_links_resolve(page):
     links = [link for link, _anchor in LINK.findall(page.read_text()) if "://" not in link]
     assert not [link for link in links if not (page.parent / link).exists()]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_anchors_exist(page):
+    wrong = []
+    for link, anchor in LINK_OR_ANCHOR.findall(page.read_text()):
+        other = (page.parent / link).resolve() if link else page
+        if "://" not in link and anchor and other.suffix == ".md":
+            wrong += [link + anchor] if anchor[1:] not in anchors(other) else []
+    assert not wrong
+
+
+def anchors(page):
+    """What headings of a page are called in links, as the site and the usual hosts of repositories do."""
+    headings = re.findall(r"^#+ (.*)$", re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL), re.MULTILINE)
+    plain = [re.sub(r"\]\([^)]*\)|[^\w\s-]", "", heading).strip().lower() for heading in headings]
+    return {re.sub(r"\s+", "-", heading) for heading in plain}
+
+
+@pytest.mark.parametrize("page", WRITTEN, ids=name)
+def test_tables_can_be_read(page):
+    wide = [
+        line for line in page.read_text().splitlines() if re.match(r"\|( *-+ *\|)+$", line) and line.count("|") - 1 > MOST_COLUMNS
+    ]
+    assert not wide, f"a table of more than {MOST_COLUMNS} columns; numbers belong in benchmarks/"
+
+
+@pytest.mark.parametrize("page", WRITTEN, ids=name)
+def test_pictures_say_what_they_show(page):
+    assert not re.findall(r"!\[\]\(", page.read_text())
+
+
+def test_every_page_is_in_the_menu_of_the_site():
+    menu = (REPOSITORY / "mkdocs.yml").read_text()
+    pages = {name(page).removeprefix("docs/") for page in PAGES if page.parent != REPOSITORY}
+    assert pages == set(re.findall(r": ([\w/-]+\.md)$", menu, re.MULTILINE))
+
+
+def test_diagrams_are_those_of_their_script():
+    drawn = runpy.run_path(str(SITE / "diagrams.py"))
+    for one in ("flow", "split", "rooms"):
+        assert (REPOSITORY / f"docs/pictures/{one}.svg").read_text() == drawn[one]()
+
+
+def test_rooms_of_the_diagram_are_those_of_the_house():
+    drawn = re.findall(r'font-weight="600" text-anchor="start">(\w+)<', (REPOSITORY / "docs/pictures/rooms.svg").read_text())
+    assert set(drawn) == ROW.keys()
+
+
+def test_nothing_of_the_site_is_asked_of_another_host():
+    settings = (REPOSITORY / "mkdocs.yml").read_text()
+    assert "font: false" in settings and not re.search(r"https?://", settings + (SITE / "extra.css").read_text())
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)

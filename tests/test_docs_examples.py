@@ -136,7 +136,9 @@ SANDBOXES = {
     "README.md": Sandbox(readme),
     "docs/how-to/accept-a-finding.md": Sandbox(copied("films")),
     "docs/how-to/add-a-recipe.md": Sandbox(copied("films")),
-    "docs/how-to/boxes.md": Sandbox(faces, (("run", ("--weights", "none", "--set", "size=64", "--set", "learn.epochs=1", *NO_EVIDENCE)),)),
+    "docs/how-to/boxes.md": Sandbox(
+        faces, (("run", ("--weights", "none", "--set", "size=64", "--set", "learn.epochs=1", *NO_EVIDENCE)),)
+    ),
     "docs/how-to/bring-your-own-table.md": Sandbox(table),
     "docs/how-to/compare-runs.md": Sandbox(seeds),
     "docs/how-to/export.md": Sandbox(exported, (("export", ("--no-guard",)),)),
@@ -148,11 +150,14 @@ SANDBOXES = {
     "docs/how-to/resume.md": Sandbox(finished),
     "docs/how-to/review.md": Sandbox(lambda folder, films: (folder / "sets").mkdir()),
     "docs/how-to/scans.md": Sandbox(
-        slices, (("run", ("--weights", "none", "--set", "learn.epochs=1", "--set", "model.backbone.backbone.depth=18", *NO_EVIDENCE)),)
+        slices,
+        (("run", ("--weights", "none", "--set", "learn.epochs=1", "--set", "model.backbone.backbone.depth=18", *NO_EVIDENCE)),),
     ),
     "docs/how-to/settle-labels.md": Sandbox(finished),
     "docs/how-to/several-processes.md": Sandbox(copied("my-images")),
-    "docs/how-to/strategies.md": Sandbox(copied("my-images"), (("strategies", (*PLAIN[2:], "--passes", "1", "--set", "size=32")),)),
+    "docs/how-to/strategies.md": Sandbox(
+        copied("my-images"), (("strategies", (*PLAIN[2:], "--passes", "1", "--set", "size=32")),)
+    ),
     "docs/how-to/voices.md": Sandbox(speakers, (("run", ("--weights", "mobilenet.safetensors", *NO_EVIDENCE)),)),
     "docs/tutorial.md": Sandbox(),
 }
