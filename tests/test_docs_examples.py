@@ -186,8 +186,8 @@ EXAMPLES = [
 @pytest.mark.parametrize("page", EXAMPLES)
 def test_examples_run(page, films, tmp_path, monkeypatch):
     sandbox = SANDBOXES.get(name(page), Sandbox())
+    monkeypatch.chdir(tmp_path)  # first of all: workers stay where they were started
     sandbox.fill(tmp_path, films)
-    monkeypatch.chdir(tmp_path)
     known: dict[str, object] = {"__name__": "example"}
     for language, text in blocks(page):
         if language == "python":
