@@ -46,7 +46,7 @@ def decisions(rng: np.random.Generator, persons: int, share: float, icc: float) 
 def percentiles(sample: Sample, seed: int) -> Estimate:
     """The plain percentile bootstrap of persons, for comparison."""
     truth, score, person = sample
-    draws = [metrics.auroc(truth, score, w) for w in intervals.resample(truth, person, draws=DRAWS, seed=seed)]
+    draws = [metrics.auroc(truth, score, w) for w in intervals.resample(truth, person, replicates=DRAWS, seed=seed)]
     low, high = np.nanquantile(np.concatenate(draws), (0.025, 0.975))
     return Estimate(None, float(low), float(high), 0)
 
@@ -72,7 +72,7 @@ def rows(simulations: int) -> Iterator[str]:
         for area in (0.7, 0.9, 0.98):
             rng = np.random.default_rng([persons, int(area * 100), int(icc * 10), len(design)])
             samples = [scores(rng, persons, area, icc, design) for _ in range(simulations)]
-            ours = [intervals.estimate(metrics.auroc, *s, draws=DRAWS, seed=k) for k, s in enumerate(samples)]
+            ours = [intervals.estimate(metrics.auroc, *s, replicates=DRAWS, seed=k) for k, s in enumerate(samples)]
             plain = [percentiles(s, k) for k, s in enumerate(samples[: simulations // 2])] if persons <= 100 else []
             yield f"| {design} | {persons} | {area} | {icc} | {judge(ours, area)} | {judge(plain, area)} |"
     yield "\n| persons with the disease | sensitivity | ICC | ours |\n|---|---|---|---|"
@@ -90,7 +90,7 @@ def drawn_over_folds(folds: list[Sample], seed: int) -> Estimate:
     """Plain percentiles of the mean over folds, persons drawn within each, for comparison."""
     draws = [
         np.concatenate(
-            [metrics.auroc(truth, score, w) for w in intervals.resample(truth, person, draws=DRAWS // 2, seed=seed + k)]
+            [metrics.auroc(truth, score, w) for w in intervals.resample(truth, person, replicates=DRAWS // 2, seed=seed + k)]
         )
         for k, (truth, score, person) in enumerate(folds)
     ]

@@ -36,7 +36,7 @@ from resdx.evaluation.diagnostics.learning_curve import nested, reach_of
 from resdx.files import digest, read_json, write_json
 from resdx.inference.logits import infer
 from resdx.metrics.classification import macro_auroc
-from resdx.metrics.intervals import person_codes, persons_behind, resample
+from resdx.metrics.intervals import effective_sample_size, person_codes, resample
 from resdx.models.network import build
 from resdx.models.specs import Net, Pretrained, ResNet
 from resdx.models.weights import starting_file
@@ -439,7 +439,7 @@ def resampled(target: Target, said: dict[str, list[NDArray[np.float32]]]) -> dic
     """Macro AUROC of every way with every seed, shape (seeds, DRAWS), over the same draws of judged persons."""
     truth = target.judged.truth
     draws: dict[str, list[NDArray[np.float64]]] = {way: [] for way in said}
-    for counts in resample(np.nan_to_num(truth).argmax(1), persons_of(target.judged), draws=DRAWS, seed=0):
+    for counts in resample(np.nan_to_num(truth).argmax(1), persons_of(target.judged), replicates=DRAWS, seed=0):
         for way, answers in said.items():
             draws[way].append(np.stack([macro_auroc(truth, one, counts) for one in answers]))
     return {way: np.concatenate(parts, axis=1) for way, parts in draws.items()}
@@ -448,7 +448,7 @@ def resampled(target: Target, said: dict[str, list[NDArray[np.float32]]]) -> dic
 def compared(target: Target, said: dict[str, list[NDArray[np.float32]]]) -> dict[str, Any]:
     """Mean macro AUROC over seeds of each way, and each less "from scratch", paired by persons and seeds, with t intervals."""
     persons = persons_of(target.judged)
-    few = persons_behind(macro_auroc, target.judged.truth, persons)
+    few = effective_sample_size(macro_auroc, target.judged.truth, persons)
     drawn = {way: areas.mean(0) for way, areas in resampled(target, said).items()}
     areas = {way: np.array([target.area(one) for one in answers]) for way, answers in said.items()}
     out: dict[str, Any] = {"cases": len(persons), "persons": int(persons.max()) + 1, "rarest": few}

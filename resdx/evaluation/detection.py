@@ -47,7 +47,7 @@ def judge_boxes(run: Run, prepared: Prepared, calibration: Calibration) -> Json 
     part, limits = part_of(run, prepared, "test"), calibration.boxes.limits
     predicted, names = find_boxes(detector_of(run), prepared.images, part.rows), run.recipe.classes
     found = {name: compared(predicted, part.targets, k) for k, name in enumerate(names)}
-    ask = partial(weighted, groups=part.groups, draws=DRAWS, seed=run.settings.seed)
+    ask = partial(weighted, groups=part.groups, replicates=DRAWS, seed=run.settings.seed)
     classes = {}
     for (name, one), limit in zip(found.items(), limits, strict=True):
         wanted = {key: partial(figure, one) for key, figure in FIGURES.items()} | {"recall": partial(recall_at, one, limit)}

@@ -22,10 +22,10 @@ from ..metrics import classification as metrics
 from ..metrics.classification import Array, Metric, Values
 from ..metrics.estimate import Estimate
 from ..metrics.intervals import (
-    FEWEST,
     LEVEL,
+    MIN_PERSONS,
+    effective_sample_size,
     person_codes,
-    persons_behind,
     resample,
     too_few,
 )
@@ -136,7 +136,7 @@ def judge_figures(
     sample: dict[str, list[Array]] = defaultdict(list)
     with np.errstate(invalid="ignore"):
         codes = person_codes(answers.person, len(answers))
-        for weights in resample(_strata_truth(recipe, answers), codes, draws=draws, seed=seed):
+        for weights in resample(_strata_truth(recipe, answers), codes, replicates=draws, seed=seed):
             for figure in wanted:
                 true, said, known = picked[figure.key]
                 drawn = (
@@ -156,11 +156,11 @@ def difference(recipe: Recipe, figure: Figure, first: Side, second: Side) -> tup
     """First less second on the same draws of persons, with the spread between seeds where sides are systems; and the p value."""
     true, _, known = figure.pick(recipe, first.members[0].answers)
     persons = first.members[0].answers.person[known]
-    few, n = persons_behind(figure.metric, true, persons), len(np.unique(persons))
+    few, n = effective_sample_size(figure.metric, true, persons), len(np.unique(persons))
     gap = first.value(figure.key) - second.value(figure.key)
     if not np.isfinite(gap):
         return Estimate(None, None, None, n, "not estimable: a class has no case"), None
-    if few < FEWEST:
+    if few < MIN_PERSONS:
         return Estimate(gap, None, None, n, too_few(few)), None
     between = between_persons(first.draws(figure.key) - second.draws(figure.key), few)
     seeds = [*first.between_seeds(figure.key), *second.between_seeds(figure.key)]

@@ -24,7 +24,7 @@ from ..metrics import classification as metrics
 from ..metrics.classification import Array, Metric
 from ..metrics.estimate import Estimate
 from ..metrics.intervals import (
-    FEWEST,
+    MIN_PERSONS,
     bands,
     estimate,
     estimates,
@@ -180,7 +180,7 @@ def overall(question: Question, answers: Answers) -> dict[str, Estimate]:
     """Figures over all classes; accuracy has the majority rate beside it."""
     if not len(answers):
         return {}
-    ask = partial(estimates, draws=question.draws, seed=question.seed)
+    ask = partial(estimates, replicates=question.draws, seed=question.seed)
     if question.several:
         ranked = ask({"macro_auroc": metrics.macro_auroc}, answers.truth, answers.probability, answers.person)
         ranked |= ask({"macro_f1": metrics.label_f1}, answers.truth, answers.decided, answers.person)
@@ -213,7 +213,7 @@ def _saying_what_is_left_out(question: Question, answers: Answers, found: dict[s
 def one_class(question: Question, answers: Answers, name: str) -> Json:
     """Support in cases and persons, prevalence, and every figure of one class against the rest."""
     true, probability, decided, person = _column(question, answers, name)
-    ask = partial(estimates, draws=question.draws, seed=question.seed)
+    ask = partial(estimates, replicates=question.draws, seed=question.seed)
 
     def f1(truth: Array, _: Array, weights: Array | None = None, /) -> Array:  # on the draws of the others
         return metrics.f1(truth, decided, weights)
@@ -240,7 +240,7 @@ def curves(question: Question, answers: Answers, name: str) -> Json | None:
         "precision_recall": partial(metrics.precision_curve, grid=GRID),
         "decision": partial(metrics.net_benefit, thresholds=THRESHOLDS),
     }
-    found = bands(wanted, true, probability, person, draws=question.draws, seed=question.seed)
+    found = bands(wanted, true, probability, person, replicates=question.draws, seed=question.seed)
     share = float((true == 1).mean())
     return {
         "roc": {"fpr": GRID.tolist(), **_banded(found["roc"])},
@@ -394,11 +394,11 @@ def _subgroup(question: Question, answers: Answers, value: str) -> Json:
     for name in question.shown:
         true, probability, decided, person = _column(question, answers, name)
         with_it, without = (len(np.unique(person[true == side])) for side in (1, 0))
-        if min(with_it, without) < FEWEST:
-            note = f"{value}: {with_it} persons with {name} and {without} without; at least {FEWEST} of each are needed"
+        if min(with_it, without) < MIN_PERSONS:
+            note = f"{value}: {with_it} persons with {name} and {without} without; at least {MIN_PERSONS} of each are needed"
             out["classes"][name] = {"note": note}
             continue
-        ranked = estimate(metrics.auroc, true, probability, person, draws=question.draws, seed=question.seed)
+        ranked = estimate(metrics.auroc, true, probability, person, replicates=question.draws, seed=question.seed)
         both = {"sensitivity": metrics.sensitivity, "specificity": metrics.specificity}
         out["classes"][name] = {"auroc": ranked.to_json(), **_plain(estimates(both, true, decided, person))}
     return out

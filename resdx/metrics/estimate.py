@@ -9,7 +9,10 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A figure for a person to read: `n` counts persons; None is "not estimable", and `note` says why or how it was made."""
+    """A figure for a person to read: `n` counts persons; None is "not estimable".
+
+    `low` and `high` bound the 95 % interval; `note` says how it was made, or why there is none.
+    """
 
     value: float | None
     low: float | None

@@ -1,4 +1,4 @@
-"""How far two sets of pictures are apart: by the moments of their features (FID, KID), pixel by pixel (SSIM, PSNR), and by the nearest (copies)."""
+"""How far two sets of images are apart: by features (FID, KID), by pixels (SSIM, PSNR), and by nearest neighbours."""
 
 from __future__ import annotations
 
@@ -23,7 +23,10 @@ def frechet(first: Floats, second: Floats) -> float:
 
 
 def kernel_distance(first: Floats, second: Floats) -> float:
-    """The squared maximum mean discrepancy of features (N, E) and (M, E) under (x y / E + 1)^3, without bias, so around 0 for the same distribution (Binkowski et al. 2018)."""
+    """Kernel inception distance of features (N, E) and (M, E) (Binkowski et al. 2018).
+
+    The squared maximum mean discrepancy under the kernel (x y / E + 1)^3, without bias: around 0 for one distribution.
+    """
 
     def kernel(x: Floats, y: Floats) -> Floats:
         return np.asarray((x @ y.T / x.shape[1] + 1) ** 3)
@@ -37,9 +40,16 @@ def kernel_distance(first: Floats, second: Floats) -> float:
 def nearest(
     pictures: NDArray[np.uint8], others: NDArray[np.uint8], persons: NDArray[np.int64], *, own: NDArray[np.int64] | None = None
 ) -> tuple[NDArray[np.int64], Floats, Floats]:
-    """For each picture (N, S, S, C) the nearest of the others (M, S, S, C), how far it is, and how far the nearest of another of the `persons` (M,) than that one's.
+    """The nearest neighbour of each image (N, S, S, C) among the others (M, S, S, C).
 
-    Far is the root mean square of the difference in greys of 0 to 1, at 32 px; infinite where there is none. `own` (N,) is the person of each picture, who does not count.
+    A distance is the root mean square of the difference in grey values of 0 to 1, at 32 px; infinite where there is none.
+
+    Args:
+        persons: (M,) the person of each of the others.
+        own: (N,) the person of each image, whose own images do not count.
+
+    Returns:
+        (N,) the index of the nearest, its distance, and the distance of the nearest of a further person.
     """
     x, y = _small(pictures), _small(others)
     squared = np.maximum((x**2).sum(1)[:, None] + (y**2).sum(1)[None] - 2 * x @ y.T, 0)

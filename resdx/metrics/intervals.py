@@ -1,9 +1,10 @@
 """How sure a figure is: the interval that fits the metric, the persons and the cases each of them has.
 
-Persons are resampled, never images. Fewer than 10 persons in a class: no interval. Shares (accuracy, sensitivity ...):
-Wilson's interval, with n divided by the design effect where persons have several cases. All right or all wrong: the exact
-bound on persons. Everything else: below 40 persons in the smallest class (200 for an AUROC) a t interval on the logit scale
-with the variance between persons; above, the percentiles of a bootstrap of persons, stratified by the classes each has.
+Persons are resampled, never images. The effective sample size is the number of persons in the smallest class; below 10
+there is no interval. Proportions (accuracy, sensitivity ...): Wilson's interval, with n divided by the design effect where
+persons have several cases. All right or all wrong: the exact bound on persons. Everything else: below 40 persons in the
+smallest class (200 for an AUROC) a t interval on the logit scale with the variance between persons; above, the percentiles
+of a bootstrap of persons, stratified by the classes each has.
 """
 
 from __future__ import annotations
@@ -37,9 +38,9 @@ from .estimate import Estimate
 Groups = Values | Sequence[str] | None  # the person of each case; None: one case a person
 
 LEVEL = 0.95
-FEWEST = 10  # persons in a class that an interval needs
-FEW = 40  # persons in a class from which percentiles of a bootstrap cover as they should
-FEW_FOR_AREA = (
+MIN_PERSONS = 10  # persons in a class that an interval needs
+MIN_FOR_PERCENTILES = 40  # persons in a class from which percentiles of a bootstrap cover as they should
+MIN_FOR_AUROC_PERCENTILES = (
     200  # the same for an AUROC: near 1, percentiles cover .91 at 100 persons, the t interval .93 (benchmarks/coverage.md)
 )
 RARE = 5  # persons of one composition that make a stratum of their own
@@ -50,70 +51,88 @@ ENDS, NEUTRAL = (
 )  # of a figure that is 1, or the lowest; less may be better
 PIECE = 150_000  # weights given at a time, so that they and what is made of them stay in the processor's cache
 
-# Success and denominator of the plain shares, as (truth, answer) -> two (N,) masks.
+# Success and denominator of the proportions, as (y_true, y_score) -> two (N,) masks.
 _SHARES: Mapping[Metric, Callable[[Values, Values], tuple[Values, Values]]] = {
-    sensitivity: lambda truth, answer: (answer == 1, truth == 1),
-    specificity: lambda truth, answer: (answer != 1, truth != 1),
-    ppv: lambda truth, answer: (truth == 1, answer == 1),
-    npv: lambda truth, answer: (truth != 1, answer != 1),
-    accuracy: lambda truth, answer: (truth == answer, np.ones(len(truth), bool)),
-    majority_rate: lambda truth, answer: (truth == most_frequent(truth), np.ones(len(truth), bool)),
+    sensitivity: lambda y_true, y_score: (y_score == 1, y_true == 1),
+    specificity: lambda y_true, y_score: (y_score != 1, y_true != 1),
+    ppv: lambda y_true, y_score: (y_true == 1, y_score == 1),
+    npv: lambda y_true, y_score: (y_true != 1, y_score != 1),
+    accuracy: lambda y_true, y_score: (y_true == y_score, np.ones(len(y_true), bool)),
+    majority_rate: lambda y_true, y_score: (y_true == most_frequent(y_true), np.ones(len(y_true), bool)),
 }
 _ANY_CLASS: frozenset[Metric] = frozenset((brier, ece))  # mean over all cases: no class must be there
 _SIGNED: frozenset[Metric] = frozenset((mcc, quadratic_kappa))  # from -1 to 1
-_BIASED: frozenset[Metric] = frozenset((ece,))  # a draw is further off than the sample: percentiles would miss the value
+_BIASED: frozenset[Metric] = frozenset((ece,))  # a replicate is further off than the sample: percentiles would miss the value
 
 
 def estimate(
-    metric: Metric, truth: Values, answer: Values, groups: Groups = None, *, draws: int = 2000, seed: int = 0
+    metric: Metric, y_true: Values, y_score: Values, groups: Groups = None, *, replicates: int = 2000, seed: int = 0
 ) -> Estimate:
-    """`metric` with the 95 % interval that fits it; `groups` names the person of each case (None: one case a person)."""
-    return estimates({"it": metric}, truth, answer, groups, draws=draws, seed=seed)["it"]
+    """`metric` with the 95 % interval that fits it.
+
+    Args:
+        metric: of classification.py, or any function of its form.
+        y_true: (N,) or (N, K), as the metric takes it.
+        y_score: (N,) or (N, K), as the metric takes it.
+        groups: the person of each case; None where every case is a person of its own.
+        replicates: bootstrap replicates, where the interval rests on them.
+        seed: of the replicates.
+
+    Returns:
+        The value with its interval; `note` says how the interval was made, or why there is none.
+
+    Raises:
+        DataError: `groups` are not those of N cases, or a score is NaN.
+    """
+    return estimates({"it": metric}, y_true, y_score, groups, replicates=replicates, seed=seed)["it"]
 
 
 def estimates(
     wanted: Mapping[str, Metric],
-    truth: Values,
-    answer: Values,
+    y_true: Values,
+    y_score: Values,
     groups: Groups = None,
     *,
-    draws: int = 2000,
+    replicates: int = 2000,
     seed: int = 0,
 ) -> dict[str, Estimate]:
-    """Several metrics of the same answers on the same draws of persons, by name."""
-    truth, answer = np.asarray(truth), np.asarray(answer)
-    codes = person_codes(groups, len(truth))
-    if not len(truth):
+    """Several metrics of the same cases on the same bootstrap replicates, by name; arguments as for `estimate`."""
+    y_true, y_score = np.asarray(y_true), np.asarray(y_score)
+    codes = person_codes(groups, len(y_true))
+    if not len(y_true):
         return {name: Estimate(None, None, None, 0, "not estimable: no cases") for name in wanted}
     out: dict[str, Estimate] = {}
     resampled: dict[str, Metric] = {}
     for name, metric in wanted.items():
         if metric in _SHARES:
-            success, among = _SHARES[metric](truth, answer)
+            success, among = _SHARES[metric](y_true, y_score)
             out[name] = proportion(success[among], codes[among])
         else:
-            value, few = float(metric(truth, answer)), persons_behind(metric, truth, codes)
-            found = _settled(metric, value, few, int(codes.max()) + 1)
-            if found is None and metric is auroc and few < FEW_FOR_AREA:
-                found = _area(truth, answer, codes)
+            value, n_effective = float(metric(y_true, y_score)), effective_sample_size(metric, y_true, codes)
+            found = _settled(metric, value, n_effective, int(codes.max()) + 1)
+            if found is None and metric is auroc and n_effective < MIN_FOR_AUROC_PERCENTILES:
+                found = _area(y_true, y_score, codes)
             if found is None:
                 resampled[name] = metric
             else:
                 out[name] = found
     if resampled:
-        out |= _bootstrap(resampled, truth, answer, codes, draws, seed)
+        out |= _bootstrap(resampled, y_true, y_score, codes, replicates, seed)
     return {name: out[name] for name in wanted}
 
 
 def proportion(success: Values, groups: Groups = None) -> Estimate:
-    """A share of cases: Wilson's interval, n divided by the design effect where persons have several cases."""
+    """The proportion of `success` (N,) with Wilson's interval, n divided by the design effect (Rao and Scott 1992).
+
+    The design effect is 1 where every person has one case; `groups` as for `estimate`.
+    """
     success = np.asarray(success, np.float64)
     codes = person_codes(groups, len(success))
     persons, n = len(np.unique(codes)), len(success)
     if not n:
         return Estimate(None, None, None, 0, "not estimable: no cases in the denominator")
     share = float(success.mean())
-    if persons < FEWEST:
+    if persons < MIN_PERSONS:
         return Estimate(share, None, None, persons, too_few(persons))
     if share in (0.0, 1.0):
         return exact(share, persons, persons, 0.0)
@@ -125,7 +144,7 @@ def proportion(success: Values, groups: Groups = None) -> Estimate:
 
 
 def design_effect(success: Values, codes: Values) -> float:
-    """How many times wider the variance of a share is than if every case were a person of its own, from 1 to all alike."""
+    """Variance of a proportion over that of as many cases of different persons; at least 1 (Rao and Scott 1992)."""
     _, place, sizes = np.unique(codes, return_inverse=True, return_counts=True)
     n, persons, share = len(success), len(sizes), float(np.mean(success))
     residual = np.bincount(place, success - share)
@@ -134,36 +153,50 @@ def design_effect(success: Values, codes: Values) -> float:
 
 
 def bands(
-    curves: Mapping[str, Metric], truth: Values, answer: Values, groups: Groups = None, *, draws: int = 2000, seed: int = 0
+    curves: Mapping[str, Metric], y_true: Values, y_score: Values, groups: Groups = None, *, replicates: int = 2000, seed: int = 0
 ) -> dict[str, tuple[Array, Array | None, Array | None]]:
-    """Curves of P points with their pointwise 95 % bands (both None with too few persons), on the same draws: (P,), (P,), (P,)."""
-    truth, answer = np.asarray(truth), np.asarray(answer)
-    codes = person_codes(groups, len(truth))
+    """Curves of P points with pointwise 95 % bands, on the same bootstrap replicates; arguments as for `estimate`.
+
+    Returns:
+        For each curve its values (P,), and the lower and upper band (P,); both None with too few persons.
+    """
+    y_true, y_score = np.asarray(y_true), np.asarray(y_score)
+    codes = person_codes(groups, len(y_true))
     sample: dict[str, list[Array]] = {name: [] for name in curves}
-    few = {name: persons_behind(curve, truth, codes) for name, curve in curves.items()}
-    wanted = {name: curve for name, curve in curves.items() if few[name] >= FEWEST}
-    for weights in resample(truth, codes, draws=draws, seed=seed) if wanted else ():
+    n_effective = {name: effective_sample_size(curve, y_true, codes) for name, curve in curves.items()}
+    wanted = {name: curve for name, curve in curves.items() if n_effective[name] >= MIN_PERSONS}
+    for weights in resample(y_true, codes, replicates=replicates, seed=seed) if wanted else ():
         for name, curve in wanted.items():
-            sample[name].append(curve(truth, answer, weights))
+            sample[name].append(curve(y_true, y_score, weights))
     out: dict[str, tuple[Array, Array | None, Array | None]] = {}
     for name, curve in curves.items():
-        out[name] = curve(truth, answer), None, None
+        out[name] = curve(y_true, y_score), None, None
         if name in wanted:
-            drawn = np.concatenate(sample[name])
-            low, high = np.quantile(drawn[~np.isnan(drawn).any(1)], _tails(few[name]), axis=0)
+            sampled = np.concatenate(sample[name])
+            low, high = np.quantile(sampled[~np.isnan(sampled).any(1)], _tails(n_effective[name]), axis=0)
             out[name] = out[name][0], low, high
     return out
 
 
-def resample(truth: Values, codes: Values, *, draws: int, seed: int) -> Iterator[Array]:
-    """How often each case is drawn when persons are drawn with replacement within their stratum, a chunk (D, N) at a time."""
-    strata = _strata(truth, codes)
+def resample(y_true: Values, codes: Values, *, replicates: int, seed: int) -> Iterator[Array]:
+    """Bootstrap weights: how often each case is drawn, persons drawn with replacement within their stratum.
+
+    Args:
+        y_true: (N,) classes, or (N, K) of 1, 0 and NaN; persons of the same classes make a stratum.
+        codes: (N,) the person of each case, from `person_codes`.
+        replicates: how many.
+        seed: the same replicates for the same seed, truth and persons.
+
+    Yields:
+        Weights (D, N), a chunk of the replicates at a time.
+    """
+    strata = _strata(y_true, codes)
     column = np.empty(int(codes.max()) + 1, np.intp)  # strata lie side by side while counting
     column[np.concatenate(strata)] = np.arange(len(column))
     rng = np.random.default_rng(seed)
     step, piece = max(1, CHUNK // len(codes)), max(1, PIECE // len(codes))
-    for start in range(0, draws, step):
-        counts = np.empty((min(step, draws - start), len(column)))
+    for start in range(0, replicates, step):
+        counts = np.empty((min(step, replicates - start), len(column)))
         edge = 0
         for size in map(len, strata):
             picks = rng.integers(size, size=(len(counts), size)) + size * np.arange(len(counts))[:, None]
@@ -173,16 +206,23 @@ def resample(truth: Values, codes: Values, *, draws: int, seed: int) -> Iterator
             yield np.take(counts[some : some + piece], column[codes], axis=1)
 
 
-def persons_behind(metric: Metric, truth: Values, codes: Values) -> int:
-    """Persons that carry a metric: those of the rarest class, or all of them where it is a mean over all cases."""
+def effective_sample_size(metric: Metric, y_true: Values, codes: Values) -> int:
+    """Persons that a metric rests on: those of the rarest class, or all where it is a mean over all cases.
+
+    0 where a class has no case.
+    """
     if metric in _ANY_CLASS:
         return len(np.unique(codes))
-    sides = [truth == name for name in np.unique(truth)] if truth.ndim == 1 else _sides(truth)
+    sides = [y_true == name for name in np.unique(y_true)] if y_true.ndim == 1 else _sides(y_true)
     return min(len(np.unique(codes[side])) for side in sides) if len(sides) > 1 else 0
 
 
 def person_codes(groups: Groups, n: int) -> NDArray[np.intp]:
-    """Persons as 0, 1, 2 ...; None makes each case a person of its own."""
+    """Persons (N,) as 0, 1, 2 ...; None makes each case a person of its own.
+
+    Raises:
+        DataError: there are not N groups.
+    """
     if groups is None:
         return np.arange(n)
     if len(groups) != n:
@@ -191,13 +231,13 @@ def person_codes(groups: Groups, n: int) -> NDArray[np.intp]:
 
 
 def mean_of_persons(values: Values, persons: Sequence[str], *, lowest: float = 0.0) -> Estimate:
-    """Mean over persons of the mean over each one's cases, with a t interval within [lowest, 1]."""
+    """Mean over persons of the mean of each one's `values` (N,), with a t interval cut to [lowest, 1]."""
     if not len(values):
         return Estimate(None, None, None, 0, "not estimable: no cases")
     codes = person_codes(persons, len(values))
     each = np.bincount(codes, values) / np.bincount(codes)
     value, n = float(each.mean()), len(each)
-    if n < FEWEST:
+    if n < MIN_PERSONS:
         return Estimate(value, None, None, n, too_few(n).replace(" in the smallest class", ""))
     error = float(each.std(ddof=1)) / n**0.5
     if error == 0:
@@ -208,43 +248,56 @@ def mean_of_persons(values: Values, persons: Sequence[str], *, lowest: float = 0
 
 def too_few(persons: int) -> str:
     """The sentence that stands where an interval would."""
-    return f"no interval: {persons} persons in the smallest class, at least {FEWEST} are needed"
+    return f"no interval: {persons} persons in the smallest class, at least {MIN_PERSONS} are needed"
 
 
-def auroc_by_person(truth: Values, score: Values, codes: Values) -> tuple[float, Array, Array]:
-    """AUROC, and how far each person's positive and negative cases move it: two (G,), 0 without such a case (Obuchowski 1997)."""
-    positive = np.asarray(truth) == 1
-    ours, theirs = np.sort(score[positive]), np.sort(score[~positive])
-    beaten = (
-        (np.searchsorted(theirs, score[positive], "left") + np.searchsorted(theirs, score[positive], "right")) / 2 / len(theirs)
+def auroc_by_person(y_true: Values, y_score: Values, codes: Values) -> tuple[float, Array, Array]:
+    """AUROC and its influence values by person (Obuchowski 1997).
+
+    Args:
+        y_true: (N,) of 0 and 1.
+        y_score: (N,) scores.
+        codes: (N,) persons from 0 to G - 1.
+
+    Returns:
+        The AUROC, and how far the positive and the negative cases of each person move it: two (G,), 0 without such a case.
+    """
+    positive = np.asarray(y_true) == 1
+    ours, theirs = np.sort(y_score[positive]), np.sort(y_score[~positive])
+    positive_wins = (
+        (np.searchsorted(theirs, y_score[positive], "left") + np.searchsorted(theirs, y_score[positive], "right"))
+        / 2
+        / len(theirs)
     )
-    losing = 1 - (np.searchsorted(ours, score[~positive], "left") + np.searchsorted(ours, score[~positive], "right")) / 2 / len(
-        ours
-    )
-    area, persons = float(beaten.mean()), int(codes.max()) + 1
-    moves = np.bincount(codes[positive], beaten - area, persons) / len(ours)
-    return area, moves, np.bincount(codes[~positive], losing - area, persons) / len(theirs)
+    negative_wins = 1 - (
+        np.searchsorted(ours, y_score[~positive], "left") + np.searchsorted(ours, y_score[~positive], "right")
+    ) / 2 / len(ours)
+    area, persons = float(positive_wins.mean()), int(codes.max()) + 1
+    positive_influence = np.bincount(codes[positive], positive_wins - area, persons) / len(ours)
+    return area, positive_influence, np.bincount(codes[~positive], negative_wins - area, persons) / len(theirs)
 
 
 def variance_between(
-    truth: Values, codes: Values, positive_moves: Array, negative_moves: Array, *, folds: int = 1
+    y_true: Values, codes: Values, positive_influence: Array, negative_influence: Array, *, folds: int = 1
 ) -> tuple[float, float]:
-    """Variance of an AUROC (or of a difference of two) from `auroc_by_person`, and its degrees of freedom (Satterthwaite).
+    """Variance of an AUROC, or of a difference of two, and its degrees of freedom (Satterthwaite 1946).
 
-    Of the mean of several AUROC, where every fold has persons of its own: moves divided by `folds`, each of which costs a
-    degree of freedom, since its moves are taken from its own mean.
+    For the mean of several AUROC, where every fold has persons of its own: give influence values divided by `folds`, each of
+    which costs a degree of freedom, since its influence values are centred on its own mean.
     """
-    persons, ours, theirs = (len(np.unique(part)) for part in (codes, codes[truth == 1], codes[truth != 1]))
-    parts = [(ours, float((positive_moves**2).sum())), (theirs, float((negative_moves**2).sum()))]
+    persons, ours, theirs = (len(np.unique(part)) for part in (codes, codes[y_true == 1], codes[y_true != 1]))
+    parts = [(ours, float((positive_influence**2).sum())), (theirs, float((negative_influence**2).sum()))]
     first, second = (count / (count - folds) * total for count, total in parts)
-    shared = 2 * persons / (persons - folds) * float((positive_moves * negative_moves).sum())
+    shared = 2 * persons / (persons - folds) * float((positive_influence * negative_influence).sum())
     spread = first**2 / (ours - folds) + second**2 / (theirs - folds)
     freedom = (first + second) ** 2 / spread if spread > 0 else persons - folds
     return max(first + second + shared, 0.0), min(freedom, persons - folds)
 
 
-def student(value: float, error: float, freedom: float, persons: int, limits: tuple[float, float], note: str) -> Estimate:
-    """t interval on the logit scale between `limits`; `error` is the standard error of `value`."""
+def logit_t_interval(
+    value: float, error: float, freedom: float, persons: int, limits: tuple[float, float], note: str
+) -> Estimate:
+    """t interval on the logit scale between `limits`, `error` being the standard error of `value` (delta method)."""
     if not error > 0:
         return Estimate(value, None, None, persons, "no interval: the persons do not differ")
     lowest, width = limits[0], limits[1] - limits[0]
@@ -254,26 +307,26 @@ def student(value: float, error: float, freedom: float, persons: int, limits: tu
     return Estimate(value, low, high, persons, note)
 
 
-def _area(truth: Values, answer: Values, codes: Values) -> Estimate:
-    area, ours, theirs = auroc_by_person(truth, answer, codes)
-    variance, freedom = variance_between(truth, codes, ours, theirs)
+def _area(y_true: Values, y_score: Values, codes: Values) -> Estimate:
+    area, ours, theirs = auroc_by_person(y_true, y_score, codes)
+    variance, freedom = variance_between(y_true, codes, ours, theirs)
     note = f"t interval on the logit scale, variance between persons, {freedom:.0f} degrees of freedom"
-    return student(area, variance**0.5, freedom, int(codes.max()) + 1, (0.0, 1.0), note)
+    return logit_t_interval(area, variance**0.5, freedom, int(codes.max()) + 1, (0.0, 1.0), note)
 
 
 def _bootstrap(
-    wanted: Mapping[str, Metric], truth: Values, answer: Values, codes: Values, draws: int, seed: int
+    wanted: Mapping[str, Metric], y_true: Values, y_score: Values, codes: Values, replicates: int, seed: int
 ) -> dict[str, Estimate]:
     sample: dict[str, list[Array]] = {name: [] for name in wanted}
-    for weights in resample(truth, codes, draws=draws, seed=seed):
+    for weights in resample(y_true, codes, replicates=replicates, seed=seed):
         for name, metric in wanted.items():
-            sample[name].append(metric(truth, answer, weights))
+            sample[name].append(metric(y_true, y_score, weights))
     persons = int(codes.max()) + 1
     return {
-        name: _from_draws(
-            float(metric(truth, answer)),
+        name: _from_replicates(
+            float(metric(y_true, y_score)),
             np.concatenate(sample[name]),
-            persons_behind(metric, truth, codes),
+            effective_sample_size(metric, y_true, codes),
             persons,
             limits=_range(metric),
             biased=metric in _BIASED,
@@ -284,77 +337,85 @@ def _bootstrap(
 
 def weighted(
     wanted: Mapping[str, Callable[[Array | None], float]],
-    there: NDArray[np.bool_],
+    present: NDArray[np.bool_],
     groups: Groups = None,
     *,
-    draws: int = 2000,
+    replicates: int = 2000,
     seed: int = 0,
 ) -> dict[str, Estimate]:
-    """Figures from 0 to 1 of N cases that are functions of the cases' weights (N,), such as average precision, on the same draws of persons.
+    """Figures in [0, 1] that are functions of the cases' weights alone, such as the average precision of boxes.
 
-    `there` (N,) marks the cases that carry the figure, those with something to find, or (N, K) those of each class of a mean over classes; without
-    weights a figure is that of the cases as they are.
+    Args:
+        wanted: by name; each takes weights (N,), or None for the cases as they are.
+        present: (N,) the cases that a figure rests on, those with something to find; (N, K) for a mean over K classes.
+        groups: as for `estimate`, like `replicates` and `seed`.
     """
-    codes, columns = person_codes(groups, len(there)), there.reshape(len(there), -1)
-    persons, few = int(codes.max(initial=-1)) + 1, min(len(np.unique(codes[column])) for column in columns.T)
-    values = {name: figure(None) if few else float("nan") for name, figure in wanted.items()}
-    out = {name: found for name, value in values.items() if (found := _limited(value, few, persons, (0.0, 1.0), at_ends=NEUTRAL))}
+    codes, columns = person_codes(groups, len(present)), present.reshape(len(present), -1)
+    persons, n_effective = int(codes.max(initial=-1)) + 1, min(len(np.unique(codes[column])) for column in columns.T)
+    values = {name: figure(None) if n_effective else float("nan") for name, figure in wanted.items()}
+    out = {
+        name: found
+        for name, value in values.items()
+        if (found := _limited(value, n_effective, persons, (0.0, 1.0), at_ends=NEUTRAL))
+    }
     asked = [name for name in wanted if name not in out]
     sample: dict[str, list[float]] = {name: [] for name in asked}
-    for weights in resample(columns.astype(int), codes, draws=draws, seed=seed) if asked else ():
+    for weights in resample(columns.astype(int), codes, replicates=replicates, seed=seed) if asked else ():
         for one in weights:
             for name in asked:
                 sample[name].append(wanted[name](one))
-    out |= {name: _from_draws(values[name], np.array(sample[name]), few, persons) for name in asked}
+    out |= {name: _from_replicates(values[name], np.array(sample[name]), n_effective, persons) for name in asked}
     return {name: out[name] for name in wanted}
 
 
-def _from_draws(
+def _from_replicates(
     value: float,
     sample: Array,
-    few: int,
+    n_effective: int,
     persons: int,
     *,
     limits: tuple[float, float] = (0.0, 1.0),
     biased: bool = False,
 ) -> Estimate:
     kept = sample[~np.isnan(sample)]
-    lost = f"; {len(sample) - len(kept)} of {len(sample)} draws lacked a class" if len(kept) < len(sample) else ""
-    if few < FEW or biased or len(kept) < len(sample) / 2:
-        error = float(kept.std()) * (few / (few - 1)) ** 0.5 if len(kept) else 0.0
-        note = f"t interval, error from {len(sample)} draws of persons, {few - 1} degrees of freedom{lost}"
-        return student(value, error, few - 1, persons, limits, note)
-    low, high = np.quantile(kept, _tails(few))
+    lost = f"; {len(sample) - len(kept)} of {len(sample)} replicates lacked a class" if len(kept) < len(sample) else ""
+    if n_effective < MIN_FOR_PERCENTILES or biased or len(kept) < len(sample) / 2:
+        error = float(kept.std()) * (n_effective / (n_effective - 1)) ** 0.5 if len(kept) else 0.0
+        note = f"t interval, error from {len(sample)} bootstrap replicates of persons, {n_effective - 1} degrees of freedom{lost}"
+        return logit_t_interval(value, error, n_effective - 1, persons, limits, note)
+    low, high = np.quantile(kept, _tails(n_effective))
     if low == high:
-        return Estimate(value, None, None, persons, "no interval: every draw of persons gives the same value")
-    return Estimate(
-        value, min(float(low), value), max(float(high), value), persons, f"percentiles of {len(sample)} draws of persons{lost}"
-    )
+        return Estimate(value, None, None, persons, "no interval: every bootstrap replicate gives the same value")
+    note = f"percentiles of {len(sample)} bootstrap replicates of persons{lost}"
+    return Estimate(value, min(float(low), value), max(float(high), value), persons, note)
 
 
-def _settled(metric: Metric, value: float, few: int, persons: int) -> Estimate | None:
-    """What can be said without draws: no value, no interval, or the exact bound; None when there is more to do."""
-    return _limited(value, few, persons, _range(metric))
+def _settled(metric: Metric, value: float, n_effective: int, persons: int) -> Estimate | None:
+    """What needs no bootstrap: no value, no interval, or the exact bound; None when there is more to do."""
+    return _limited(value, n_effective, persons, _range(metric))
 
 
 def _limited(
-    value: float, few: int, persons: int, limits: tuple[float, float], *, at_ends: tuple[str, str] = ENDS
+    value: float, n_effective: int, persons: int, limits: tuple[float, float], *, at_ends: tuple[str, str] = ENDS
 ) -> Estimate | None:
     low, high = limits
     if np.isnan(value):
         return Estimate(None, None, None, persons, "not estimable: a class has no case")
-    if few < FEWEST:
-        return Estimate(value, None, None, persons, too_few(few))
+    if n_effective < MIN_PERSONS:
+        return Estimate(value, None, None, persons, too_few(n_effective))
     if value in (low, high):
-        return exact(value, few, persons, low, at_ends=at_ends)
+        return exact(value, n_effective, persons, low, at_ends=at_ends)
     return None
 
 
-def exact(value: float, few: int, persons: int, lowest: float, *, at_ends: tuple[str, str] = ENDS) -> Estimate:
-    """Clopper and Pearson's bound when all of `few` persons are right, or all wrong; `at_ends` says it of a figure of 1 or of the lowest."""
-    bound = ((1 - LEVEL) / 2) ** (1 / few)
+def exact(value: float, n_effective: int, persons: int, lowest: float, *, at_ends: tuple[str, str] = ENDS) -> Estimate:
+    """Clopper and Pearson's bound (1934) when all of `n_effective` persons are right, or all wrong.
+
+    `at_ends` are the words for a figure of 1 and for one of `lowest`.
+    """
+    bound = ((1 - LEVEL) / 2) ** (1 / n_effective)
     reach = (1 - lowest) * (1 - bound)
-    note = f"{at_ends[value != 1]}: exact bound on {few} persons"
+    note = f"{at_ends[value != 1]}: exact bound on {n_effective} persons"
     return Estimate(value, value - reach if value == 1 else value, value if value == 1 else value + reach, persons, note)
 
 
@@ -368,22 +429,22 @@ def _range(metric: Metric) -> tuple[float, float]:
     return (-1.0, 1.0) if metric in _SIGNED else (0.0, 1.0)
 
 
-def _tails(few: int) -> tuple[float, float]:
+def _tails(n_effective: int) -> tuple[float, float]:
     """Percentiles to read off: a little outside 2.5 and 97.5, as a t interval is outside a normal one (Hesterberg 2015)."""
-    tail = float(ndtr(-((few / (few - 1)) ** 0.5) * stdtrit(few - 1, (1 + LEVEL) / 2)))
+    tail = float(ndtr(-((n_effective / (n_effective - 1)) ** 0.5) * stdtrit(n_effective - 1, (1 + LEVEL) / 2)))
     return tail, 1 - tail
 
 
-def _strata(truth: Values, codes: Values) -> list[NDArray[np.intp]]:
+def _strata(y_true: Values, codes: Values) -> list[NDArray[np.intp]]:
     """Persons by the set of classes they have; sets that fewer than 5 persons share are drawn together."""
-    sides = [truth == name for name in np.unique(truth)] if truth.ndim == 1 else [column == 1 for column in truth.T]
+    sides = [y_true == name for name in np.unique(y_true)] if y_true.ndim == 1 else [column == 1 for column in y_true.T]
     has = np.stack([np.bincount(codes[side], minlength=int(codes.max()) + 1) > 0 for side in sides], 1)
     _, place, sizes = np.unique(has, axis=0, return_inverse=True, return_counts=True)
     place = np.where(sizes[place] < RARE, -1, place)
     return [np.flatnonzero(place == kind) for kind in np.unique(place)]
 
 
-def _sides(truth: Values) -> list[Values]:
-    """Of (N, K) truth: for each class that has both, its positive and its negative cases."""
-    pairs = [(column == 1, column == 0) for column in truth.T]
+def _sides(y_true: Values) -> list[Values]:
+    """Of y_true (N, K): for each class that has both, masks (N,) of its positive and its negative cases."""
+    pairs = [(column == 1, column == 0) for column in y_true.T]
     return [side for pair in pairs if all(one.any() for one in pair) for side in pair]

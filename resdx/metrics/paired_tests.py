@@ -18,12 +18,12 @@ from . import classification as metrics
 from .classification import Metric, Values
 from .estimate import Estimate
 from .intervals import (
-    FEWEST,
     LEVEL,
+    MIN_PERSONS,
     Groups,
     auroc_by_person,
+    effective_sample_size,
     person_codes,
-    persons_behind,
     too_few,
     variance_between,
 )
@@ -53,60 +53,87 @@ class Comparison:
         }
 
 
-def delong(truth: Values, first: Values, second: Values, groups: Groups = None) -> Comparison:
+def delong(y_true: Values, first: Values, second: Values, groups: Groups = None) -> Comparison:
     """Difference of two AUROC (DeLong, DeLong and Clarke-Pearson 1988).
 
     Raises:
         DataError: a person has several cases.
     """
-    truth = _checked(truth, first, second)
-    _refuse_clusters("delong", "obuchowski", truth, groups)
-    return _areas("DeLong", truth, first, second, np.arange(len(truth)), normal=True)
+    y_true = _checked(y_true, first, second)
+    _refuse_clusters("delong", "obuchowski", y_true, groups)
+    return _areas("DeLong", y_true, first, second, np.arange(len(y_true)), normal=True)
 
 
-def obuchowski(truth: Values, first: Values, second: Values, groups: Groups = None) -> Comparison:
-    """Difference of two AUROC of persons with several cases (Obuchowski 1997), with t for few persons."""
-    truth = _checked(truth, first, second)
-    return _areas("Obuchowski", truth, first, second, person_codes(groups, len(truth)), normal=False)
+def obuchowski(y_true: Values, first: Values, second: Values, groups: Groups = None) -> Comparison:
+    """Difference of two AUROC of persons with several cases (Obuchowski 1997), with a t distribution.
+
+    Args:
+        y_true: (N,) of 0 and 1.
+        first: scores (N,) of one model, `second` those of the other, on the same cases.
+        groups: the person of each case.
+
+    Raises:
+        DataError: there are no cases, they are not the same, or a class has none.
+    """
+    y_true = _checked(y_true, first, second)
+    return _areas("Obuchowski", y_true, first, second, person_codes(groups, len(y_true)), normal=False)
 
 
-def mcnemar(truth: Values, first: Values, second: Values, groups: Groups = None, *, exact: bool = False) -> Comparison:
+def mcnemar(y_true: Values, first: Values, second: Values, groups: Groups = None, *, exact: bool = False) -> Comparison:
     """Difference of two accuracies, from the cases that one model alone decides rightly: mid-p, or the exact p.
 
     Raises:
         DataError: a person has several cases.
     """
-    truth = _checked(truth, first, second)
-    _refuse_clusters("mcnemar", "permutation", truth, groups)
-    ours, theirs = first == truth, second == truth
+    y_true = _checked(y_true, first, second)
+    _refuse_clusters("mcnemar", "permutation", y_true, groups)
+    ours, theirs = first == y_true, second == y_true
     won, lost = int((ours & ~theirs).sum()), int((theirs & ~ours).sum())
     fewer, split = min(won, lost), won + lost
-    # bdtr is the chance of at most so many heads in `split` throws of a fair coin
+    # mid-p counts half the chance of the observed split (Fagerland et al. 2013); bdtr is the binomial distribution function
     tail = float(bdtr(fewer, split, 0.5))
     p = min(1.0, 2 * tail if exact else tail + (float(bdtr(fewer - 1, split, 0.5)) if fewer else 0.0))
-    difference = _difference_of_shares(won, lost, len(truth))
+    difference = _difference_of_shares(won, lost, len(y_true))
     name = "McNemar, exact" if exact else "McNemar, mid-p"
     return Comparison(name, float(ours.mean()), float(theirs.mean()), difference, 1.0 if split == 0 else p)
 
 
 def permutation(
-    metric: Metric, truth: Values, first: Values, second: Values, groups: Groups = None, *, draws: int = 2000, seed: int = 0
+    metric: Metric,
+    y_true: Values,
+    first: Values,
+    second: Values,
+    groups: Groups = None,
+    *,
+    permutations: int = 2000,
+    seed: int = 0,
 ) -> Comparison:
-    """Difference of any metric; p from exchanging the two models' answers, for all cases of a person at once, by coin."""
-    truth = _checked(truth, first, second)
-    codes = person_codes(groups, len(truth))
+    """Difference of any metric; p from exchanging the two models' outputs within persons, by the toss of a coin.
+
+    Args:
+        metric: of classification.py, or any function of its form.
+        y_true: (N,) or (N, K), as the metric takes it; `first` and `second` are the models' y_score.
+        groups: the person of each case, all of whose cases are exchanged together.
+        permutations: how many; p is at least 1 / (permutations + 1).
+        seed: of the coin.
+
+    Raises:
+        DataError: there are no cases, or they are not the same.
+    """
+    y_true = _checked(y_true, first, second)
+    codes = person_codes(groups, len(y_true))
     if metric in _ORDER:
         first, second = _ranks(first), _ranks(second)
-    ours, theirs = float(metric(truth, first)), float(metric(truth, second))
+    ours, theirs = float(metric(y_true, first)), float(metric(y_true, second))
     rng = np.random.default_rng(seed)
-    as_far = 0
-    for _ in range(draws):
-        kept = (rng.integers(0, 2, int(codes.max()) + 1)[codes] == 1).reshape(-1, *[1] * (first.ndim - 1))
-        gap = metric(truth, np.where(kept, first, second)) - metric(truth, np.where(kept, second, first))
-        as_far += abs(float(gap)) >= abs(ours - theirs) - metrics.EPSILON
-    note = f"no interval from a permutation; {draws} exchanges within persons"
+    as_extreme = 0
+    for _ in range(permutations):
+        swapped = (rng.integers(0, 2, int(codes.max()) + 1)[codes] == 1).reshape(-1, *[1] * (first.ndim - 1))
+        gap = metric(y_true, np.where(swapped, first, second)) - metric(y_true, np.where(swapped, second, first))
+        as_extreme += abs(float(gap)) >= abs(ours - theirs) - metrics.EPSILON
+    note = f"no interval from a permutation; {permutations} exchanges within persons"
     estimate = Estimate(ours - theirs, None, None, int(codes.max()) + 1, note)
-    return Comparison("permutation within persons", ours, theirs, estimate, (as_far + 1) / (draws + 1))
+    return Comparison("permutation within persons", ours, theirs, estimate, (as_extreme + 1) / (permutations + 1))
 
 
 def holm(p_values: Mapping[str, float]) -> dict[str, float]:
@@ -119,15 +146,20 @@ def holm(p_values: Mapping[str, float]) -> dict[str, float]:
     return {name: out[name] for name in p_values}
 
 
-def _areas(test: str, truth: Values, first: Values, second: Values, codes: Values, *, normal: bool) -> Comparison:
-    few = persons_behind(metrics.auroc, truth, codes)
-    if few == 0:
+def _areas(test: str, y_true: Values, first: Values, second: Values, codes: Values, *, normal: bool) -> Comparison:
+    n_effective = effective_sample_size(metrics.auroc, y_true, codes)
+    if n_effective == 0:
         raise DataError(f"{test} needs cases of both classes, but the truth has one; compare on a test part with both")
-    (ours, *moved), (theirs, *other) = auroc_by_person(truth, first, codes), auroc_by_person(truth, second, codes)
+    (ours, *first_influence), (theirs, *second_influence) = (
+        auroc_by_person(y_true, first, codes),
+        auroc_by_person(y_true, second, codes),
+    )
     gap, persons = ours - theirs, int(codes.max()) + 1
-    if few < FEWEST:
-        return Comparison(test, ours, theirs, Estimate(gap, None, None, persons, too_few(few)), None)
-    variance, freedom = variance_between(truth, codes, moved[0] - other[0], moved[1] - other[1])
+    if n_effective < MIN_PERSONS:
+        return Comparison(test, ours, theirs, Estimate(gap, None, None, persons, too_few(n_effective)), None)
+    variance, freedom = variance_between(
+        y_true, codes, first_influence[0] - second_influence[0], first_influence[1] - second_influence[1]
+    )
     error = variance**0.5
     if error == 0:
         note = "no interval: the two models order the cases alike"
@@ -142,7 +174,7 @@ def _areas(test: str, truth: Values, first: Values, second: Values, codes: Value
 
 def _difference_of_shares(won: int, lost: int, n: int) -> Estimate:
     """Difference of paired shares with Agresti and Min's interval (2005): half a case added to each of four cells."""
-    if n < FEWEST:
+    if n < MIN_PERSONS:
         return Estimate((won - lost) / n, None, None, n, too_few(n))
     more, less, total = won + 0.5, lost + 0.5, n + 2
     middle = (more - less) / total
@@ -156,16 +188,16 @@ def _ranks(score: Values) -> Values:
     return (np.searchsorted(ordered, score, "left") + np.searchsorted(ordered, score, "right")) / 2
 
 
-def _checked(truth: Values, first: Values, second: Values) -> Values:
-    if not len(truth) == len(first) == len(second):
-        raise DataError(f"truth has {len(truth)} cases, the models {len(first)} and {len(second)}; compare on identical cases")
-    if not len(truth):
+def _checked(y_true: Values, first: Values, second: Values) -> Values:
+    if not len(y_true) == len(first) == len(second):
+        raise DataError(f"truth has {len(y_true)} cases, the models {len(first)} and {len(second)}; compare on identical cases")
+    if not len(y_true):
         raise DataError("there are no cases to compare the two models on; name a part that has some")
-    return np.asarray(truth)
+    return np.asarray(y_true)
 
 
-def _refuse_clusters(test: str, instead: str, truth: Values, groups: Groups) -> None:
-    codes = person_codes(groups, len(truth))
+def _refuse_clusters(test: str, instead: str, y_true: Values, groups: Groups) -> None:
+    codes = person_codes(groups, len(y_true))
     several = int((np.bincount(codes) > 1).sum())
     if several:
         raise DataError(f"{test} takes one case a person, but {several} persons have several; use {instead}")

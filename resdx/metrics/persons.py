@@ -20,6 +20,7 @@ Mask = NDArray[np.bool_]
 
 
 def number_persons(groups: Sequence[str]) -> Persons:
+    """Persons (N,) as 0, 1, 2 ...; a case without a group is a person of its own."""
     names = [f"group {group}" if group else f"case {i}" for i, group in enumerate(groups)]
     return np.unique(names, return_inverse=True)[1].astype(np.int64)
 

@@ -12,10 +12,17 @@ Floats = NDArray[np.float64]
 
 
 def shift_prior(probabilities: ArrayLike, from_prior: ArrayLike, to_prior: ArrayLike) -> Array:
-    """Probabilities calibrated where classes are as frequent as `from_prior`, for a place where they are as `to_prior`.
+    """Probabilities carried from one class prior to another by Bayes' rule.
 
-    Bayes' rule: the odds of each class are multiplied by the ratio of its priors. It holds where the classes look
-    the same in both places (label shift), which nothing here can check. Rows must sum to 1: not for several labels.
+    The odds of each class are multiplied by the ratio of its priors. It holds where the classes look the same in both
+    places (label shift), which nothing here can check. Rows must sum to 1: not for several labels.
+
+    Args:
+        probabilities: (N, K), calibrated at `from_prior`.
+        from_prior: (K,) class frequencies that sum to 1, `to_prior` those of the new place.
+
+    Returns:
+        Probabilities (N, K), float32.
 
     Raises:
         DataError: a prior is not a distribution over the classes, or `from_prior` lacks a class.
@@ -26,17 +33,23 @@ def shift_prior(probabilities: ArrayLike, from_prior: ArrayLike, to_prior: Array
     return np.asarray(np.divide(shifted, total, out=p.copy(), where=total > 0), np.float32)
 
 
-def estimate_prior(probabilities: ArrayLike, from_prior: ArrayLike, weights: ArrayLike | None = None) -> tuple[float, ...]:
+def estimate_prior(probabilities: ArrayLike, from_prior: ArrayLike, sample_weight: ArrayLike | None = None) -> tuple[float, ...]:
     """How frequent the classes are among unlabelled cases, by expectation maximisation (Saerens et al. 2002).
 
-    `probabilities` are calibrated at `from_prior`. `weights` may let each person count once.
+    Args:
+        probabilities: (N, K), calibrated at `from_prior`.
+        from_prior: (K,) class frequencies that sum to 1.
+        sample_weight: (N,), such as `persons.person_weights`, which lets each person count once.
+
+    Returns:
+        The K estimated frequencies, which sum to 1.
 
     Raises:
         DataError: as `shift_prior`.
     """
     p = _check_distribution(probabilities)
     start = _check_prior(from_prior, p.shape[1], positive=True)
-    weight = np.ones(len(p)) if weights is None else np.asarray(weights, float)
+    weight = np.ones(len(p)) if sample_weight is None else np.asarray(sample_weight, float)
     if weight.shape != (len(p),) or not (weight >= 0).all() or not weight.any():
         raise DataError(f"{len(p)} cases need {len(p)} weights of 0 or more, not all 0; person_weights gives them")
     likelihood, prior = p / start, start
@@ -59,13 +72,13 @@ def _check_distribution(probabilities: ArrayLike) -> Floats:
 
 
 def _check_prior(prior: ArrayLike, classes: int, *, positive: bool = False) -> Floats:
-    share = np.asarray(prior, float)
-    if share.shape != (classes,) or not (share >= 0).all() or abs(share.sum() - 1) > 1e-4:
+    prior_values = np.asarray(prior, float)
+    if prior_values.shape != (classes,) or not (prior_values >= 0).all() or abs(prior_values.sum() - 1) > 1e-4:
         raise DataError(
-            f"a prior over {classes} classes must be {classes} shares that sum to 1, not {np.round(share, 4).tolist()}"
+            f"a prior over {classes} classes must be {classes} shares that sum to 1, not {np.round(prior_values, 4).tolist()}"
         )
-    if positive and not share.all():
+    if positive and not prior_values.all():
         raise DataError(
             "the prior of the calib part lacks a class, so no other prior can be reached from it; leave that class out"
         )
-    return share
+    return prior_values

@@ -1,4 +1,4 @@
-"""How far probabilities have drifted from what happens: intercept and slope of a logistic recalibration."""
+"""How far predicted probabilities lie from the observed outcomes: intercept and slope of a logistic recalibration."""
 
 from __future__ import annotations
 
@@ -9,28 +9,33 @@ from scipy.special import expit, logit, stdtrit
 from . import classification as metrics
 from .classification import Array, Values
 from .estimate import Estimate
-from .intervals import FEWEST, LEVEL, person_codes, persons_behind, too_few
+from .intervals import LEVEL, MIN_PERSONS, effective_sample_size, person_codes, too_few
 
 CLIP = 1e-6  # probabilities are kept this far from 0 and 1 before their logit is taken
 STEPS = 50  # of Newton's method
 
 
-def recalibration(true: Values, probability: Array, groups: Values) -> dict[str, Estimate]:
-    """How far probabilities of one class have drifted: both on the logit scale, with errors between persons (sandwich).
+def recalibration(y_true: Values, y_score: Array, groups: Values) -> dict[str, Estimate]:
+    """Calibration intercept and slope of one class on the logit scale (Cox 1958); 0 and 1 are perfect.
 
-    "intercept" is calibration in the large, with the slope held at 1: above 0 the class is commoner than promised. "slope" below 1:
-    probabilities are too extreme. 0 and 1 are perfect (Cox 1958).
+    "intercept" is calibration in the large, with the slope held at 1: above 0 the class is observed more often than
+    predicted. "slope" below 1: probabilities are too extreme. Standard errors are between persons (sandwich).
+
+    Args:
+        y_true: (N,) of 0 and 1.
+        y_score: (N,) probabilities in [0, 1].
+        groups: (N,) the person of each case.
     """
-    x, y = logit(np.clip(probability, CLIP, 1 - CLIP)), np.asarray(true == 1, np.float64)
+    x, y = logit(np.clip(y_score, CLIP, 1 - CLIP)), np.asarray(y_true == 1, np.float64)
     codes = person_codes(groups, len(y))
-    few, n = persons_behind(metrics.auroc, y, codes), len(np.unique(codes))
-    if few == 0:
+    n_effective, n = effective_sample_size(metrics.auroc, y, codes), len(np.unique(codes))
+    if n_effective == 0:
         nothing = Estimate(None, None, None, n, "not estimable: a class has no case")
         return {"intercept": nothing, "slope": nothing}
     ones = np.ones((len(y), 1))
     large = _logistic(ones, y, x, codes)
     both = _logistic(np.column_stack([ones, x]), y, np.zeros(len(y)), codes)
-    return {"intercept": _coefficient(large, 0, few, n), "slope": _coefficient(both, 1, few, n)}
+    return {"intercept": _coefficient(large, 0, n_effective, n), "slope": _coefficient(both, 1, n_effective, n)}
 
 
 def _logistic(design: Array, y: Array, offset: Array, codes: NDArray[np.intp]) -> tuple[Array, Array] | None:
@@ -48,18 +53,16 @@ def _logistic(design: Array, y: Array, offset: Array, codes: NDArray[np.intp]) -
     else:
         return None
     people = int(codes.max()) + 1
-    moves = np.stack([np.bincount(codes, column * (y - p), people) for column in design.T], 1)
+    influence = np.stack([np.bincount(codes, column * (y - p), people) for column in design.T], 1)
     bread = np.linalg.inv(information)
-    return beta, bread @ (moves.T @ moves) @ bread * people / (people - 1)
+    return beta, bread @ (influence.T @ influence) @ bread * people / (people - 1)
 
 
-def _coefficient(fitted: tuple[Array, Array] | None, k: int, few: int, persons_there: int) -> Estimate:
+def _coefficient(fitted: tuple[Array, Array] | None, k: int, n_effective: int, persons: int) -> Estimate:
     if fitted is None:
-        return Estimate(
-            None, None, None, persons_there, "not estimable: the probabilities separate the classes, or are all the same"
-        )
+        return Estimate(None, None, None, persons, "not estimable: the probabilities separate the classes, or are all the same")
     value, error = float(fitted[0][k]), float(fitted[1][k, k] ** 0.5)
-    if few < FEWEST:
-        return Estimate(value, None, None, persons_there, too_few(few))
-    reach = float(stdtrit(few - 1, (1 + LEVEL) / 2)) * error
-    return Estimate(value, value - reach, value + reach, persons_there, "t interval, variance between persons")
+    if n_effective < MIN_PERSONS:
+        return Estimate(value, None, None, persons, too_few(n_effective))
+    reach = float(stdtrit(n_effective - 1, (1 + LEVEL) / 2)) * error
+    return Estimate(value, value - reach, value + reach, persons, "t interval, variance between persons")

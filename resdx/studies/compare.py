@@ -36,7 +36,7 @@ from ..evaluation.figures import (
 from ..evaluation.scoring import Answers
 from ..files import digest, write_json, write_text
 from ..metrics.estimate import Estimate
-from ..metrics.intervals import FEWEST, persons_behind
+from ..metrics.intervals import MIN_PERSONS, effective_sample_size
 from ..metrics.paired_tests import (
     Comparison,
     delong,
@@ -300,7 +300,7 @@ def _pair(recipe: Recipe, wanted: Sequence[Figure], first: Side, second: Side, s
 def _test_of_scores(recipe: Recipe, figure: Figure, ours: Answers, theirs: Answers, seed: int) -> Comparison | None:
     true, first, known = figure.pick(recipe, ours)
     second, person = figure.pick(recipe, theirs)[1], ours.person[known]
-    if persons_behind(figure.metric, true, person) < FEWEST:
+    if effective_sample_size(figure.metric, true, person) < MIN_PERSONS:
         return None
     if figure.of:
         return (delong if _one_each(person) else obuchowski)(true, first, second, person)
@@ -311,7 +311,7 @@ def _test_of_scores(recipe: Recipe, figure: Figure, ours: Answers, theirs: Answe
 def _test_of_decisions(recipe: Recipe, figure: Figure, ours: Answers, theirs: Answers, seed: int) -> Comparison | None:
     true, first, known = figure.pick(recipe, ours)
     second, person = figure.pick(recipe, theirs)[1], ours.person[known]
-    if len(np.unique(person)) < FEWEST:
+    if len(np.unique(person)) < MIN_PERSONS:
         return None
     if _one_each(person) and not isinstance(recipe.task, MultiLabel):
         return mcnemar(true, first, second, person)

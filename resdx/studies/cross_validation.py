@@ -28,16 +28,16 @@ from ..inference.opening import load_familiarity
 from ..metrics.classification import Array, Metric, accuracy, auroc, balanced_accuracy, macro_auroc, majority_rate
 from ..metrics.estimate import Estimate
 from ..metrics.intervals import (
-    FEW,
-    FEW_FOR_AREA,
-    FEWEST,
+    MIN_FOR_AUROC_PERCENTILES,
+    MIN_FOR_PERCENTILES,
+    MIN_PERSONS,
     auroc_by_person,
+    effective_sample_size,
     estimate,
     exact,
+    logit_t_interval,
     person_codes,
-    persons_behind,
     resample,
-    student,
     too_few,
     variance_between,
 )
@@ -160,25 +160,25 @@ def mean_over_folds(
         return Estimate(None, None, None, len({one for group in groups for one in group}), "not estimable: a fold lacks a class")
     codes = [person_codes(group, len(true)) for group, true in zip(groups, known, strict=True)]
     value = float(np.mean([float(metric(true, said)) for true, said in zip(known, answer, strict=True)]))
-    few = sum(persons_behind(metric, true, person) for true, person in zip(known, codes, strict=True))
+    few = sum(effective_sample_size(metric, true, person) for true, person in zip(known, codes, strict=True))
     persons, folds = sum(len(np.unique(person)) for person in codes), len(known)
     if not np.isfinite(value):
         return Estimate(None, None, None, persons, "not estimable: a fold lacks a class")
-    if few < FEWEST:
+    if few < MIN_PERSONS:
         return Estimate(value, None, None, persons, too_few(few))
     if value in (0.0, 1.0):
         return exact(value, few, persons, 0.0)
     if few <= folds:
         return Estimate(value, None, None, persons, f"no interval: {few} persons in the smallest class of {folds} folds")
-    if metric is auroc and few < FEW_FOR_AREA:
+    if metric is auroc and few < MIN_FOR_AUROC_PERCENTILES:
         error, freedom = _error_of_area(known, answer, codes)
         note = f"mean over {folds} folds; t interval on the logit scale, variance between persons of a fold, {freedom:.0f} degrees of freedom"
-        return student(value, error, freedom, persons, (0.0, 1.0), note)
+        return logit_t_interval(value, error, freedom, persons, (0.0, 1.0), note)
     means = _draws_of_mean(metric, known, answer, codes, seed)
-    if few < FEW:
+    if few < MIN_FOR_PERCENTILES:
         error, freedom = float(np.nanstd(means)) * (few / (few - folds)) ** 0.5, few - folds
         note = f"mean over {folds} folds; t interval, error from {DRAWS} draws of persons within each fold, {freedom} degrees of freedom"
-        return student(value, error, freedom, persons, (0.0, 1.0), note)
+        return logit_t_interval(value, error, freedom, persons, (0.0, 1.0), note)
     low, high = np.nanquantile(means, (0.025, 0.975))
     return Estimate(value, float(low), float(high), persons, f"mean over {folds} folds; persons drawn within each fold")
 
@@ -199,7 +199,7 @@ def _draws_of_mean(
 ) -> Array:
     """(DRAWS,) the mean over folds, persons drawn within each."""
     draws = [
-        np.concatenate([metric(true, said, weights) for weights in resample(true, person, draws=DRAWS, seed=seed + fold)])
+        np.concatenate([metric(true, said, weights) for weights in resample(true, person, replicates=DRAWS, seed=seed + fold)])
         for fold, (true, said, person) in enumerate(zip(known, answer, codes, strict=True))
     ]
     return np.asarray(np.mean(draws, axis=0))

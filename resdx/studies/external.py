@@ -43,10 +43,10 @@ from ..inference.predictor import Predictor
 from ..metrics import classification as metrics
 from ..metrics.estimate import Estimate
 from ..metrics.intervals import (
-    FEWEST,
+    MIN_PERSONS,
+    effective_sample_size,
     estimate,
     person_codes,
-    persons_behind,
     proportion,
     too_few,
 )
@@ -173,14 +173,14 @@ def change(run: Run, figure: Figure, internal: Judged, elsewhere: Judged) -> Est
     parts, sides = [], []
     for judged in (elsewhere, internal):
         true, _, known = figure.pick(run.recipe, judged.answers)
-        few = persons_behind(figure.metric, true, judged.answers.person[known])
+        few = effective_sample_size(figure.metric, true, judged.answers.person[known])
         sides.append((judged.value[figure.key], few))
-        parts.append(between_persons(judged.draws[figure.key], few) if few >= FEWEST else (0.0, 1.0))
+        parts.append(between_persons(judged.draws[figure.key], few) if few >= MIN_PERSONS else (0.0, 1.0))
     n = sum(len(np.unique(judged.answers.person)) for judged in (elsewhere, internal))
     gap, few = sides[0][0] - sides[1][0], min(few for _, few in sides)
     if not np.isfinite(gap):
         return Estimate(None, None, None, n, "not estimable: a class has no case")
-    if few < FEWEST:
+    if few < MIN_PERSONS:
         return Estimate(gap, None, None, n, too_few(few))
     if figure.metric is metrics.ece:  # of a sample it is too large, and the more so the smaller the sample
         return Estimate(gap, None, None, n, "no interval: it grows as a set gets smaller; read slope and intercept instead")

@@ -36,7 +36,7 @@ def test_image_figures_are_those_of_the_metrics_with_persons_as_groups():
     cases, probabilities, decisions = clinic()
     found = scored(cases, probabilities, decisions)["image"]
     truth, groups = np.array([case.label == "ill" for case in cases]).astype(float), [case.group for case in cases]
-    area = estimate(metrics.auroc, truth, probabilities[:, 1], groups, draws=DRAWS)
+    area = estimate(metrics.auroc, truth, probabilities[:, 1], groups, replicates=DRAWS)
     assert found["classes"]["ill"]["auroc"] == area.to_json()
     decided = np.array([d == "ill" for d in decisions]).astype(float)
     assert found["classes"]["ill"]["sensitivity"] == estimate(metrics.sensitivity, truth, decided, groups).to_json()

@@ -104,7 +104,7 @@ def test_a_perfect_auroc_has_a_bound():
 
 def test_a_draw_of_persons_keeps_their_images_together_and_their_class_balance():
     truth, _, person = sample(3, persons=40)
-    weights = np.concatenate(list(intervals.resample(truth, person, draws=50, seed=0)))
+    weights = np.concatenate(list(intervals.resample(truth, person, replicates=50, seed=0)))
     assert weights.shape == (50, 120)
     assert (weights[:, 0] == weights[:, 1]).all() and (weights.sum(1) == 120).all()
     assert (weights[:, truth == 1].sum(1) == 60).all()
@@ -112,7 +112,7 @@ def test_a_draw_of_persons_keeps_their_images_together_and_their_class_balance()
 
 def test_rare_compositions_are_drawn_together_so_a_draw_may_lack_a_class():
     rare = np.r_[np.repeat(np.arange(1, 5), 3), np.zeros(100, int)]  # 4 rare classes of one person each, drawn together
-    weights = np.concatenate(list(intervals.resample(rare, np.r_[np.repeat(np.arange(4), 3), 4:104], draws=400, seed=0)))
+    weights = np.concatenate(list(intervals.resample(rare, np.r_[np.repeat(np.arange(4), 3), 4:104], replicates=400, seed=0)))
     lacking = np.isnan(metrics.balanced_accuracy(rare, rare, weights)).mean()
     assert lacking == pytest.approx(1 - 24 / 256, abs=0.05)
 
@@ -120,9 +120,9 @@ def test_rare_compositions_are_drawn_together_so_a_draw_may_lack_a_class():
 def test_draws_that_lack_a_class_are_counted_in_the_note():
     truth, person = np.zeros(3 * 60, int), np.repeat(np.arange(60), 3)
     truth[: 3 * 12 : 3] = 1
-    few = intervals.persons_behind(metrics.auroc, truth, person)
-    kept = intervals._from_draws(0.8, np.r_[np.random.default_rng(0).random(98), np.nan, np.nan], few, 60)
-    assert "2 of 100 draws lacked a class" in kept.note
+    few = intervals.effective_sample_size(metrics.auroc, truth, person)
+    kept = intervals._from_replicates(0.8, np.r_[np.random.default_rng(0).random(98), np.nan, np.nan], few, 60)
+    assert "2 of 100 replicates lacked a class" in kept.note
 
 
 def test_the_same_seed_gives_the_same_interval_and_order_does_not_matter():
@@ -158,7 +158,7 @@ def test_a_perfect_kappa_is_bounded_on_its_own_scale():
 
 def test_a_band_contains_its_curve_and_few_persons_have_none():
     curve = partial(metrics.roc_curve, grid=np.arange(11) / 10)
-    value, low, high = intervals.bands({"it": curve}, *sample(7, 100), draws=300)["it"]
+    value, low, high = intervals.bands({"it": curve}, *sample(7, 100), replicates=300)["it"]
     assert (low <= value + 0.02).all() and (value <= high + 0.02).all() and (np.diff(value) >= 0).all()
     assert intervals.bands({"it": curve}, *sample(7, 10))["it"][1] is None
 
@@ -184,7 +184,7 @@ def test_the_interval_of_a_clustered_auroc_covers(persons):
     truth_area = float(intervals.ndtr(1 / 2))
     held = 0
     for seed in range(200):
-        found = estimate(metrics.auroc, *sample(seed, persons), draws=300)
+        found = estimate(metrics.auroc, *sample(seed, persons), replicates=300)
         held += found.low <= truth_area <= found.high
     assert held >= 180
 
@@ -208,7 +208,7 @@ def test_below_ten_persons_there_is_no_interval():
 
 def test_a_weighted_figure_has_the_interval_of_the_same_metric():
     truth, answer, person = sample(5, persons=80)
-    plain = intervals.estimates({"it": metrics.average_precision}, truth, answer, person, draws=300, seed=4)["it"]
+    plain = intervals.estimates({"it": metrics.average_precision}, truth, answer, person, replicates=300, seed=4)["it"]
 
     def figure(weights):
         return float(
@@ -217,7 +217,7 @@ def test_a_weighted_figure_has_the_interval_of_the_same_metric():
             else metrics.average_precision(truth, answer, weights[None])[0]
         )
 
-    found = intervals.weighted({"it": figure}, truth == 1, person, draws=300, seed=4)["it"]
+    found = intervals.weighted({"it": figure}, truth == 1, person, replicates=300, seed=4)["it"]
     assert found.value == plain.value and found.n == plain.n
     assert found.low == pytest.approx(plain.low, abs=0.02) and found.high == pytest.approx(plain.high, abs=0.02)
 

@@ -143,7 +143,7 @@ def test_a_permutation_of_ranks_ignores_the_scale_of_scores():
 
 def test_equal_models_do_not_differ():
     truth, first, _ = models(4)
-    assert permutation(metrics.auroc, truth, first, first, draws=50).p == 1
+    assert permutation(metrics.auroc, truth, first, first, permutations=50).p == 1
     assert delong(truth, first, first).p == obuchowski(truth, first, first).p == 1
 
 

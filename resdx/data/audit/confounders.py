@@ -41,7 +41,7 @@ def tells_class(
         score = _out_of_fold(facts, positive, group)
         value = float(auroc(positive.astype(int), score))
         if value > WORTH:
-            out[name] = estimate(auroc, positive.astype(int), score, group, draws=DRAWS)
+            out[name] = estimate(auroc, positive.astype(int), score, group, replicates=DRAWS)
     return out
 
 
@@ -50,7 +50,7 @@ def same_or_not(embedding: NDArray[np.floating], pairs: Sequence[tuple[int, int]
     unit = embedding / (np.linalg.norm(embedding, axis=1, keepdims=True) + 1e-9)
     both = np.array([*pairs, *others])
     alike = (unit[both[:, 0]] * unit[both[:, 1]]).sum(1)
-    return estimate(auroc, np.repeat([1, 0], [len(pairs), len(others)]), alike, draws=DRAWS)
+    return estimate(auroc, np.repeat([1, 0], [len(pairs), len(others)]), alike, replicates=DRAWS)
 
 
 def restarts(likeness: Estimate) -> bool:

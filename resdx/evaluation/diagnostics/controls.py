@@ -69,7 +69,9 @@ class Question:
 
     def area(self, truth: Values, answer: Values) -> Estimate:
         """Mean AUROC over the two halves and the classes asked about: truth (N, K) and probabilities (N, K)."""
-        return estimate(by_fold(self.half), truth[:, self.asked.columns], answer[:, self.asked.columns], self.person, draws=DRAWS)
+        return estimate(
+            by_fold(self.half), truth[:, self.asked.columns], answer[:, self.asked.columns], self.person, replicates=DRAWS
+        )
 
 
 def controls(run: Run, prepared: Prepared, *, others: Mapping[str, Prepared] = NONE, steps: int = STEPS) -> None:
@@ -223,7 +225,7 @@ def border_share(question: Question, answers: Mapping[str, Values], full: Estima
     whole, frame = (answers[name][:, question.asked.columns] for name in ("full", "border"))
     draws = [
         (metric(truth, frame, weights) - 0.5) / (metric(truth, whole, weights) - 0.5)
-        for weights in resample(truth, question.person, draws=DRAWS, seed=0)
+        for weights in resample(truth, question.person, replicates=DRAWS, seed=0)
     ]
     kept = np.concatenate(draws)
     low, high = np.quantile(kept[~np.isnan(kept)], (0.025, 0.975))

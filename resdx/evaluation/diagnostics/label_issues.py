@@ -206,12 +206,12 @@ def estimated_share(task: Task, known: Sequence[Opinions], *, seed: int = 0) -> 
     """The share of wrong labels (of several labels: the mean over them), with an interval over persons; None of a weak model."""
     groups = [case.group for some in known for case in some.cases]
     true, p = (np.concatenate([getattr(some, name) for some in known]) for name in ("truth", "probabilities"))
-    if (estimate(macro_auroc, true, p, groups, draws=500, seed=seed).low or 0) < WEAK:
+    if (estimate(macro_auroc, true, p, groups, replicates=500, seed=seed).low or 0) < WEAK:
         return None
     if isinstance(task, MultiLabel):
-        return estimate(wrong_share, true, p, groups, draws=500, seed=seed)
+        return estimate(wrong_share, true, p, groups, replicates=500, seed=seed)
     assessed = ~np.isnan(true).any(1)
-    return estimate(wrong_share, true[assessed].argmax(1), p[assessed], np.array(groups)[assessed], draws=500, seed=seed)
+    return estimate(wrong_share, true[assessed].argmax(1), p[assessed], np.array(groups)[assessed], replicates=500, seed=seed)
 
 
 def contact_sheet(found: Sequence[Suspect]) -> list[Suspect]:

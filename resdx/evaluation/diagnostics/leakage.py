@@ -23,7 +23,7 @@ from ...inference.logits import frozen_embeddings, logits_of
 from ...inference.opening import load_network
 from ...metrics.classification import Array, Values, macro_auroc
 from ...metrics.estimate import Estimate
-from ...metrics.intervals import FEWEST, estimate, persons_behind, resample, too_few
+from ...metrics.intervals import MIN_PERSONS, effective_sample_size, estimate, resample, too_few
 from ...recipes.learning import FeatureClassifier
 from ...runs.partition import Part, part_of_cases
 from ...runs.prepared import Prepared
@@ -143,8 +143,8 @@ def summary(answers: Answers, asked: Asked, rounds: Sequence[Round], how: str) -
     metric = by_fold(answers.turn)
     return {
         "worth": worth.to_json(),
-        "with_leak": estimate(metric, truth, leaky, person, draws=DRAWS).to_json(),
-        "without": estimate(metric, truth, clean, person, draws=DRAWS).to_json(),
+        "with_leak": estimate(metric, truth, leaky, person, replicates=DRAWS).to_json(),
+        "without": estimate(metric, truth, clean, person, replicates=DRAWS).to_json(),
         "class": asked.name,
         "exchanged": sum(one.exchanged for one in rounds),
         "training": [len(one.clean) for one in rounds],
@@ -165,14 +165,14 @@ def difference(truth: Values, clean: Values, leaky: Values, person: Places, turn
     def gaps_of(weights: Values) -> Array:
         return np.stack([_gap(truth[m], clean[m], leaky[m], np.compress(m, weights, axis=-1)) for m in turns])  # (rounds, draws)
 
-    persons, few = int(person.max()) + 1, persons_behind(macro_auroc, truth, person)
+    persons, few = int(person.max()) + 1, effective_sample_size(macro_auroc, truth, person)
     each = gaps_of(np.ones((1, len(turn))))[:, 0]
     value = float(np.mean(each))
     if not np.isfinite(value):
         return Estimate(None, None, None, persons, "not estimable: a round judges no case with a class, or none without it")
-    if few < FEWEST:
+    if few < MIN_PERSONS:
         return Estimate(value, None, None, persons, too_few(few))
-    gaps = np.concatenate([gaps_of(weights) for weights in resample(truth, person, draws=DRAWS, seed=0)], axis=1)
+    gaps = np.concatenate([gaps_of(weights) for weights in resample(truth, person, replicates=DRAWS, seed=0)], axis=1)
     parts = [between_persons(gaps.mean(axis=0), few)]
     if len(turns) > 1:
         of_persons = float(np.mean([between_persons(one, few)[0] for one in gaps]))

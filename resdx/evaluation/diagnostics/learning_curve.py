@@ -23,7 +23,7 @@ from ...inference.logits import answers, logits_of
 from ...inference.opening import load_network
 from ...metrics.classification import Array, macro_auroc
 from ...metrics.estimate import Estimate
-from ...metrics.intervals import FEWEST, LEVEL, persons_behind, resample, too_few
+from ...metrics.intervals import LEVEL, MIN_PERSONS, effective_sample_size, resample, too_few
 from ...recipes.learning import FeatureClassifier
 from ...runs.partition import part_of_cases
 from ...runs.prepared import Prepared
@@ -84,7 +84,7 @@ def learning_curve(run: Run, prepared: Prepared, *, shares: Sequence[float] = SH
         said = judged(plan, learner, exact=frozen, tick=lambda: bar.advance(TaskID(0)))
     truth, person = known[plan.held][:, asked.columns], persons_of(held)
     areas, draws = areas_of(truth, said[..., asked.columns], person)
-    few, persons = persons_behind(macro_auroc, truth, person), int(person.max()) + 1
+    few, persons = effective_sample_size(macro_auroc, truth, person), int(person.max()) + 1
     points = [
         {"persons": count, "cases": len(rows[0]), "auroc": area_of(area, draw, few, persons).to_json(), "seeds": len(area)}
         for count, rows, area, draw in zip(plan.persons, plan.learnt, _apart(areas, frozen), draws, strict=True)
@@ -103,14 +103,14 @@ def learning_curve(run: Run, prepared: Prepared, *, shares: Sequence[float] = SH
 def plan_of(cases: Sequence[Case], truth: NDArray[np.float32], *, shares: Sequence[float], seeds: int, seed: int) -> Plan | str:
     """Held-out cases and, for each share and seed, those learnt from; or why there are too few persons."""
     person = persons_of(cases)
-    if (count := int(person.max()) + 1) < 2 * FEWEST:
+    if (count := int(person.max()) + 1) < 2 * MIN_PERSONS:
         return f"not estimable: {count} persons outside the test part are too few"
     held = grouped_folds(cases, person.tolist(), HELD, seed) == 0
     free = np.flatnonzero(~held)
     orders = [nested(truth[free], person[free], seed=[seed, one]) for one in range(seeds)]
-    sizes = sorted({math.ceil(share * len(orders[0]) - 1e-9) for share in shares if share * len(orders[0]) >= FEWEST})
+    sizes = sorted({math.ceil(share * len(orders[0]) - 1e-9) for share in shares if share * len(orders[0]) >= MIN_PERSONS})
     if len(sizes) < 3:
-        return f"not estimable: {len(orders[0])} persons to learn from make fewer than three sizes of at least {FEWEST}"
+        return f"not estimable: {len(orders[0])} persons to learn from make fewer than three sizes of at least {MIN_PERSONS}"
     learnt = tuple(tuple(free[np.isin(person[free], order[:size])] for order in orders) for size in sizes)
     return Plan(np.flatnonzero(held), learnt, tuple(sizes))
 
@@ -164,7 +164,7 @@ def judged(
 
 def areas_of(truth: NDArray[np.float32], said: NDArray[np.float32], codes: Rows) -> tuple[Array, Array]:
     """Macro AUROC of each share and seed (S, seeds), and of the mean over seeds in draws of persons (S, D), alike for all shares."""
-    weights = list(resample(truth, codes, draws=DRAWS, seed=0))
+    weights = list(resample(truth, codes, replicates=DRAWS, seed=0))
     value = np.array([[macro_auroc(truth, one) for one in share] for share in said])
     draws = [np.mean([np.concatenate([macro_auroc(truth, one, some) for some in weights]) for one in share], 0) for share in said]
     return value, np.array(draws)
@@ -174,8 +174,8 @@ def area_of(areas: Array, draws: Array, few: int, persons: int) -> Estimate:
     """The mean AUROC over seeds (k,), its interval on the logit scale from draws of persons (D,) and the spread over seeds."""
     value = float(areas.mean())
     reach = reach_of(logit(np.clip(areas, EDGE, 1 - EDGE)), logit(np.clip(draws, EDGE, 1 - EDGE)), few)
-    if few < FEWEST or not reach > 0:
-        return Estimate(value, None, None, persons, too_few(few) if few < FEWEST else "no interval: the draws do not differ")
+    if few < MIN_PERSONS or not reach > 0:
+        return Estimate(value, None, None, persons, too_few(few) if few < MIN_PERSONS else "no interval: the draws do not differ")
     middle = float(logit(np.clip(value, EDGE, 1 - EDGE)))
     low, high = float(expit(middle - reach)), float(expit(middle + reach))
     note = (
@@ -195,7 +195,7 @@ def slope_of(sizes: Sequence[int], areas: Array, draws: Array, few: int, persons
     value = float(line @ areas.mean(1))
     reach = reach_of(line @ areas, line @ draws, few)
     note = f"t interval from {draws.shape[1]} draws of held-out persons and {areas.shape[1]} draws of those learnt from"
-    known = few >= FEWEST and reach > 0
+    known = few >= MIN_PERSONS and reach > 0
     low, high = (value - reach, value + reach) if known else (None, None)
     doubling = Estimate(value, low, high, persons, note if known else too_few(few))
     per = 1 / (sizes[-1] * math.log(2))  # the derivative of log2 at the largest size

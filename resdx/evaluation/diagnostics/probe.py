@@ -19,7 +19,7 @@ from ...data.tasks import Detect, MultiLabel, positive_class
 from ...errors import RunError
 from ...inference.logits import infer
 from ...metrics.classification import Array, Metric, Values, macro_auroc
-from ...metrics.intervals import FEWEST
+from ...metrics.intervals import MIN_PERSONS
 from ...models.forward import default_device, to_tensor
 from ...models.heads.specs import Linear
 from ...models.network import build
@@ -109,11 +109,9 @@ def classes_asked(run: Run, truth: NDArray[np.float32], person: NDArray[np.intp]
     positive = positive_class(run.recipe.task, classes) if len(classes) == 2 else ""
     wanted = [classes.index(positive)] if positive else list(range(len(classes)))
     sides = {k: min(len(np.unique(person[truth[:, k] == side])) for side in (1, 0)) for k in wanted}
-    columns = [k for k in wanted if sides[k] >= FEWEST]
+    columns = [k for k in wanted if sides[k] >= MIN_PERSONS]
     if not columns:
-        return (
-            f"not estimable: no class is had and lacked by {FEWEST} persons outside the test part (at most {max(sides.values())})"
-        )
+        return f"not estimable: no class is had and lacked by {MIN_PERSONS} persons outside the test part (at most {max(sides.values())})"
     return Asked(np.array(columns), positive or "macro", tuple(classes[k] for k in wanted if k not in columns))
 
 
