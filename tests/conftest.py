@@ -1,37 +1,75 @@
-"""One small finished run that many tests look at, and copies of it to go on from."""
+"""What many tests look at is made once for all test processes: films, and small finished runs with copies to go on from."""
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tiny import TINY
+from filelock import FileLock
+from tiny import TINY, TINY_RESNET
 
 from resdx.data.phantoms import draw_phantoms
+from resdx.recipes.recipe import Recipe
 from resdx.runs.run import Run
 from resdx.studies.stages import EVIDENCE, NAMES, STAGES
-from resdx.studies.study import Study, run
+from resdx.studies.study import Study, open_study, run
+
+# The tests run side by side already; workers of each of them would do little but import PyTorch.
+os.environ.setdefault("LOKY_MAX_CPU_COUNT", "1")
+
+Once = Callable[[str, Callable[[Path], object]], Path]
 
 
 @pytest.fixture(scope="session")
-def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two phantom films of each of 60 persons, in two class folders; not to be changed."""
-    folder = tmp_path_factory.mktemp("films") / "films"
-    draw_phantoms(folder, persons=60, size=48)
+def once(tmp_path_factory: pytest.TempPathFactory) -> Once:
+    """A function (name, make) -> a folder that the first test process to ask fills with `make`; not to be changed."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+    def folder(name: str, make: Callable[[Path], object]) -> Path:
+        path = shared / f"once-{name}"
+        with FileLock(f"{path}.lock"):
+            if not path.exists():
+                half = path.with_suffix(".part")
+                shutil.rmtree(half, ignore_errors=True)  # of one that failed
+                half.mkdir()
+                make(half)
+                half.rename(path)
+        return path
+
     return folder
 
 
 @pytest.fixture(scope="session")
-def study(films: Path, tmp_path_factory: pytest.TempPathFactory) -> Study:
+def films(once: Once) -> Path:
+    """Two phantom films of each of 60 persons, in two class folders; not to be changed."""
+    return once("films", lambda folder: draw_phantoms(folder / "films", persons=60, size=48)) / "films"
+
+
+def finished(once: Once, films: Path, recipe: Recipe, store: Path) -> Study:
+    """A finished run of `recipe` on the films in a store of this test process, whose tests write beside it."""
+    made = once(f"{store.name}-run", lambda folder: run(films, recipe=recipe, out=folder / "run", skip=EVIDENCE, quiet=True))
+    shutil.copytree(made, store, dirs_exist_ok=True)
+    return open_study(store / "run", quiet=True)
+
+
+@pytest.fixture(scope="session")
+def study(once: Once, films: Path, tmp_path_factory: pytest.TempPathFactory) -> Study:
     """A finished run on the films; not to be changed."""
-    return run(films, recipe=TINY, out=tmp_path_factory.mktemp("store") / "run", skip=EVIDENCE, quiet=True)
+    return finished(once, films, TINY, tmp_path_factory.mktemp("tiny", numbered=False))
 
 
-@pytest.fixture
-def twin(study: Study, tmp_path: Path) -> Callable[[str], Run]:
+@pytest.fixture(scope="session")
+def resnet_study(once: Once, films: Path, tmp_path_factory: pytest.TempPathFactory) -> Study:
+    """A finished run of a ResNet-18 on the films; not to be changed."""
+    return finished(once, films, TINY_RESNET, tmp_path_factory.mktemp("resnet", numbered=False))
+
+
+def copies(study: Study, tmp_path: Path) -> Callable[[str], Run]:
     """A function (last stage) -> a copy of the finished run, done up to that stage, in the same store."""
 
     def make(last: str) -> Run:
@@ -44,3 +82,15 @@ def twin(study: Study, tmp_path: Path) -> Callable[[str], Run]:
         return replace(study.run, path=path)
 
     return make
+
+
+@pytest.fixture
+def twin(study: Study, tmp_path: Path) -> Callable[[str], Run]:
+    """A function (last stage) -> a copy of the finished run, done up to that stage, in the same store."""
+    return copies(study, tmp_path)
+
+
+@pytest.fixture
+def resnet_twin(resnet_study: Study, tmp_path: Path) -> Callable[[str], Run]:
+    """As `twin`, of the finished run of a ResNet-18."""
+    return copies(resnet_study, tmp_path)

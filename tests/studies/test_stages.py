@@ -253,7 +253,8 @@ def killed(run, *names):
 
 @pytest.mark.parametrize("lost", [("manifest.csv",), ("manifest.csv", "scan.json")])
 def test_scan_of_a_table_that_was_killed_goes_on(films, study, tmp_path, lost):
-    table = films.parent / "cases.csv"
+    shutil.copytree(films, tmp_path / "films")
+    table = tmp_path / "cases.csv"
     table.write_text(
         "path,labels\n" + "".join(f"films/{path.parent.name}/{path.name},{path.parent.name}\n" for path in films.glob("*/*.png"))
     )
@@ -262,7 +263,7 @@ def test_scan_of_a_table_that_was_killed_goes_on(films, study, tmp_path, lost):
     manifest = Run.open(run.path).manifest
     run = killed(run, *lost)
     repeat(run, "scan")
-    assert Run.open(run.path).manifest == manifest and manifest.root == films.parent
+    assert Run.open(run.path).manifest == manifest and manifest.root == tmp_path
 
 
 def test_class_folder_that_is_new_is_found_when_scanning_afresh(films, study, tmp_path):

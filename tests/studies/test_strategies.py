@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from tiny import TINY
+from tiny import TINY_RESNET as TINY
 
 from resdx.errors import RunError
 from resdx.files import read_json

@@ -26,22 +26,22 @@ def trained(run, stage, dtype, **learn):
 
 
 @pytest.mark.parametrize("stage", ["layer3", "all"])
-def test_training_on_what_was_kept_gives_the_same_weights(twin, stage):
-    kept, anew = (trained(twin("prepare"), stage, "float32", cache_gb=limit) for limit in (8.0, 0.0))
+def test_training_on_what_was_kept_gives_the_same_weights(resnet_twin, stage):
+    kept, anew = (trained(resnet_twin("prepare"), stage, "float32", cache_gb=limit) for limit in (8.0, 0.0))
     assert kept.keys() == anew.keys()
     for name, value in kept.items():
         torch.testing.assert_close(value, anew[name], rtol=1e-4, atol=1e-5, msg=name)
 
 
-def test_bfloat16_keeps_what_autocast_computes(twin):
-    kept, anew = (trained(twin("prepare"), "layer3", "bfloat16", cache_gb=limit) for limit in (8.0, 0.0))
+def test_bfloat16_keeps_what_autocast_computes(resnet_twin):
+    kept, anew = (trained(resnet_twin("prepare"), "layer3", "bfloat16", cache_gb=limit) for limit in (8.0, 0.0))
     for name in ("head.linear.weight", "trunk.layer4.0.conv1.weight"):
         torch.testing.assert_close(kept[name], anew[name], rtol=0.05, atol=2e-3)
 
 
-def frozen_to_layer1(twin, views):
+def frozen_to_layer1(resnet_twin, views):
     """A run whose first stages are frozen, with what `keep` asks for."""
-    run = twin("prepare")
+    run = resnet_twin("prepare")
     model = replace(run.recipe.model, backbone=replace(run.recipe.model.backbone, frozen="layer1"))
     learn = replace(run.recipe.learn, cached_views=views)
     run = run.changed(recipe=replace(run.recipe, model=model, learn=learn), choices={"dtype": "float32"})
@@ -50,8 +50,8 @@ def frozen_to_layer1(twin, views):
     return run, prepared, part, bench_of(run, learn, prepared, part).network
 
 
-def test_what_is_kept_is_the_frozen_part_of_each_view(twin):
-    run, prepared, part, network = frozen_to_layer1(twin, 2)
+def test_what_is_kept_is_the_frozen_part_of_each_view(resnet_twin):
+    run, prepared, part, network = frozen_to_layer1(resnet_twin, 2)
     kept = keep(run, network, prepared, part, "float32", views=2)
     assert kept.values.shape == (2 * len(part.ids), 64, 8, 8) and kept.stage == "layer2"
     assert not np.array_equal(kept.values[0], kept.values[len(part.ids)])  # another variation
@@ -65,8 +65,8 @@ def test_what_is_kept_is_the_frozen_part_of_each_view(twin):
     assert np.array_equal(again.values, kept.values)
 
 
-def test_other_pictures_of_the_same_names_are_run_anew(twin, tmp_path):
-    run, prepared, part, network = frozen_to_layer1(twin, 1)
+def test_other_pictures_of_the_same_names_are_run_anew(resnet_twin, tmp_path):
+    run, prepared, part, network = frozen_to_layer1(resnet_twin, 1)
     kept = keep(run, network, prepared, part, "float32", views=1)
     other = replace(prepared, folder=tmp_path / "other", images=255 - np.asarray(prepared.images))
     assert not np.array_equal(keep(run, network, other, part, "float32", views=1).values, kept.values)
@@ -76,8 +76,8 @@ def test_other_pictures_of_the_same_names_are_run_anew(twin, tmp_path):
     assert keep(tight, network, third, part, "float32", views=1) is None  # all that is kept counts
 
 
-def test_nothing_is_left_on_the_disk_and_the_limit_is_said(twin, capsys):
-    run = replace(twin("prepare"), quiet=False)
+def test_nothing_is_left_on_the_disk_and_the_limit_is_said(resnet_twin, capsys):
+    run = replace(resnet_twin("prepare"), quiet=False)
     trained(run, "layer3", "float32", cache_gb=1e-6)
     (run.path / "state.safetensors").unlink()  # else there is nothing left to train
     trained(run, "layer3", "float32")
@@ -87,13 +87,13 @@ def test_nothing_is_left_on_the_disk_and_the_limit_is_said(twin, capsys):
     assert not list(run.path.glob("*activations*"))
 
 
-def test_a_disk_that_is_full_is_said_and_keeps_nothing(twin, monkeypatch):
+def test_a_disk_that_is_full_is_said_and_keeps_nothing(resnet_twin, monkeypatch):
     def full(path, shape, kind):
         path.write_bytes(b"half")
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(frozen, "reserve", full)
-    run = twin("prepare")
+    run = resnet_twin("prepare")
     with pytest.raises(RunError, match=r"No space left on device.*lower learn\.cache_gb"):
         trained(run, "layer3", "float32")
     assert not list(run.path.glob("*activations*"))

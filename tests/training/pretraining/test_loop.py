@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.preprocessing import StandardScaler
-from tiny import TINY
+from tiny import TINY_RESNET as TINY
 
 from resdx.apps.cli.main import cli
 from resdx.data.audit.audit import Audit
