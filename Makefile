@@ -4,13 +4,17 @@ VENV := .venv
 INSTALL := $(VENV)/bin/python -m pip install --quiet --constraint constraints.txt
 DEMO := demo
 BENCH := bench
-TESTS ?= -n 2
+# Each test process takes the next tests of its half, and those of the other when it is done, so that what a file shares is made once.
+TESTS ?= -n 2 --dist worksteal
+PYTEST := OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -q
 
-.PHONY: help demo test check lint wheel docs results bench clean
+.PHONY: help demo test test-slow coverage check lint wheel docs results bench clean
 
 help:
 	@echo 'make demo     install, plant faults in films, find them, train, and write the report'
-	@echo 'make test     run the tests'
+	@echo 'make test     run the tests, in about five minutes on two cores'
+	@echo 'make test-slow run the long ones, which `make test` leaves out'
+	@echo 'make coverage run all of them and say which lines none of them reaches'
 	@echo 'make check    format, lint, types and tests'
 	@echo 'make wheel    build the wheel and try it in an empty environment'
 	@echo 'make docs     build the documentation into site/, which needs no network to be read'
@@ -44,7 +48,13 @@ demo: $(VENV)/.core
 	$(VENV)/bin/python -m resdx.apps.demo $(DEMO)
 
 test: $(VENV)/.dev
-	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -q $(TESTS)
+	$(PYTEST) $(TESTS)
+
+test-slow: $(VENV)/.dev
+	$(PYTEST) $(TESTS) -m slow
+
+coverage: $(VENV)/.dev
+	$(PYTEST) $(TESTS) -m '' --cov --cov-report=term
 
 lint: $(VENV)/.dev
 	$(VENV)/bin/ruff format --check .
@@ -72,4 +82,4 @@ bench: $(VENV)/.dev
 	if [ -n '$(DATA)' ]; then $(VENV)/bin/python -m benchmarks.time_to_auroc $(BENCH) --data $(DATA) > benchmarks/time_to_auroc.md; fi
 
 clean:
-	rm -rf $(VENV) $(DEMO) $(BENCH) build dist site .mypy_cache .ruff_cache .pytest_cache resdx.egg-info
+	rm -rf $(VENV) $(DEMO) $(BENCH) build dist site .coverage .mypy_cache .ruff_cache .pytest_cache resdx.egg-info

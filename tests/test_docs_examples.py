@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from places import REPOSITORY
-from tiny import TINY
+from tiny import TINY_RESNET as TINY
 
 from resdx.apps.cli.main import cli
 from resdx.data.phantoms import draw_layout, draw_phantoms

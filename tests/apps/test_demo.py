@@ -56,6 +56,7 @@ def test_persons_and_classes_are_read_from_the_files_alone(truth):
     assert all(filed[copy].group != filed[original].group for original, copy in truth.copies)
 
 
+@pytest.mark.slow
 def test_learning_ends_with_a_report_that_is_there(tmp_path, capsys):
     learn(tmp_path, persons=60, changes=(*SETTINGS, ("size", "32"), ("learn.epochs", "1")), leak_steps=1)
     *_, last = capsys.readouterr().out.strip().splitlines()

@@ -302,6 +302,7 @@ def test_the_guard(changes, passes):
     assert replace(GOOD, **changes).passes is passes
 
 
+@pytest.mark.slow
 def test_int8_that_the_guard_refuses_leaves_nothing_behind(exported, monkeypatch):
     monkeypatch.setattr(room, "MOST_LOST", -1.0)
     monkeypatch.setattr(room, "QUANTISED_ON", 8)

@@ -22,6 +22,7 @@ def result(films, tmp_path_factory):
         yield out, strategies(films, out=out, recipe=TINY, passes=2, quiet=True)
 
 
+@pytest.mark.slow
 def test_all_are_judged_on_the_same_test_part(result):
     out, found = result
     assert [row["name"] for row in found["rows"]] == ["scratch", "pretrained"]
@@ -30,6 +31,7 @@ def test_all_are_judged_on_the_same_test_part(result):
     assert "From scratch" in (out / "strategies.html").read_text()
 
 
+@pytest.mark.slow
 def test_pretraining_has_seen_train_alone_and_its_time_counts(result):
     out, found = result
     seen = read_seen(out / "pretraining" / "weights.safetensors")
@@ -43,6 +45,7 @@ def test_pretraining_has_seen_train_alone_and_its_time_counts(result):
     assert rows["scratch"]["trained"] == rows["scratch"]["parameters"] == 11_177_538  # 11,176,512 of ResNet-18 and 513 a class
 
 
+@pytest.mark.slow
 def test_finished_runs_are_kept_and_what_was_asked_otherwise_is_refused(result, films):
     out, found = result
     kept = {path: path.read_bytes() for path in (out / name / "log.jsonl" for name in ("scratch", "pretraining", "pretrained"))}
@@ -57,6 +60,7 @@ def test_finished_runs_are_kept_and_what_was_asked_otherwise_is_refused(result, 
             strategies(films, **{"out": out, "recipe": TINY, "passes": 2, "quiet": True} | other)
 
 
+@pytest.mark.slow
 def test_what_needs_weights_that_are_absent_is_said_to_be(result):
     assert set(result[1]["failed"]) == {NAMES["features"], NAMES["transfer"]}
 

@@ -103,7 +103,7 @@ def test_folders_without_recordings_are_told(tmp_path):
         Voices("(")
 
 
-@pytest.mark.parametrize("model", [Net(Cells(), Svm()), Net(Standardised(Cnn((8, 16))))])
+@pytest.mark.parametrize("model", [Net(Cells(), Svm()), pytest.param(Net(Standardised(Cnn((8, 16)))), marks=pytest.mark.slow)])
 def test_a_run_tells_uneven_voices_and_votes_by_speaker(vowels, tmp_path, model):
     folder, truth = vowels
     learn = FeatureClassifier() if model.backbone.frozen else Training(epochs=15, batch=16, lr=0.01, ema=0.8)
