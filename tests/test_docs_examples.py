@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from places import REPOSITORY
-from tiny import TINY_RESNET as TINY
+from tiny import TINY, TINY_RESNET
 
 from resdx.apps.cli.main import cli
 from resdx.data.phantoms import draw_layout, draw_phantoms
@@ -62,7 +62,7 @@ def copied(*names: str) -> Callable[[Path, Path], None]:
 def finished(folder: Path, films: Path) -> None:
     """A small finished run, runs/first, of films that lie in `films`."""
     copied("films")(folder, films)
-    run(folder / "films", recipe=TINY, out=folder / "runs/first", skip=EVIDENCE, quiet=True)
+    run(folder / "films", recipe=TINY_RESNET, out=folder / "runs/first", skip=EVIDENCE, quiet=True)
 
 
 def seeds(folder: Path, films: Path) -> None:
