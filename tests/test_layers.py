@@ -1,6 +1,7 @@
 """The house: who may import whom, how long things are, and what nothing is called."""
 
 import ast
+import functools
 import statistics
 from pathlib import Path
 
@@ -43,7 +44,7 @@ def inside(path):
 
 def imported(path):
     """Modules of resdx that a file imports, as (line, names of the folders and the module)."""
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in nodes_of(path):
         if isinstance(node, ast.ImportFrom):
             start = inside(path)[: -node.level] if node.level else ()
             module = (*start, *(node.module or "").split(".")) if node.module else start
@@ -118,9 +119,13 @@ def test_names_say_something():
     assert not [path for path in FILES if path.stem in EMPTY_NAMES]
 
 
+@functools.cache
+def nodes_of(path):
+    return tuple(ast.walk(ast.parse(path.read_text())))
+
+
 def walk_functions(path):
-    nodes = ast.walk(ast.parse(path.read_text()))
-    return [node for node in nodes if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    return [node for node in nodes_of(path) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
 
 
 def is_import(node):

@@ -152,7 +152,9 @@ def _fill(
         ids: list[str] = []
         failures: list[tuple[str, str]] = []
         colour, done = False, 0
-        for chunk, answers in zip(chunks, joblib.Parallel(n_jobs=-1, return_as="generator", max_nbytes=None)(jobs), strict=True):
+        workers = -1 if len(chunks) > 1 else 1  # one task is done here before a worker has imported PyTorch
+        done_in_order = joblib.Parallel(n_jobs=workers, return_as="generator", max_nbytes=None)(jobs)
+        for chunk, answers in zip(chunks, done_in_order, strict=True):
             for case, answer in zip(chunk, answers, strict=True):
                 if answer is None:
                     raise DataError(f"{manifest.root / case.path} has changed since the audit; run `resdx audit RUN` again")

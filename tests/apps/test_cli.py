@@ -307,8 +307,8 @@ def test_full_disk_while_auditing_is_one_sentence_and_leaves_the_scan(twin, tmp_
         assert (disk / "run" / "manifest.csv").read_bytes() == (run.path / "manifest.csv").read_bytes()
 
 
-def test_full_disk_while_training_is_one_sentence_and_leaves_no_half_file(twin):
-    run = twin("prepare")
+def test_full_disk_while_training_is_one_sentence_and_leaves_no_half_file(resnet_twin):
+    run = resnet_twin("prepare")
     run.changed(recipe=run.recipe.set("learn.head_epochs", "2"))
     with largest_file(1_000_000):  # the weights take 45 MB
         said = refusal("train", run.path, "--json")
@@ -352,8 +352,8 @@ class Trap:
         return open, (self.mark, "w")
 
 
-def test_foreign_weights_are_refused_and_never_run(twin, tmp_path):
-    run = twin("prepare")
+def test_foreign_weights_are_refused_and_never_run(resnet_twin, tmp_path):
+    run = resnet_twin("prepare")
     mark = str(tmp_path / "trapped")
     (tmp_path / "pickle.pth").write_bytes(pickle.dumps(Trap(mark)))
     torch.save({"state_dict": Trap(mark)}, tmp_path / "trap.pth")
@@ -376,8 +376,8 @@ def test_foreign_weights_are_refused_and_never_run(twin, tmp_path):
     assert not os.path.exists(mark)
 
 
-def test_published_weights_with_another_hash_are_refused(twin, tmp_path, monkeypatch):
-    run = twin("prepare")
+def test_published_weights_with_another_hash_are_refused(resnet_twin, tmp_path, monkeypatch):
+    run = resnet_twin("prepare")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("RESDX_WEIGHTS", str(tmp_path))
     torch.save({}, tmp_path / "resnet18-f37072fd.pth")

@@ -72,7 +72,9 @@ def test_one_colour_picture_gives_the_set_three_channels(root, tmp_path):
     assert filled(manifest, tmp_path / "cache", Recipe("g", "", prepare=(Grey(), Resize(16)))).images.shape[3] == 1
 
 
-def test_more_cases_than_a_chunk_keep_their_order(root, tmp_path):
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_more_cases_than_a_chunk_keep_their_order(root, tmp_path, monkeypatch, workers):
+    monkeypatch.setenv("LOKY_MAX_CPU_COUNT", workers)
     manifest = films(root, count=150)
     prepared = filled(manifest, tmp_path / "cache")
     assert_array_equal(prepared.images[..., 0], [pixels(manifest, k) for k in range(150)])

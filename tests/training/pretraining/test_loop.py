@@ -70,6 +70,7 @@ def test_the_loss_of_views_is_that_of_the_paper():
     assert float(vicreg(torch.tensor(a), torch.tensor(b))) == pytest.approx(wanted, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_views_grow_to_full_size_at_the_end(study, tmp_path, monkeypatch):
     sizes = []
 
@@ -89,6 +90,7 @@ def test_views_grow_to_full_size_at_the_end(study, tmp_path, monkeypatch):
     assert set(sizes) == {32}
 
 
+@pytest.mark.slow
 def test_what_a_teacher_says_is_learnt_from_pictures_alone(study, tmp_path, monkeypatch):
     monkeypatch.setattr("resdx.training.pretraining.loop.TEACHER", Net(ResNet(18)))  # any network can teach
     monkeypatch.setattr("resdx.training.pretraining.loop.STEPS", 2)
@@ -170,25 +172,31 @@ def test_a_run_that_would_test_on_what_its_weights_have_seen_stops(result, films
         resume(run)
 
 
-def test_what_was_accepted_is_stamped_on_every_page(result, films, study):
+@pytest.fixture(scope="module")
+def accepted(result, films, study):
+    """A finished run that started from the weights and is tested on what they have seen."""
     asked = {"recipe": TINY, "weights": result, "protocol": "honest", "accept": ["seen-in-pretraining"], "quiet": True}
     run = start(films, out=study.run.store / "accepted", fold=0, folds=3, skip=EVIDENCE, **asked)
-    resume(run)
-    done = Run.open(run.path, quiet=True)
-    assert "starting weights have learnt from cases of the test part" in done.metrics["stamp"]
-    assert done.metrics["stamp"] in (done.path / "report.html").read_text()
+    resume(run.changed(choices={"dtype": "float32"}))
+    return Run.open(run.path, quiet=True)
 
 
-def test_weights_of_a_run_have_seen_what_it_learnt_from_and_what_it_began_with(result, films, study, tmp_path):
+def test_what_was_accepted_is_stamped_on_every_page(accepted):
+    assert "starting weights have learnt from cases of the test part" in accepted.metrics["stamp"]
+    assert accepted.metrics["stamp"] in (accepted.path / "report.html").read_text()
+
+
+def test_weights_of_a_run_have_seen_what_it_learnt_from_and_what_it_began_with(accepted, result, study, tmp_path):
     own = seen_by(study.run.path / "best.safetensors")
     learnt = [case for part in ("train", "tune", "calib") for case in study.run.cases(part)]
     assert len(own.sha256) == len(learnt)
-    copied = shutil.copy(study.run.store / "accepted" / "best.safetensors", tmp_path / "renamed.safetensors")
+    copied = shutil.copy(accepted.path / "best.safetensors", tmp_path / "renamed.safetensors")
     again = seen_by(Path(copied))
     assert len(again.sha256) > len(read_seen(result).sha256)
     assert again.sources["started from"]["sets"][0]["name"] == "films"
 
 
+@pytest.mark.slow
 def test_an_external_set_that_the_weights_have_seen_is_refused(result, films, study, tmp_path):
     draw_phantoms(tmp_path / "other", persons=40, size=48, seed=9)
     run = start(tmp_path / "other", recipe=TINY, out=study.run.store / "elsewhere", weights=result, skip=EVIDENCE, quiet=True)
