@@ -82,12 +82,12 @@ def broken_files(folder):
 
 
 TINY_RECIPE = r"""
-from resdx.models import Net, ResNet
+from resdx.models import Cnn, Net
 from resdx.recipes import Recipe, Training
 from resdx.data import FolderPerClass
 from resdx.transforms import Resize
 RECIPE = Recipe(
-    name="tiny", title="Tiny films", source=FolderPerClass(group=r"^(p\d+)"), prepare=(Resize(32),), model=Net(ResNet(18)),
+    name="tiny", title="Tiny films", source=FolderPerClass(group=r"^(p\d+)"), prepare=(Resize(32),), model=Net(Cnn((8, 16))),
     learn=Training(epochs=1, head_epochs=1, batch=16, ema=0.9),
 )
 """
