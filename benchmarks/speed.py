@@ -220,6 +220,7 @@ def page(found: dict[str, dict[str, Any]]) -> Iterator[str]:
     yield f"{(__doc__ or '').split(chr(10), 1)[1].strip()}\n"
     yield from machines(json.loads(MACHINES.read_text()))
     yield f"## The last run\n\n{_machine()}. Median of {TURNS} turns of {SECONDS:.0f} s, with their range.\n"
+    yield "![Images a second of resdx and of what one would use instead](../docs/pictures/speed.webp)\n"
     for key, rows in found.items():
         if key in FACTS:
             continue

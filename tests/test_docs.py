@@ -83,6 +83,12 @@ def test_pictures_say_what_they_show(page):
     assert not re.findall(r"!\[\]\(", page.read_text())
 
 
+@pytest.mark.parametrize("page", WRITTEN, ids=name)
+def test_files_that_pages_name_exist(page):
+    named = set(re.findall(r"`((?:tests|resdx|benchmarks|docs|\.ci)/[\w/.-]+\.\w+)`", page.read_text()))
+    assert not [file for file in named if "NAME" not in file and not (REPOSITORY / file).exists()]
+
+
 def test_every_page_is_in_the_menu_of_the_site():
     menu = (REPOSITORY / "mkdocs.yml").read_text()
     pages = {name(page).removeprefix("docs/") for page in PAGES if page.parent != REPOSITORY}
