@@ -12,7 +12,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import joblib
 import numpy as np
 from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
@@ -26,6 +25,7 @@ from ..files import read_json, write_json
 from ..recipes.recipe import Recipe
 from ..records import to_record
 from ..transforms.compose import prepare_image
+from ..transforms.parallel import in_order
 from .run import Run
 
 CHUNK = 64  # cases a task: large enough that handing over costs nothing, small enough for a smooth bar
@@ -144,17 +144,14 @@ def _fill(
         raise DataError(f"none of the {len(manifest)} files below {manifest.root} can be read; see failures.csv")
     part = folder.with_name(f".{folder.name}.{os.getpid()}.part")  # its own place, so that two runs cannot mix
     chunks = [wanted[i : i + CHUNK] for i in range(0, len(wanted), CHUNK)]
-    files = ([(os.path.join(manifest.root, case.path), content.get(case.id, "")) for case in chunk] for chunk in chunks)
-    jobs = (joblib.delayed(_prepared)(recipe.read, recipe.prepare, some) for some in files)
+    files = [[(os.path.join(manifest.root, case.path), content.get(case.id, "")) for case in chunk] for chunk in chunks]
     try:
         part.mkdir(parents=True, exist_ok=True)
         wide = reserve(part / "wide.npy", (len(wanted), recipe.size, recipe.size, 3))
         ids: list[str] = []
         failures: list[tuple[str, str]] = []
         colour, done = False, 0
-        workers = -1 if len(chunks) > 1 else 1  # one task is done here before a worker has imported PyTorch
-        done_in_order = joblib.Parallel(n_jobs=workers, return_as="generator", max_nbytes=None)(jobs)
-        for chunk, answers in zip(chunks, done_in_order, strict=True):
+        for chunk, answers in zip(chunks, in_order(partial(_prepared, recipe.read, recipe.prepare), files), strict=True):
             for case, answer in zip(chunk, answers, strict=True):
                 if answer is None:
                     raise DataError(f"{manifest.root / case.path} has changed since the audit; run `resdx audit RUN` again")

@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 
-import joblib
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from ...errors import ResdxError
+from ...transforms.parallel import ALL, in_order
 from ...transforms.readers.paths import split_index
 from .near_duplicates import portable_hash, thumbnail
 
@@ -69,7 +68,8 @@ def look(paths: Mapping[str, str], read: Read, *, processes: int | None = None, 
     pictures: list[NDArray[np.uint8]] = []
     failed: list[tuple[str, str]] = []
     done = 0
-    for answers in _answers(partial(_look_at, read), chunks, len(paths), processes or os.cpu_count() or 1):
+    workers = 1 if len(paths) < FEW else processes or ALL
+    for answers in in_order(partial(_look_at, read), chunks, workers=workers):
         for case, answer in answers:
             if isinstance(answer, str):
                 failed.append((case, answer))
@@ -96,18 +96,6 @@ def from_columns(columns: Mapping[str, Sequence[object]]) -> tuple[Facts, ...]:
 
 
 Answer = tuple[str, tuple[Facts, NDArray[np.uint8]] | str]
-
-
-def _answers(
-    job: Callable[[list[tuple[str, str]]], list[Answer]], chunks: list[list[tuple[str, str]]], files: int, processes: int
-) -> Iterator[list[Answer]]:
-    if processes == 1 or files < FEW:
-        yield from map(job, chunks)
-        return
-    # loky's workers need no `if __name__ == "__main__"` in the script of whoever calls us.
-    yield from joblib.Parallel(n_jobs=min(processes, len(chunks)), return_as="generator", max_nbytes=None)(
-        joblib.delayed(job)(chunk) for chunk in chunks
-    )
 
 
 def _look_at(read: Read, chunk: list[tuple[str, str]]) -> list[Answer]:
