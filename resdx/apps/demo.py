@@ -21,7 +21,8 @@ from ..evaluation.diagnostics.leakage import leak_worth
 from ..evaluation.saliency.explain import pointing_game
 from ..metrics.estimate import Estimate
 from ..runs.prepared import prepared_of
-from ..studies.stages import headline, repeat
+from ..studies.pipeline import headline
+from ..studies.stages import repeat
 from ..studies.study import run
 from ..transforms.readers.image import ReadImage
 

@@ -9,252 +9,29 @@ side, the report alone.
 from __future__ import annotations
 
 import shutil
-import time
-from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any, cast
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
 
-import numpy as np
-from safetensors.numpy import save
-
-from ..data import split as splits
-from ..data.audit import audit as audits
-from ..data.cases import Case, Finding
-from ..data.label_corrections import apply_decisions, find_decisions, read_decisions
-from ..data.persons import count_persons
-from ..data.sources.detect import detect
-from ..data.tasks import Detect, truth
-from ..errors import AbsentWeightsError, AuditStop, ResdxError, RunError, count
-from ..evaluation.calibrate import fit_calibration
-from ..evaluation.detection import fit_boxing
-from ..evaluation.diagnostics.controls import controls
-from ..evaluation.diagnostics.embedding import embedding
-from ..evaluation.diagnostics.label_issues import suspects
-from ..evaluation.diagnostics.leakage import leak_worth
-from ..evaluation.diagnostics.learning_curve import learning_curve
-from ..evaluation.saliency.explain import explain
-from ..evaluation.test_set import evaluate
-from ..files import write_bytes, write_json, write_text
-from ..inference.logits import answer_part, run_answers
-from ..inference.ood import fit_familiarity
-from ..inference.opening import load_familiarity
-from ..metrics.estimate import Estimate
-from ..models.backbones.resnet import find_imagenet
-from ..models.specs import ResNet, innermost
-from ..models.weights import shipped
-from ..recipes.learning import Ensemble, FeatureClassifier, Search, Training
-from ..records import to_record
-from ..report import report
-from ..runs.partition import Part, part_of
-from ..runs.prepared import Prepared, prepared_of
-from ..runs.provenance import (
-    learnt_before,
-    refuse_changed_start,
-    seen_at_start,
-    sign,
-    start_hash,
-    starts_of,
-)
+from ..errors import AuditStop, RunError
+from ..files import write_bytes
+from ..recipes.learning import Search
 from ..runs.run import MEMBERS, Run
-from ..training import distributed as ranks
-from ..training.detection import settle_anchors
-from ..training.ensemble import train_members
-from ..training.frozen_features import cross_fit, fit_features, is_cross_fitted, out_of_fold_distance, train_folds
-from ..training.grid_search import search
-from ..training.loop import assist, fit
-from ..training.synthesis import enlarge
+from ..training.distributed import rank, world
+from .pipeline import (
+    assist_training,
+    audit,
+    calibrate,
+    evaluate_stage,
+    make_evidence,
+    prepare_stage,
+    report_stage,
+    scan,
+    split,
+    train,
+)
 
 TOGETHER = "several processes can train together, and do nothing else: torchrun --nproc-per-node N -m resdx train RUN"
-FAMILIAR = 2000  # train cases whose embeddings say what is familiar; more changes nothing
-
-
-def scan(run: Run) -> None:
-    """List the cases of the data and settle the recipe's classes; writes manifest.csv and scan.json."""
-    asked = run.settings.asked or run.settings.data
-    try:
-        manifest = (run.recipe.source or detect(Path(asked))).scan(Path(asked))
-        run = _settle_start(run)
-    except ResdxError:
-        run.remove_unused()
-        raise
-    # Classes of an earlier scan say nothing about what lies there now; those of the recipe hold.
-    recipe = replace(run.recipe, classes=()) if run.settings.found else run.recipe
-    found = () if recipe.classes else manifest.classes
-    run = run.changed(recipe=recipe.with_classes(manifest.classes), data=str(manifest.root), asked=asked, found=found)
-    findings = manifest.findings
-    if decided := find_decisions(manifest.root, run.store):
-        manifest, more = apply_decisions(manifest, read_decisions(decided))
-        findings = (*findings, *more)
-    write_json(run.path / "scan.json", {"findings": [finding.to_json() for finding in findings], "licence": manifest.licence})
-    write_text(run.path / "manifest.csv", manifest.to_csv())
-    assessed = [case for case in manifest.cases if case.labels is not None]
-    counts = Counter(label for case in assessed for label in case.labels or ())
-    persons = count(count_persons(assessed), "person") if manifest.grouped else "no person ids"
-    run.say(
-        f"scan: {count(len(manifest), 'case')}, {persons}: "
-        + (", ".join(f"{name} {counts[name]}" for name in run.recipe.classes) or "no labels")
-    )
-
-
-def audit(run: Run) -> None:
-    """Look for what would make the result wrong; writes audit.json and failures.csv.
-
-    Raises:
-        AuditStop: a finding of grade "stop" has not been accepted.
-    """
-    manifest = run.manifest
-    scanned = run.read_as("scan.json", "scan", lambda told: tuple(map(Finding.from_json, told["findings"])))
-    with run.progress("audit", len(manifest)) as bar:
-        found = audits.audit(manifest, run.recipe.read, progress=lambda done, total: bar.update(bar.task_ids[0], completed=done))
-    found = replace(found, findings=(*scanned, *found.findings))
-    run.write_failures(found.unreadable)
-    write_json(run.path / "audit.json", found.to_json())
-    for finding in found.findings:
-        if finding.grade != "note":
-            run.say(f"audit: {finding.grade.upper()} {finding.code}: {finding.text}")
-    notes = [finding.code for finding in found.findings if finding.grade == "note"]
-    run.say(
-        f"audit: {count(len(notes), 'note')}"
-        + (f" ({', '.join(notes)})" if notes else "")
-        + f"; all in {run.path / 'audit.json'}"
-    )
-    settle(run)
-
-
-def settle(run: Run) -> None:
-    """Raise AuditStop while a finding of grade "stop" is neither mended nor accepted."""
-    found = run.read_as("audit.json", "audit", audits.Audit.from_json)
-    if stops := audits.open_stops(found, run.settings.accepted):
-        final = [finding for finding in stops if finding.code not in audits.ACCEPTABLE]
-        if final:
-            raise AuditStop(f"{final[0].text} Then start a new run.")
-        codes = " ".join(dict.fromkeys(f"--accept {finding.code}" for finding in stops))
-        raise AuditStop(f"{stops[0].text} Mend the data, or go on with: resdx resume {run.path} {codes}")
-
-
-def split(run: Run) -> None:
-    """Divide the persons into train, tune, calib and test; writes split.csv and split.json."""
-    settle(run)
-    found = run.read_as("audit.json", "audit", audits.Audit.from_json)
-    manifest, settings = run.manifest, run.settings
-    learnt = learnt_before(seen_at_start(run), found.facts)
-    run = run.changed(choices={**settings.choices, "start_sha256": start_hash(run)}) if starts_of(run) else run
-    divided = splits.split(
-        manifest,
-        found.clusters,
-        exclude=[case for case, _ in found.unreadable],
-        protocol=settings.protocol,
-        published=run.recipe.published_split,
-        seed=settings.seed,
-        fold=settings.fold,
-        folds=settings.folds,
-        cross_fit=isinstance(run.recipe.learn, FeatureClassifier) and not run.recipe.generator,
-        learnt=learnt,
-    )
-    findings = [finding.to_json() for finding in (*divided.findings, *_tested_again(run, divided, learnt))]
-    write_text(run.path / "split.csv", divided.to_csv())
-    counts = {part: _counts(run.cases(part)) for part in splits.PARTS}
-    write_json(
-        run.path / "split.json",
-        {"rule": divided.rule, "seed": divided.seed, "fold": divided.fold, "findings": findings, "counts": counts},
-    )
-    run.say(
-        "split: "
-        + ", ".join(f"{part} {count(n['cases'], 'case')} of {count(n['persons'], 'person')}" for part, n in counts.items())
-    )
-    for finding in findings:
-        run.say(f"split: {finding['text']}")
-
-
-def prepare_stage(run: Run) -> None:
-    """Fill the cache."""
-    started = time.perf_counter()
-    prepared = prepared_of(run)
-    shape = "x".join(map(str, prepared.images.shape[1:]))
-    run.say(
-        f"prepare: {count(len(prepared.row), 'picture')} of {shape} in {time.perf_counter() - started:.0f} s, {len(prepared.failures)} failed"
-    )
-
-
-def train(run: Run) -> None:
-    """Train, then write the answers to tune and calib (or the out-of-fold ones to train) and what training cases look like."""
-    settle(run)
-    refuse_changed_start(run)
-    prepared, judged = prepared_of(run), () if is_cross_fitted(run) else ("tune", "calib")
-    parts = {name: part_of(run, prepared, name) for name in ("train", *judged)}
-    if isinstance(run.recipe.learn, Ensemble):
-        train_members(run, train)
-    else:
-        run = _train_alone(run, prepared, parts)
-        sign(run)
-    some = np.sort(np.random.default_rng(run.settings.seed).permutation(len(parts["train"].ids))[:FAMILIAR])
-    embeddings = run_answers(run, prepared, parts["train"].rows[some]).embeddings
-    for name in judged:
-        answer_part(run, prepared, name, parts[name])
-    write_bytes(run.path / "familiarity.safetensors", save(fit_familiarity(embeddings).to_arrays()))
-    (run.path / "state.safetensors").unlink(missing_ok=True)  # four times the size of the weights, and of no more use
-
-
-def _train_alone(run: Run, prepared: Prepared, parts: Mapping[str, Part]) -> Run:
-    """Train one network; a search settles the recipe, and boxes of train the anchors."""
-    if (run.path / "scores-calib.npz").exists():
-        ranks.end()
-        return run
-    if run.recipe.generator and "tune" in parts:
-        prepared, more = enlarge(run, prepared, parts["train"], parts["tune"])
-        parts = {**parts, "train": more}
-    if isinstance(run.recipe.task, Detect):
-        run = settle_anchors(run, parts["train"], parts["tune"])
-    if isinstance(run.recipe.learn, Search):
-        run = search(run, prepared, parts["train"], parts["tune"])
-    if "tune" in parts:
-        work = fit_features if isinstance(run.recipe.learn, FeatureClassifier) else fit
-        work(run, prepared, parts["train"], parts["tune"])
-    else:
-        run.write_scores("calib", cross_fit(run, prepared, parts["train"]))
-    return run
-
-
-def calibrate(run: Run) -> None:
-    """Fit calibrator, operating points, conformal limits and the familiarity threshold on calib; writes calibration.json."""
-    for member in run.members:
-        calibrate(replace(member, quiet=True))
-    scores, crossed = run.scores("calib"), is_cross_fitted(run)
-    cases = {case.id: case for case in run.cases("train" if crossed else "calib")}
-    chosen = [cases[case] for case in scores.ids]
-    distance = (
-        out_of_fold_distance(scores.embeddings, train_folds(run, chosen))
-        if crossed
-        else load_familiarity(run).distance(scores.embeddings)
-    )
-    calibration = fit_calibration(
-        run.recipe.task,
-        run.recipe.classes,
-        scores.logits,
-        truth(run.recipe.task, run.recipe.classes, chosen),
-        [case.group for case in chosen],
-        balanced_training=run.recipe.learn.rebalances,
-        distance=distance,
-        cross_fitted=crossed,
-    )
-    if isinstance(run.recipe.task, Detect):
-        calibration = replace(calibration, boxes=fit_boxing(run, prepared_of(run)))
-    write_json(run.path / "calibration.json", to_record(calibration))
-    for note in calibration.notes:
-        run.say(f"calibrate: {note}")
-
-
-def evaluate_stage(run: Run) -> None:
-    """Score the test part once and say the main figures."""
-    result = evaluate(run, prepared_of(run))
-    run.say("\n".join(headline(result)))
-
-
-def report_stage(run: Run) -> None:
-    """Write report.html and report.json."""
-    run.say(f"report: {report(run)}")
 
 
 @dataclass(frozen=True)
@@ -272,9 +49,9 @@ class Stage:
     asked: bool = False
 
 
-def _evidence(name: str, work: Callable[[Run, Prepared], None], *, folder: str = "", asked: bool = False) -> Stage:
+def _evidence(name: str, *, folder: str = "", asked: bool = False) -> Stage:
     made = (folder, f"{name}.json") if folder else (f"{name}.json",)
-    return Stage(name, lambda run: work(run, prepared_of(run)), made, evidence=True, asked=asked)
+    return Stage(name, make_evidence(name), made, evidence=True, asked=asked)
 
 
 STAGES = (
@@ -293,12 +70,12 @@ STAGES = (
     ),
     Stage("calibrate", calibrate, ("calibration.json",)),
     Stage("evaluate", evaluate_stage, ("scores-test.npz", "predictions.csv", "boxes", "boxes.csv", "metrics.json")),
-    _evidence("controls", controls),
-    _evidence("explain", explain, folder="explain"),
-    _evidence("embedding", embedding),
-    _evidence("suspects", suspects, folder="suspects"),
-    _evidence("leak-worth", leak_worth, asked=True),
-    _evidence("learning-curve", learning_curve, asked=True),
+    _evidence("controls"),
+    _evidence("explain", folder="explain"),
+    _evidence("embedding"),
+    _evidence("suspects", folder="suspects"),
+    _evidence("leak-worth", asked=True),
+    _evidence("learning-curve", asked=True),
     Stage("report", report_stage, ("report.json", "report.html")),
 )
 NAMES = tuple(stage.name for stage in STAGES)
@@ -317,10 +94,10 @@ def repeat(run: Run, name: str) -> None:
         RunError: an earlier stage is missing.
     """
     _refuse_pretraining(run)
-    if ranks.world() > 1 and (name != "train" or isinstance(run.recipe.learn, Search) or run.recipe.generator):
+    if world() > 1 and (name != "train" or isinstance(run.recipe.learn, Search) or run.recipe.generator):
         raise RunError(TOGETHER)
-    if ranks.rank():
-        return _assist(run)
+    if rank():
+        return assist_training(run)
     at = NAMES.index(name)
     missing = [stage.name for stage in STAGES[:at] if not stage.evidence and not is_done(run, stage)]
     if missing and name != "report":  # the page of an unfinished run says what is missing
@@ -332,18 +109,6 @@ def repeat(run: Run, name: str) -> None:
         if stage.makes:
             _remove(run, [*([stage] if is_done(run, stage) else []), *_resting_on(stage)])
         _timed(run, stage)
-
-
-def _assist(run: Run) -> None:
-    """Help the process that leads a training, which alone holds the run and writes."""
-    if not isinstance(run.recipe.learn, Training):
-        raise RunError(f"{run.recipe.name} trains no one network, so one process is enough: resdx train {run.path}")
-    ranks.join()
-    if ranks.tell(cast(bool | None, None)) is None:
-        return ranks.leave()  # what was left to do needs one process
-    opened = Run.open(run.path, quiet=True)  # with what the first process has settled
-    prepared = prepared_of(opened)
-    assist(opened, prepared, part_of(opened, prepared, "train"))
 
 
 def refuse_to_lose(run: Run, name: str) -> None:
@@ -387,7 +152,7 @@ def adopt(run: Run, other: Run) -> None:
 
 def resume(run: Run) -> None:
     """Run every stage from the first that is not finished, but for what is skipped or has to be asked for; nothing where all are."""
-    if ranks.world() > 1:
+    if world() > 1:
         raise RunError(TOGETHER)
     todo = [stage for stage in STAGES if _wanted(run, stage) and not is_done(run, stage)]
     _refuse_pretraining(run)
@@ -420,27 +185,6 @@ def result_of(run: Run, name: str) -> Any:
     return {"run": str(run.path), "made": [file for file in stage.makes if (run.path / file).exists()]}
 
 
-def headline(result: dict[str, Any]) -> list[str]:
-    """The few lines a person wants first: AUROC, accuracy beside the majority rate, how many were referred."""
-    level, test = result["scores"]["image"], result["test"]
-    lines = [result["stamp"]] if result["stamp"] else []
-    lines.append(
-        f"test: {count(test['cases'], 'case')} of {count(test['persons'], 'person')}, read {count(test['reads'], 'time')} by runs of this store"
-    )
-    for name, figures in level["classes"].items():
-        lines.append(f"  {name}: AUROC {_shown(figures['auroc'])}")
-    for name, figures in result.get("boxes", {}).get("classes", {}).items():
-        lines.append(f"  {name}: AP50 of its {count(figures['boxes'], 'box', 'boxes')} {_shown(figures['ap50'])}")
-    for name in ("accuracy", "majority_rate", "balanced_accuracy"):
-        if name in level["overall"]:
-            lines.append(f"  {name.replace('_', ' ')}: {_shown(level['overall'][name])}")
-    return lines
-
-
-def _shown(figure: dict[str, Any]) -> str:
-    return str(Estimate.from_json(figure))
-
-
 def _timed(run: Run, stage: Stage) -> None:
     """Run a stage and log what it took."""
     stop = None
@@ -455,38 +199,3 @@ def _timed(run: Run, stage: Stage) -> None:
             stop = error  # the audit is finished, although a person has to decide before the run goes on
     if stop:
         raise stop
-
-
-def _tested_again(run: Run, divided: splits.Split, learnt: Collection[str]) -> list[Finding]:
-    """What the test part shares with the starting weights; raises AuditStop where that has not been accepted."""
-    known = {divided.persons[case] for case in learnt}
-    tested = [case for case in divided.ids("test") if divided.persons[case] in known]
-    if not tested:
-        return []
-    text = f"The starting weights have learnt from {count(len(tested), 'case')} of the test part, or from others of the same persons, e.g. {tested[0]}."
-    if splits.SEEN not in run.settings.accepted:
-        raise AuditStop(
-            f"{text} Its figures would flatter. Start from other weights, or go on with: resdx resume {run.path} --accept {splits.SEEN}"
-        )
-    return [Finding(splits.SEEN, "stop", text, tuple(tested))]
-
-
-def _settle_start(run: Run) -> Run:
-    """Where a ResNet shall start from ImageNet and its file cannot be had, our own weights take its place, and that is said."""
-    backbone, field = innermost(run.recipe.model.backbone)
-    if run.settings.weights or not isinstance(backbone, ResNet) or backbone.weights != "imagenet":
-        return run
-    try:
-        find_imagenet(backbone.depth)
-    except AbsentWeightsError as error:
-        if not shipped("resdx", backbone.depth):
-            raise
-        said = f"ImageNet weights cannot be had, so the training starts from resdx's own ({error})"
-        run.say(said)
-        return run.changed(recipe=run.recipe.set(field, "resdx"), choices={**run.settings.choices, "start": said})
-    return run
-
-
-def _counts(cases: Sequence[Case]) -> dict[str, Any]:
-    classes = Counter(label for case in cases for label in case.labels or ())
-    return {"cases": len(cases), "persons": count_persons(cases), "classes": dict(sorted(classes.items()))}

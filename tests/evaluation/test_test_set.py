@@ -19,7 +19,7 @@ from resdx.runs.ledger import LEDGER, read_once_more
 from resdx.runs.prepared import content_hashes, prepared_of
 from resdx.runs.run import Run
 from resdx.runs.settings import Settings
-from resdx.studies.stages import headline
+from resdx.studies.pipeline import headline
 
 
 @pytest.fixture(scope="module")

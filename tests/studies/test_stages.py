@@ -17,7 +17,8 @@ from resdx.errors import AuditStop, DataError, RecipeError, RunError
 from resdx.files import write_json
 from resdx.runs.prepared import prepared_of
 from resdx.runs.run import Run
-from resdx.studies.stages import EVIDENCE, NAMES, STAGES, is_done, repeat, result_of, resume, settle
+from resdx.studies.pipeline import settle
+from resdx.studies.stages import EVIDENCE, NAMES, STAGES, is_done, repeat, result_of, resume
 from resdx.studies.study import accepting, open_study, start
 
 FLOW = tuple(stage for stage in STAGES if not stage.evidence)  # what a run that skips the evidence does

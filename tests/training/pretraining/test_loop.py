@@ -3,9 +3,11 @@
 import json
 import math
 import shutil
+import socket
 from dataclasses import replace
 from pathlib import Path
 
+import joblib
 import numpy as np
 import pytest
 import torch
@@ -20,7 +22,7 @@ from resdx.apps.cli.main import cli
 from resdx.data.audit.audit import Audit
 from resdx.data.audit.file_facts import Facts
 from resdx.data.phantoms import draw_phantoms
-from resdx.errors import AbsentWeightsError, AuditStop, RecipeError, RunError, WeightsError
+from resdx.errors import AuditStop, RecipeError, RunError, WeightsError
 from resdx.inference.logits import infer
 from resdx.models.network import build
 from resdx.models.packed import read_seen
@@ -305,29 +307,53 @@ def test_without_labels_any_folder_of_pictures_will_do(films, tmp_path):
     assert start_of(start(films, recipe=TINY, weights=tmp_path / "out" / "weights.safetensors", out=tmp_path / "run", quiet=True))
 
 
+@pytest.fixture
+def calls(monkeypatch, tmp_path):
+    """Hosts that are asked for, none of which answers; nothing was downloaded before."""
+    asked = []
+
+    def refuse(host, *_, **__):
+        asked.append(host)
+        raise OSError("no network")
+
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    monkeypatch.setattr(socket.socket, "connect", lambda _, address: refuse(address))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.delenv("RESDX_WEIGHTS", raising=False)
+    return asked
+
+
 @pytest.mark.parametrize(
     "around", [lambda backbone: backbone, lambda backbone: Truncated(backbone, "layer3")], ids=["alone", "inside another"]
 )
-def test_our_own_weights_take_the_place_of_imagenets_and_that_is_said(around, result, films, study, tmp_path, monkeypatch):
-    def cannot_be_had(depth):
-        raise AbsentWeightsError("no network")
-
+def test_our_own_weights_take_the_place_of_imagenets_and_that_is_said(around, result, films, tmp_path, monkeypatch, calls):
     shelf = tmp_path / "shelf"
     shelf.mkdir()
-    monkeypatch.setattr("resdx.studies.stages.find_imagenet", cannot_be_had)
     monkeypatch.setattr("resdx.models.weights.SHIPPED", shelf)
     recipe = replace(TINY, model=replace(TINY.model, backbone=around(TINY.model.backbone)))
     asked = {"recipe": recipe, "weights": "imagenet", "skip": EVIDENCE, "quiet": True}
     run = start(films, out=tmp_path / "no-imagenet", **asked)
-    with pytest.raises(WeightsError, match="no network"):  # nothing is shipped there
-        repeat(run, "scan")
+    with joblib.parallel_config(backend="threading"):
+        for stage in ("scan", "audit", "split", "prepare"):
+            repeat(Run.open(run.path, quiet=True), stage)
+    assert not calls  # only training needs the weights
+    before = (run.path / "split.csv").read_text()
+    with pytest.raises(WeightsError, match=r"cannot be fetched .*no network"):  # nothing is shipped there
+        resume(Run.open(run.path, quiet=True))
+    assert calls == ["download.pytorch.org"]
     shutil.copy(result, shelf / "resnet18.safetensors")
-    run = start(films, out=tmp_path / "no-imagenet", **asked)
-    repeat(run, "scan")
+    with pytest.raises(
+        WeightsError, match=r"have learnt from persons of \d+ test cases, .* run `resdx split .*no-imagenet`, which"
+    ):
+        resume(Run.open(run.path, quiet=True))
     run = Run.open(run.path, quiet=True)
     assert innermost(run.recipe.model.backbone)[0].weights == "resdx"
     assert start_of(run) == shelf / "resnet18.safetensors"
     assert "cannot be had" in run.settings.choices["start"] and "starts from resdx's own" in (run.path / "log.txt").read_text()
+    repeat(run, "split")
+    assert (run.path / "split.csv").read_text() != before
+    repeat(Run.open(run.path, quiet=True), "train")
+    assert read_seen(run.path / "best.safetensors").sources["started from"] == read_seen(result).sources
     named, given = (build(run.recipe.model, 2, weights=path).backbone.state_dict() for path in (None, result))
     assert all(torch.equal(value, given[name]) for name, value in named.items())
     refuse_another(run, films, asked)
