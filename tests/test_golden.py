@@ -85,7 +85,7 @@ def test_models_of_before_answer_as_they_did(name: str) -> None:
 
 def test_what_a_run_of_before_keeps_for_its_test_part_gives_its_predictions() -> None:
     run = Run.open(GOLDEN / "run", quiet=True)
-    answers = Predictor.open(run, quiet=True).answer(run.scores("test"))
+    answers = Predictor.open(run, quiet=True).calibrate(run.scores("test"))
     for one, row in zip(answers, run.predictions, strict=True):
         assert one.case == row["case"]
         assert one.probabilities["opacity"] == pytest.approx(float(row["p_opacity"]), abs=1e-3)

@@ -17,8 +17,8 @@ from ..data.tasks import MultiLabel, positive_class, truth
 from ..files import write_json, write_text
 from ..inference.calibration import Calibration
 from ..inference.files import label_text
-from ..inference.logits import answer_part
-from ..inference.opening import answerer
+from ..inference.logits import predict_part
+from ..inference.opening import calibrated
 from ..metrics.classification import brier, ece
 from ..metrics.intervals import estimate, estimates
 from ..metrics.persons import person_weights
@@ -54,13 +54,13 @@ def evaluate(run: Run, prepared: Prepared) -> dict[str, Any]:
     Raises:
         RunError: the run is not calibrated yet, or no test case can be read.
     """
-    predictor = answerer(run)
+    predictor = calibrated(run)
     part = part_of(run, prepared, "test")
     cases = [case for case in run.cases("test") if case.id in prepared.row]
     name = part_hash(part.ids, content_hashes(run))
     reads = read_once_more(run, name)  # first of all: a reading that breaks off has been one too
-    scores = answer_part(run, prepared, "test", part)
-    said = predictor.answer(scores)
+    scores = predict_part(run, prepared, "test", part)
+    said = predictor.calibrate(scores)
     result = {
         "protocol": run.settings.protocol,
         "stamp": stamp_of(run),

@@ -1,11 +1,11 @@
-"""Logits and embeddings of prepared pictures: the one way from a trained network to raw outputs."""
+"""Logits and embeddings of prepared pictures: the one way from a trained network, or an exported one, to raw outputs."""
 
 from __future__ import annotations
 
 import hashlib
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, cast
 
 import numpy as np
@@ -16,78 +16,111 @@ from torch import nn
 
 from .. import __version__
 from ..files import write_bytes
-from ..models.forward import DTYPES, VIEWS, batch_of, three_channels, to_tensor, turned
 from ..models.network import Network
 from ..records import to_record
 from ..runs.partition import Part
 from ..runs.prepared import Prepared
 from ..runs.run import Run, Scores
-from .engines import Answers
+from .engines import Engine, Outputs
+from .engines.torch import TorchNetwork
 from .opening import load_network, votes_of
 
 Floats32 = NDArray[np.float32]
 
+AT_ONCE = 256  # cases whose features go through a head at a time
 
-def infer(
-    network: Network,
+
+def predict_logits(
+    model: Network | Engine,
     images: NDArray[np.uint8],
-    rows: NDArray[np.int64],
+    rows: NDArray[np.int64] | None = None,
     *,
     views: int = 1,
     dtype: str = "float32",
+    maps: bool = False,
     progress: Callable[[int], None] | None = None,
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Answers for `images[rows]`, averaged over views: logits (N, outputs) and embeddings (N, E).
+) -> Outputs:
+    """Logits (N, outputs) and embeddings (N, E) of `images[rows]`, averaged over views.
 
-    `progress` is called with the number of pictures of each batch.
+    Args:
+        model: a network of PyTorch, or an engine, which has its own views and number format.
+        images: prepared pictures (M, S, S, C), C = 1 or 3; may be a memory map.
+        rows: which of them (N,), in this order; all by default.
+        views: 1, 2 or 8 dihedral views of each picture, for a network.
+        dtype: "float32" or "bfloat16", for a network.
+        maps: whether the maps are kept too, where there are some: (N, K, h, w), or what a detector predicts of each cell.
+        progress: called with the number of pictures of each batch.
     """
-    network.eval()
-    device = network.device
-    batch = batch_of(device, images.shape[1])
-    logits, embeddings = list[Any](), list[Any]()
-    with torch.inference_mode(), torch.autocast(device.type, DTYPES[dtype], enabled=dtype != "float32"):
-        for start in range(0, len(rows), batch):
-            tensor = to_tensor(images[rows[start : start + batch]], device)
-            said = [network.answer(three_channels(turned(tensor, view)))[:2] for view in VIEWS[views]]
-            for into, each in zip((logits, embeddings), zip(*said, strict=True), strict=True):
-                into.append(torch.stack(each).mean(0).float().cpu().numpy())
-            if progress:
-                progress(len(tensor))
-    if not logits:
-        return np.zeros((0, network.head.outputs), np.float32), np.zeros((0, network.channels), np.float32)
-    return np.concatenate(logits), np.concatenate(embeddings)
+    rows = np.arange(len(images)) if rows is None else rows
+    engine: Engine = TorchNetwork(model, images.shape[1], views=views, dtype=dtype) if isinstance(model, Network) else model
+    found = list[Outputs]()
+    for outputs in engine.predict(_batches(images, rows, engine.batch)):
+        found.append(outputs if maps else outputs._replace(maps=None))
+        if progress:
+            progress(len(outputs.logits))
+    if not found:
+        widths = (model.head.outputs, model.channels) if isinstance(model, Network) else (0, 0)
+        return Outputs(*(np.zeros((0, width), np.float32) for width in widths))
+    kept = [one.maps for one in found if one.maps is not None]
+    logits, embeddings = np.concatenate([one.logits for one in found]), np.concatenate([one.embeddings for one in found])
+    return Outputs(logits, embeddings, np.concatenate(kept) if kept else None)
 
 
-def logits_of(head: nn.Module, features: NDArray[np.floating[Any]]) -> Floats32:
+def _batches(images: NDArray[np.uint8], rows: NDArray[np.int64], size: int) -> Iterator[NDArray[np.uint8]]:
+    for start in range(0, len(rows), size):
+        yield images[rows[start : start + size]]
+
+
+def head_logits(head: nn.Module, features: NDArray[np.floating[Any]]) -> Floats32:
     """Logits (N, outputs) of a head for features (N, E)."""
     like = next(value for value in head.state_dict().values() if value.is_floating_point())
     if not len(features):
         return np.zeros((0, cast(Any, head).outputs), np.float32)
-    said = []
+    logits = []
     with torch.inference_mode():
         for start in range(0, len(features), AT_ONCE):
             some = torch.from_numpy(np.ascontiguousarray(features[start : start + AT_ONCE]))
-            said.append(head(some.to(like.device, like.dtype)).cpu().numpy())
-    return np.concatenate(said).astype(np.float32)
+            logits.append(head(some.to(like.device, like.dtype)).cpu().numpy())
+    return np.concatenate(logits).astype(np.float32)
 
 
-def answers(run: Run, network: Network, prepared: Prepared, rows: NDArray[np.int64]) -> tuple[Floats32, Floats32]:
-    """Logits and embeddings of prepared pictures; a backbone that is frozen as a whole is run once for all runs of a store."""
-    views = run.recipe.views
+def predict_run(run: Run, prepared: Prepared, rows: NDArray[np.int64], *, network: Network | None = None) -> Outputs:
+    """Outputs of a run's network for prepared pictures, or of the members of its ensemble together.
+
+    A backbone that is frozen as a whole is run once for all runs of a store. `network` is the run's, where it is at hand.
+    """
+    if run.members and network is None:
+        return votes_of(run).together(run.recipe.task, [predict_run(one, prepared, rows) for one in run.members])
+    network, views = network or load_network(run), run.recipe.views
     if run.recipe.model.backbone.frozen == "all" and views == 1:
-        embeddings = frozen_embeddings(run, network, prepared)[rows]
-        return logits_of(network.eval().head, embeddings), embeddings
-    with run.progress("answers", len(rows)) as bar:
-        return infer(network, prepared.images, rows, views=views, progress=lambda count: bar.advance(TaskID(0), count))
+        embeddings = cached_embeddings(run, network, prepared)[rows]
+        return Outputs(head_logits(network.eval().head, embeddings), embeddings)
+    with run.progress("predict", len(rows)) as bar:
+        return predict_logits(network, prepared.images, rows, views=views, progress=lambda count: bar.advance(TaskID(0), count))
 
 
-def frozen_embeddings(run: Run, network: Network, prepared: Prepared) -> Floats32:
+def predict_part(run: Run, prepared: Prepared, name: str, part: Part) -> Scores:
+    """Raw outputs for a part, kept in the run; each member keeps its own, and does not predict again what it has predicted."""
+    if not run.members:
+        outputs = predict_run(run, prepared, part.rows)
+    else:
+        each = [_predicted(one, name) or predict_part(one, prepared, name, part) for one in run.members]
+        outputs = votes_of(run).together(run.recipe.task, [Outputs(one.logits, one.embeddings) for one in each])
+    scores = Scores(part.ids, outputs.logits, outputs.embeddings)
+    run.write_scores(name, scores)
+    return scores
+
+
+def _predicted(member: Run, name: str) -> Scores | None:
+    return member.scores(name) if (member.path / f"scores-{name}.npz").exists() else None
+
+
+def cached_embeddings(run: Run, network: Network, prepared: Prepared) -> Floats32:
     """(N, E) embeddings of every prepared picture, kept beside them under the hash of the backbone's tensors."""
     path = prepared.folder / f"embeddings-{_fingerprint(run, network)}.npy"
     if not path.exists():
         with run.progress("features", len(prepared.images)) as bar:
-            rows = np.arange(len(prepared.images))
-            found = infer(network, prepared.images, rows, progress=lambda count: bar.advance(TaskID(0), count))[1]
+            found = predict_logits(network, prepared.images, progress=lambda count: bar.advance(TaskID(0), count)).embeddings
         out = io.BytesIO()
         np.save(out, found)
         write_bytes(path, out.getvalue())
@@ -101,29 +134,3 @@ def _fingerprint(run: Run, network: Network) -> str:
     for name, value in cast(torch.nn.Module, network.backbone).state_dict().items():
         digest.update(name.encode() + value.cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()[:24]
-
-
-def run_answers(run: Run, prepared: Prepared, rows: NDArray[np.int64]) -> Answers:
-    """Logits and embeddings of prepared pictures: what the run's network says of them, or the members of its ensemble together."""
-    if not run.members:
-        return Answers(*answers(run, load_network(run), prepared, rows))
-    return votes_of(run).together(run.recipe.task, [run_answers(one, prepared, rows) for one in run.members])
-
-
-def answer_part(run: Run, prepared: Prepared, name: str, part: Part) -> Scores:
-    """Raw answers to a part, kept in the run; each member keeps its own, and is not asked again for what it has answered."""
-    if not run.members:
-        scores = Scores(part.ids, *run_answers(run, prepared, part.rows)[:2])
-    else:
-        each = [_answered(one, name) or answer_part(one, prepared, name, part) for one in run.members]
-        said = [Answers(one.logits, one.embeddings) for one in each]
-        scores = Scores(part.ids, *votes_of(run).together(run.recipe.task, said)[:2])
-    run.write_scores(name, scores)
-    return scores
-
-
-def _answered(member: Run, name: str) -> Scores | None:
-    return member.scores(name) if (member.path / f"scores-{name}.npz").exists() else None
-
-
-AT_ONCE = 256  # cases that a head is asked about

@@ -29,7 +29,7 @@ from .voting import Votes
 
 
 def open_trained(path: Path, *, recipe: str | Path = "", quiet: bool = False) -> Predictor:
-    """A run's directory, or the directory that `resdx run --folds` left, answering with PyTorch.
+    """A run's directory, or the directory that `resdx run --folds` left, predicting with PyTorch.
 
     Raises:
         RunError: the run is not trained or calibrated yet, or a fold is missing.
@@ -37,12 +37,12 @@ def open_trained(path: Path, *, recipe: str | Path = "", quiet: bool = False) ->
     if (path / "folds.json").exists():
         return _open_folds(path, recipe, quiet)
     run = Run.open(path, recipe=recipe, quiet=quiet)
-    found = answerer(run)
+    found = calibrated(run)
     return replace(found, engines=(engine_of(run, found.calibration),))
 
 
-def answerer(run: Run) -> Predictor:
-    """A run's calibration and familiarity, for raw answers that are there already: no network is loaded. Raises RunError."""
+def calibrated(run: Run) -> Predictor:
+    """A run's calibration and familiarity, for raw outputs that are there already: no network is loaded. Raises RunError."""
     calibration, recipe = run.read_as("calibration.json", "calibrate", calibration_of), run.recipe
     return Predictor(run.path.name, recipe.read, recipe.prepare, (), calibration, (load_familiarity(run),))
 

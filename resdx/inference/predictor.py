@@ -90,11 +90,11 @@ class Predictor:
         """What is familiar to the network of a single run; of folds to the first."""
         return self.familiarities[0]
 
-    def answer(self, scores: Scores) -> list[Prediction]:
-        """Calibrated answers from raw ones of a single run."""
-        return self._answer(scores.ids, scores.logits, self.familiarity.distance(scores.embeddings))
+    def calibrate(self, scores: Scores) -> list[Prediction]:
+        """Calibrated predictions from raw outputs of a single run."""
+        return self._calibrate(scores.ids, scores.logits, self.familiarity.distance(scores.embeddings))
 
-    def _answer(self, ids: Sequence[str], logits: NDArray[np.float32], distance: NDArray[np.float64]) -> list[Prediction]:
+    def _calibrate(self, ids: Sequence[str], logits: NDArray[np.float32], distance: NDArray[np.float64]) -> list[Prediction]:
         probabilities = self.calibration.probabilities(logits)
         sets = self.calibration.sets(probabilities)
         decisions = self.calibration.decide(probabilities, distance)
@@ -140,11 +140,11 @@ class Predictor:
             raise RunError(f"{self.name} finds boxes and draws no maps; write --boxes FOLDER instead of --maps")
         waiting: deque[Batch] = deque()
         batches = tee(self._batches(map(str, files), failures, waiting), len(self.engines))
-        for said in zip(*(engine.answers(mine) for engine, mine in zip(self.engines, batches, strict=True)), strict=True):
+        for outputs in zip(*(engine.predict(mine) for engine, mine in zip(self.engines, batches, strict=True)), strict=True):
             batch = waiting.popleft()
-            distances = [known.distance(one.embeddings) for known, one in zip(self.familiarities, said, strict=True)]
-            answers = self._answer(batch.paths, np.mean([one.logits for one in said], axis=0), np.mean(distances, axis=0))
-            if found and (grids := said[0].maps) is not None:
+            distances = [known.distance(one.embeddings) for known, one in zip(self.familiarities, outputs, strict=True)]
+            answers = self._calibrate(batch.paths, np.mean([one.logits for one in outputs], axis=0), np.mean(distances, axis=0))
+            if found and (grids := outputs[0].maps) is not None:
                 answers = [
                     replace(answer, boxes=self._boxes(found, *one))
                     for answer, *one in zip(answers, grids, batch.shapes, strict=True)
@@ -152,7 +152,7 @@ class Predictor:
             if boxes:
                 self._draw_boxes(boxes, batch, answers)
             if maps:
-                self._draw(maps, batch, answers, [one.maps for one in said])
+                self._draw(maps, batch, answers, [one.maps for one in outputs])
             yield from answers
             if progress:
                 progress(batch.places[-1])

@@ -31,10 +31,10 @@ from ..evaluation.calibrate import fit_calibration
 from ..files import digest, write_bytes, write_json, write_text
 from ..inference.bundle import ENGINES, EXPORTED, FORMAT, SUMS, load_engine, sums
 from ..inference.calibration import Calibration
-from ..inference.engines import Answers, Engine
+from ..inference.engines import Engine, Outputs
 from ..inference.engines.graph import Graph
-from ..inference.logits import infer
-from ..inference.opening import answerer, graph_of, load_network
+from ..inference.logits import predict_logits
+from ..inference.opening import calibrated, graph_of, load_network
 from ..inference.predictor import MADE_OF, Predictor
 from ..metrics.classification import auroc, macro_auroc
 from ..models.heads.boxes import predicted_boxes
@@ -103,7 +103,7 @@ class Known:
 
     on: str
     part: Part
-    said: Answers
+    said: Outputs
     own: NDArray[np.bool_]  # (N,) the calib cases, on which a calibrator may be fitted; none where the run has no calib part
     ap50: float | None = None
 
@@ -129,7 +129,7 @@ def export(run: Run, *engines: str, guard: bool = True) -> list[Path]:
 
 
 def _export_all(run: Run, engines: Sequence[str], guard: bool) -> list[Path]:
-    predictor = answerer(run)
+    predictor = calibrated(run)
     prepared = prepared_of(run)
     known = _known(run, prepared)
     with _made(run.path / ".graph.part") as shared:
@@ -202,7 +202,7 @@ def _known(run: Run, prepared: Prepared) -> Known:
         scores = [run.scores(name) for name in ("tune", "calib")]
         if any(part.ids != score.ids for part, score in zip(parts, scores, strict=True)):
             raise RunError(f"{run.path}: the scores are not those of the split; run `resdx train {run.path}` again")
-        said = Answers(np.concatenate([one.logits for one in scores]), np.concatenate([one.embeddings for one in scores]))
+        said = Outputs(np.concatenate([one.logits for one in scores]), np.concatenate([one.embeddings for one in scores]))
         own = np.repeat([False, True], [len(part.ids) for part in parts])
         both = parts[0] + parts[1]
         network = load_network(run)
@@ -210,8 +210,8 @@ def _known(run: Run, prepared: Prepared) -> Known:
         return Known("tune and calib", both, said, own, None if found is None else mean_ap50(found, both.targets))
     part = part_of(run, prepared, "train")
     some = part.at(np.sort(_shuffled(run, part)[: min(ALIKE, len(part.ids) // 2)]))
-    said = Answers(*infer(load_network(run), prepared.images, some.rows, views=run.recipe.views))
-    return Known("train", some, said, np.zeros(len(some.ids), bool))
+    outputs = predict_logits(load_network(run), prepared.images, some.rows, views=run.recipe.views)
+    return Known("train", some, outputs, np.zeros(len(some.ids), bool))
 
 
 def _shuffled(run: Run, train: Part) -> NDArray[np.intp]:
@@ -286,7 +286,7 @@ def _kept(model: Any) -> list[str]:
     return [names[0], *names[-round(TAIL * len(names)) :]]
 
 
-def _calibrated(run: Run, predictor: Predictor, said: Answers, known: Known) -> tuple[Calibration, str]:
+def _calibrated(run: Run, predictor: Predictor, said: Outputs, known: Known) -> tuple[Calibration, str]:
     """Calibrator, operating points and limits fitted again on what the engine says of calib."""
     if not known.own.any():
         return predictor.calibration, "the run has no calib part, so calibrator and thresholds are those of the trained network"
@@ -304,7 +304,7 @@ def _calibrated(run: Run, predictor: Predictor, said: Answers, known: Known) -> 
     return replace(fitted, boxes=predictor.calibration.boxes), ""
 
 
-def _parity(said: Answers, speed: float, predictor: Predictor, calibration: Calibration, known: Known) -> Parity:
+def _parity(said: Outputs, speed: float, predictor: Predictor, calibration: Calibration, known: Known) -> Parity:
     ours, theirs = predictor.calibration.probabilities(known.said.logits), calibration.probabilities(said.logits)
     referred = [
         np.array([label is None for label, _ in one.decide(p, predictor.familiarity.distance(x))])
@@ -324,21 +324,18 @@ def _parity(said: Answers, speed: float, predictor: Predictor, calibration: Cali
     )
 
 
-def _boxes(said: Answers, calibration: Calibration, known: Known) -> float | None:
+def _boxes(said: Outputs, calibration: Calibration, known: Known) -> float | None:
     """The mean AP50 of what an engine says of the validation images; None where it finds no boxes."""
     if not calibration.boxes or said.maps is None:
         return None
     return mean_ap50([predicted_boxes(grid, calibration.boxes.anchors) for grid in said.maps], known.part.targets)
 
 
-def _timed(engine: Engine, prepared: Prepared, known: Known) -> tuple[Answers, float]:
+def _timed(engine: Engine, prepared: Prepared, known: Known) -> tuple[Outputs, float]:
     """What an engine says of the validation images, and how many it answers a second."""
     rows, started = known.part.rows, time.perf_counter()
-    said = list(engine.answers(_pictures(prepared, rows[i : i + engine.batch]) for i in range(0, len(rows), engine.batch)))
-    speed = len(rows) / (time.perf_counter() - started)
-    logits, embeddings = np.concatenate([one.logits for one in said]), np.concatenate([one.embeddings for one in said])
-    grids = [one.maps for one in said if one.maps is not None] if known.ap50 is not None else []
-    return Answers(logits, embeddings, np.concatenate(grids) if grids else None), speed
+    outputs = predict_logits(engine, prepared.images, rows, maps=known.ap50 is not None)
+    return outputs, len(rows) / (time.perf_counter() - started)
 
 
 def _pictures(prepared: Prepared, rows: NDArray[np.int64]) -> NDArray[np.uint8]:

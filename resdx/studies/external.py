@@ -37,8 +37,8 @@ from ..evaluation.figures import (
 from ..evaluation.scoring import Answers
 from ..evaluation.test_set import judge, prior_corrected
 from ..files import write_json, write_text
-from ..inference.logits import run_answers
-from ..inference.opening import answerer
+from ..inference.logits import predict_run
+from ..inference.opening import calibrated
 from ..inference.predictor import Predictor
 from ..metrics import classification as metrics
 from ..metrics.estimate import Estimate
@@ -90,7 +90,7 @@ def external(
     if wrong := sorted({*accept} - {ACCEPT}):
         raise RunError(f"--accept {wrong[0]} names nothing that can be accepted of other data; that is {ACCEPT} only")
     with run.alone():
-        predictor, own = answerer(run), prepared_of(run)
+        predictor, own = calibrated(run), prepared_of(run)
         place = read_other(run, Path(other), mapping or {}, name)
         shared = find_shared(run, own, place)
         left_out = _settle(run, place, shared, accept)
@@ -98,7 +98,7 @@ def external(
         key = part_hash([case.id for case in cases], place.content)
         reads = read_once_more(run, key)
         rows = place.prepared.rows([case.id for case in cases])
-        scores = Scores(tuple(case.id for case in cases), *run_answers(run, place.prepared, rows)[:2])
+        scores = Scores(tuple(case.id for case in cases), *predict_run(run, place.prepared, rows)[:2])
         found: Json = {
             "name": place.name,
             "run": run.path.resolve().name,
@@ -274,7 +274,7 @@ def _cases(run: Run, place: Elsewhere, shared: Shared, left_out: set[str]) -> li
 def _judged(run: Run, predictor: Predictor, cases: Sequence[Case], scores: Scores, draws: int) -> Json:
     """Figures there, their change, drift of calibration, how many are referred and how familiar they look."""
     recipe, calibration = run.recipe, predictor.calibration
-    said, own_said = predictor.answer(scores), predictor.answer(run.scores("test"))
+    said, own_said = predictor.calibrate(scores), predictor.calibrate(run.scores("test"))
     result = judge(run, calibration, cases, scores.logits, said)
     own = answers_of(run)[1]
     probability = calibration.probabilities(scores.logits).astype(np.float64)

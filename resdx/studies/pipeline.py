@@ -30,7 +30,7 @@ from ..evaluation.diagnostics.learning_curve import learning_curve
 from ..evaluation.saliency.explain import explain
 from ..evaluation.test_set import evaluate
 from ..files import write_bytes, write_json, write_text
-from ..inference.logits import answer_part, run_answers
+from ..inference.logits import predict_part, predict_run
 from ..inference.ood import fit_familiarity
 from ..inference.opening import load_familiarity
 from ..metrics.estimate import Estimate
@@ -182,9 +182,9 @@ def train(run: Run) -> None:
         run = _train_alone(run, prepared, parts)
         sign(run)
     some = np.sort(np.random.default_rng(run.settings.seed).permutation(len(parts["train"].ids))[:FAMILIAR])
-    embeddings = run_answers(run, prepared, parts["train"].rows[some]).embeddings
+    embeddings = predict_run(run, prepared, parts["train"].rows[some]).embeddings
     for name in judged:
-        answer_part(run, prepared, name, parts[name])
+        predict_part(run, prepared, name, parts[name])
     write_bytes(run.path / "familiarity.safetensors", save(fit_familiarity(embeddings).to_arrays()))
     (run.path / "state.safetensors").unlink(missing_ok=True)  # four times the size of the weights, and of no more use
 

@@ -6,18 +6,17 @@ from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from ..errors import DataError, count
 from ..files import write_json
+from ..inference.logits import predict_logits
 from ..inference.opening import load_network
 from ..metrics.detection import (
     Matches,
     ap50,
     compare_boxes,
 )
-from ..models.forward import DTYPES, batch_of, three_channels, to_tensor
 from ..models.heads.boxes import find_anchors, predicted_boxes
 from ..models.heads.specs import Yolo
 from ..models.network import Detector
@@ -71,14 +70,8 @@ def find_boxes(
     network: Detector, images: NDArray[np.uint8], rows: NDArray[np.int64], *, dtype: str = "float32", min_score: float = 0.01
 ) -> Predicted:
     """Predicted boxes of `images[rows]` (N, S, S, C), of each picture and class, with a score of at least `min_score`."""
-    network.eval()
-    device, size = network.device, batch_of(network.device, images.shape[1])
-    anchors, out = network.head.anchors.tolist(), Predicted()
-    with torch.inference_mode(), torch.autocast(device.type, DTYPES[dtype], enabled=dtype != "float32"):
-        for start in range(0, len(rows), size):
-            grids = network(three_channels(to_tensor(images[rows[start : start + size]], device)))
-            out += [predicted_boxes(one, anchors, min_score=min_score) for one in grids.float().cpu().numpy()]
-    return out
+    anchors, grids = network.head.anchors.tolist(), predict_logits(network, images, rows, dtype=dtype, maps=True).maps
+    return [] if grids is None else [predicted_boxes(one, anchors, min_score=min_score) for one in grids]
 
 
 def mean_ap50(predicted: Predicted, targets: NDArray[np.float32]) -> float:

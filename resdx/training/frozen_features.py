@@ -23,7 +23,7 @@ from ..data.cases import Case
 from ..data.persons import count_persons
 from ..data.split import grouped_folds
 from ..errors import DataError, RecipeError
-from ..inference.logits import answers, frozen_embeddings, logits_of
+from ..inference.logits import cached_embeddings, head_logits, predict_run
 from ..inference.ood import fit_familiarity
 from ..models.backbones.wrappers import fit_inputs
 from ..models.forward import default_device, three_channels, to_tensor
@@ -55,12 +55,12 @@ def fit_features(run: Run, prepared: Prepared, train: Part, tune: Part) -> Netwo
     learn, network = cast(FeatureClassifier, run.recipe.learn), _start(run, prepared, train)
     features = training_features(run, network, prepared, train, learn.views)
     targets = np.tile(train.targets, (learn.views, 1))
-    _, tuning = answers(run, network, prepared, tune.rows)
+    tuning = predict_run(run, prepared, tune.rows, network=network).embeddings
     heads: list[nn.Module] = []
     scores: list[float] = []
     for setting in settings_of(run.recipe.model.head, learn):
         heads.append(fitter(run)(setting, features, targets))
-        scores.append(tune_score(run, tune, logits_of(heads[-1], tuning)))
+        scores.append(tune_score(run, tune, head_logits(heads[-1], tuning)))
         _tell(run, setting, scores[-1], "tune")
         if _choice(scores, patience(setting))[1]:
             break
@@ -94,7 +94,7 @@ def cross_fit(run: Run, prepared: Prepared, train: Part) -> Scores:
     """
     learn, network = cast(FeatureClassifier, run.recipe.learn), _start(run, prepared, train)
     features = training_features(run, network, prepared, train, learn.views)
-    _, plain = answers(run, network, prepared, train.rows)
+    plain = predict_run(run, prepared, train.rows, network=network).embeddings
     by_id = {case.id: case for case in run.cases("train")}
     cases = [by_id[case] for case in train.ids]
     fold = train_folds(run, cases)
@@ -149,7 +149,7 @@ def out_of_fold(
 
     def answer(setting: Setting, rows: NDArray[np.bool_], *without: int) -> Floats32:
         seen = ~np.isin(every, without)
-        return logits_of(fit(setting, features[seen], wanted[seen]), plain[rows])
+        return head_logits(fit(setting, features[seen], wanted[seen]), plain[rows])
 
     choosers: list[list[float]] = [[] for _ in range(len(numbers) + 1)]  # mean scores by setting: of each fold, then of all
     found: list[Floats32] = []
@@ -231,7 +231,7 @@ def _keep(run: Run, network: Network, head: nn.Module) -> Network:
 
 def training_features(run: Run, network: Network, prepared: Prepared, train: Part, views: int) -> Floats:
     """(views * N, E) pooled features: every case plain, then varied `views - 1` times."""
-    out = [frozen_embeddings(run, network, prepared)[train.rows]]
+    out = [cached_embeddings(run, network, prepared)[train.rows]]
     with run.progress("varied features", (views - 1) * len(train.ids)) as bar:
         network.eval()
         for view in range(1, views):

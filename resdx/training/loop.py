@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from ..data.tasks import Classify, Detect, class_weights
 from ..errors import RunError
 from ..files import write_bytes
-from ..inference.logits import infer
+from ..inference.logits import predict_logits
 from ..models.backbones.wrappers import fit_inputs
 from ..models.batchnorm import rebatchnorm
 from ..models.forward import BATCH, DTYPES, default_device, three_channels, to_tensor
@@ -143,7 +143,7 @@ def score_now(bench: Bench, network: Network, tune: Part, kept: Kept | None) -> 
     images, dtype = bench.prepared.images, bench.dtype
     if isinstance(network, Detector):
         return mean_ap50(find_boxes(network, images, tune.rows, dtype=dtype), tune.targets)
-    logits = ask(network, kept, dtype) if kept else infer(network, images, tune.rows, dtype=dtype)[0]
+    logits = ask(network, kept, dtype) if kept else predict_logits(network, images, tune.rows, dtype=dtype).logits
     return tune_score(bench.run, tune, logits)
 
 
@@ -357,7 +357,7 @@ def bench_of(run: Run, learn: Training, prepared: Prepared, train: Part) -> Benc
         some = np.random.default_rng(run.settings.seed).permutation(train.rows)[:FOLDED_CASES]
         rebatchnorm(network, (three_channels(to_tensor(prepared.images[rows], device)) for rows in np.array_split(some, 8)))
     if learn.head_penalty:
-        _, features = infer(network, prepared.images, train.rows)
+        features = predict_logits(network, prepared.images, train.rows).embeddings
         weight, start = fit_linear(
             features.astype(np.float64),
             train.targets,

@@ -28,7 +28,7 @@ from ..data.cases import Case
 from ..data.tasks import target, truth
 from ..errors import DataError, count
 from ..files import digest, write_bytes, write_json
-from ..inference.logits import infer
+from ..inference.logits import predict_logits
 from ..metrics.classification import macro_auroc
 from ..metrics.image_similarity import frechet, kernel_distance, likeness, nearest
 from ..models.backbones.wrappers import fit_inputs
@@ -188,8 +188,8 @@ def _worth(run: Run, prepared: Prepared, train: Part, tune: Part, made: Pictures
     network = build(run.recipe.model, 1, weights=Path(file) if file else None)
     fit_inputs(network.backbone, prepared.images, train.rows)
     network = network.to(default_device())
-    x, judged = (infer(network, prepared.images, part.rows)[1].astype(np.float64) for part in (train, tune))
-    y = infer(network, made, np.arange(len(made)))[1].astype(np.float64)
+    x, judged = (predict_logits(network, prepared.images, part.rows).embeddings.astype(np.float64) for part in (train, tune))
+    y = predict_logits(network, made).embeddings.astype(np.float64)
     persons = np.unique([group or case for group, case in zip(train.groups, train.ids, strict=True)], return_inverse=True)[1]
     side = np.random.default_rng(run.settings.seed).permutation(persons.max() + 1)[persons] % 2 == 0
     own = train.truth.argmax(1)

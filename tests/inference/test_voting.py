@@ -15,7 +15,7 @@ from sklearn.naive_bayes import GaussianNB
 from sklearn.tree import DecisionTreeClassifier
 
 from resdx.data.tasks import Classify, MultiLabel, Ordinal
-from resdx.inference.engines import Answers
+from resdx.inference.engines import Outputs
 from resdx.inference.voting import Votes, fit_weights, log_odds
 from resdx.records import from_record, to_record
 
@@ -160,7 +160,7 @@ def test_log_odds_are_what_counts_of_the_logits():
 def test_embeddings_stand_side_by_side_in_units_of_their_spread():
     a, b = (np.random.default_rng(k).normal(scale=10.0**k, size=(5, 2 + k)).astype(np.float32) for k in (0, 1))
     votes = Votes(("a", "b"), "soft", (0.5, 0.5), (1.0, 10.0))
-    found = votes.together(Classify(), [Answers(z, x) for z, x in zip(said(2, 5), (a, b), strict=True)])
+    found = votes.together(Classify(), [Outputs(z, x) for z, x in zip(said(2, 5), (a, b), strict=True)])
     assert_allclose(found.embeddings, np.concatenate([a, b / 10], 1), rtol=1e-6)
     assert found.embeddings.dtype == np.float32 and found.maps is None
 

@@ -87,7 +87,7 @@ def test_views_are_averaged_as_inference_does():
     network = build(Net(ResNet(18)), 2).eval()
     with torch.no_grad():
         logits, _, embedding, _ = Graph(network, Classify(), (1, 1), (0, 0), (0, 4)).eval()(PICTURES)
-    expected = room.infer(network, PICTURES.numpy(), np.arange(3), views=2)
+    expected = room.predict_logits(network, PICTURES.numpy(), np.arange(3), views=2)
     np.testing.assert_allclose(logits, expected[0], atol=1e-5)
     np.testing.assert_allclose(embedding, expected[1], atol=1e-5)
 
@@ -114,7 +114,7 @@ def test_every_engine_draws_the_same_map(exported, files):
     size = exported.recipe.size
     pictures = np.random.default_rng(0).integers(0, 256, (2, size, size, 3), dtype=np.uint8)
     ours, onnx, openvino = (
-        next(iter(Predictor.open(exported, engine=name, quiet=True).engines[0].answers([pictures]))).maps
+        next(iter(Predictor.open(exported, engine=name, quiet=True).engines[0].predict([pictures]))).maps
         for name in ("torch", "onnx", "openvino")
     )
     np.testing.assert_allclose(onnx, ours, atol=1e-4)
@@ -126,8 +126,8 @@ def test_batches_come_back_in_order(exported):
     size = exported.recipe.size
     batches = [rng.integers(0, 256, (b, size, size, 3), dtype=np.uint8) for b in (1, 4, 2, 4, 4, 3, 1, 4, 4)]
     engine = load_engine(exported.path / "export-openvino", "openvino")
-    alone = [next(engine.answers([batch])).logits for batch in batches]
-    for one, expected in zip(engine.answers(batches), alone, strict=True):
+    alone = [next(engine.predict([batch])).logits for batch in batches]
+    for one, expected in zip(engine.predict(batches), alone, strict=True):
         np.testing.assert_allclose(one.logits, expected, atol=1e-5)
         assert one.maps.shape[:2] == expected.shape
 

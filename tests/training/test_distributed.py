@@ -95,7 +95,7 @@ PROGRAM = """
 import copy, sys
 import torch
 from torch import nn
-from resdx import ranks
+from resdx.training import distributed as ranks
 
 torch.manual_seed(0)
 body = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 36, 2))

@@ -20,7 +20,7 @@ from sklearn.linear_model import LogisticRegression
 from tiny import TINY_RESNET
 
 from resdx.errors import RecipeError, RunError
-from resdx.inference.logits import infer
+from resdx.inference.logits import predict_logits
 from resdx.models.heads.specs import Mlp
 from resdx.models.network import Network, build
 from resdx.recipes.learning import Training
@@ -95,7 +95,7 @@ def test_a_head_may_begin_as_a_regression_on_what_the_backbone_makes(twin):
     train = part_of(run, prepared, "train")
     bench = bench_of(run, learn, prepared, train)
     for network in (bench.network, bench.average):
-        logits, features = infer(network, prepared.images, train.rows)
+        logits, features, _ = predict_logits(network, prepared.images, train.rows)
         answer = train.targets.argmax(1)
         model = LogisticRegression(C=0.1, class_weight="balanced", max_iter=500)
         x = features.astype(np.float64)

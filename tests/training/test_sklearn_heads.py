@@ -22,7 +22,7 @@ from sklearn.svm import SVC
 from resdx.data.tasks import Classify, MultiLabel
 from resdx.errors import RecipeError, WeightsError
 from resdx.evaluation.saliency.methods import class_activation, grad_cam
-from resdx.inference.logits import logits_of
+from resdx.inference.logits import head_logits
 from resdx.models.heads.fitted import leaves
 from resdx.models.heads.specs import (
     Boosting,
@@ -68,7 +68,7 @@ def one_hot(y, classes):
 def answered(head, x, targets, new, learn=LEARN, task=None, at=-1):
     """Logits with one of the settings that are tried."""
     setting = settings_of(head, learn)[at]
-    return logits_of(fit_head(head, setting, x, targets, learn=learn, task=task or Classify()), new)
+    return head_logits(fit_head(head, setting, x, targets, learn=learn, task=task or Classify()), new)
 
 
 def scaled(model):
@@ -285,8 +285,8 @@ def test_head_that_is_not_fitted_yet_answers_nothing():
 @pytest.mark.parametrize("head", HEADS, ids=NAMES)
 def test_float32_head_answers_as_the_float64_one_it_was_fitted_as(head):
     made = fit_head(head, settings_of(head, LEARN)[0], X, one_hot(labelled(X, 3), 3), learn=LEARN, task=Classify())
-    before = logits_of(made, NEW)
-    assert_allclose(logits_of(made.float(), NEW), before, atol=1e-3)
+    before = head_logits(made, NEW)
+    assert_allclose(head_logits(made.float(), NEW), before, atol=1e-3)
 
 
 @pytest.mark.parametrize("head", [Svm(), NaiveBayes(smoothing=(0.1,))], ids=["Svm", "NaiveBayes"])
@@ -318,7 +318,7 @@ def test_exported_heads_answer_as_pytorch_does():
     for batch in (NEW[:1], NEW[:7]):
         said = session.run(None, {session.get_inputs()[0].name: batch.astype(np.float32)})
         for head, logits in zip(made, said, strict=True):
-            assert_allclose(logits, logits_of(head, batch), atol=1e-4)
+            assert_allclose(logits, head_logits(head, batch), atol=1e-4)
 
 
 class Together(torch.nn.Module):
@@ -361,4 +361,4 @@ def test_fitted_head_is_not_trained_and_neighbours_have_no_weights():
 
 def test_no_features_give_no_logits():
     head = build_head(Svm(), 4, 3)
-    assert logits_of(head, np.zeros((0, 4))).shape == (0, 3)
+    assert head_logits(head, np.zeros((0, 4))).shape == (0, 3)

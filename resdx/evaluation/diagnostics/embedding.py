@@ -18,7 +18,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from ...data.cases import Case
 from ...data.split import PARTS
 from ...files import write_json
-from ...inference.logits import run_answers
+from ...inference.logits import predict_run
 from ...metrics.estimate import Estimate
 from ...metrics.intervals import proportion
 from ...runs.prepared import Prepared
@@ -77,7 +77,7 @@ def embeddings_of(run: Run, prepared: Prepared) -> dict[str, Floats32]:
     if run.recipe.frozen:
         readable = [case.id for part in PARTS if part != "test" for case in run.cases(part) if case.id in prepared.row]
         rest = sorted(set(readable) - out.keys())
-        out |= dict(zip(rest, run_answers(run, prepared, prepared.rows(rest)).embeddings, strict=True))
+        out |= dict(zip(rest, predict_run(run, prepared, prepared.rows(rest)).embeddings, strict=True))
     return out
 
 

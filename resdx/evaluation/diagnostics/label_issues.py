@@ -30,8 +30,8 @@ from ...data.label_corrections import (
 from ...data.split import PARTS, grouped_folds
 from ...data.tasks import MultiLabel, Ordinal, Task, target, truth
 from ...files import write_bytes, write_json, write_text
-from ...inference.logits import run_answers
-from ...inference.opening import answerer
+from ...inference.logits import predict_run
+from ...inference.opening import calibrated
 from ...metrics.classification import Array, Values, macro_auroc
 from ...metrics.estimate import Estimate
 from ...metrics.intervals import estimate
@@ -116,7 +116,7 @@ def suspects(run: Run, prepared: Prepared) -> None:
 
 def opinions(run: Run, prepared: Prepared) -> list[Opinions]:
     """Scored cases by the run's own answers; those it learnt from by a regression on their embeddings, in folds of whole persons."""
-    predictor, task, classes = answerer(run), run.recipe.task, run.recipe.classes
+    predictor, task, classes = calibrated(run), run.recipe.task, run.recipe.classes
     names = [name for name in PARTS if (run.path / f"scores-{name}.npz").exists()]
     every = {case.id: case for name in PARTS for case in run.cases(name) if case.id in prepared.row}
     out, seen = [], set()
@@ -130,7 +130,7 @@ def opinions(run: Run, prepared: Prepared) -> list[Opinions]:
     some = np.sort(np.random.default_rng(run.settings.seed).permutation(len(learnt))[:MOST_LEARNT])
     if len({learnt[i].group for i in some}) >= FOLDS:
         cases = tuple(learnt[i] for i in some)
-        embeddings = run_answers(run, prepared, prepared.rows([case.id for case in cases])).embeddings
+        embeddings = predict_run(run, prepared, prepared.rows([case.id for case in cases])).embeddings
         penalty = (chosen_setting(run) or {}).get("penalty", PENALTY)
         said = cross_fitted(task, classes, cases, embeddings, penalty=penalty, seed=run.settings.seed)
         out.append(Opinions(cases, truth(task, classes, cases), said, blind=run.recipe.frozen))

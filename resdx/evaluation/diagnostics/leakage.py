@@ -19,7 +19,7 @@ from ...data.cases import Case
 from ...data.split import grouped_folds
 from ...errors import RunError
 from ...files import write_json
-from ...inference.logits import frozen_embeddings, logits_of
+from ...inference.logits import cached_embeddings, head_logits
 from ...inference.opening import load_network
 from ...metrics.classification import Array, Values, macro_auroc
 from ...metrics.estimate import Estimate
@@ -192,12 +192,12 @@ def by_features(run: Run, prepared: Prepared) -> Learner:
     if (setting := chosen_setting(run)) is None:
         raise RunError(f"{run.path} has chosen no setting yet; run `resdx train {run.path}` first")
     network = load_network(run)  # its backbone is frozen, and its input as the run has fitted it
-    embeddings = frozen_embeddings(run, network, prepared)
+    embeddings = cached_embeddings(run, network, prepared)
 
     def learner(learn: Part, rows: NDArray[np.int64], seed: int) -> NDArray[np.float32]:
         features = training_features(run, network, prepared, learn, how.views)
         head = fitter(run)(setting, features, np.tile(learn.targets, (how.views, 1)))
-        return recipe.task.probabilities(logits_of(head, embeddings[rows]))
+        return recipe.task.probabilities(head_logits(head, embeddings[rows]))
 
     return learner
 

@@ -19,8 +19,7 @@ from scipy.special import expit, logit, stdtrit
 from ...data.cases import Case
 from ...data.split import grouped_folds
 from ...files import write_json
-from ...inference.logits import answers, logits_of
-from ...inference.opening import load_network
+from ...inference.logits import head_logits, predict_run
 from ...metrics.classification import Array, macro_auroc
 from ...metrics.estimate import Estimate
 from ...metrics.intervals import LEVEL, MIN_PERSONS, effective_sample_size, resample, too_few
@@ -129,13 +128,13 @@ def nested(truth: NDArray[np.float32], person: Rows, *, seed: Sequence[int]) -> 
 
 def feature_learner(run: Run, prepared: Prepared, cases: Sequence[Case]) -> Learner:
     """The run's own classifier on frozen features, with the setting it has chosen; the seed changes nothing."""
-    x = answers(run, load_network(run), prepared, prepared.rows([case.id for case in cases]))[1].astype(np.float64)
+    x = predict_run(run, prepared, prepared.rows([case.id for case in cases])).embeddings.astype(np.float64)
     targets, task, learn = part_of_cases(run, prepared, cases).targets, run.recipe.task, run.recipe.learn
     assert isinstance(learn, FeatureClassifier)
     setting = chosen_setting(run) or settings_of(run.recipe.model.head, learn)[0]
 
     def learn_and_judge(rows: Rows, others: Rows, seed: int) -> NDArray[np.float32]:
-        return task.probabilities(logits_of(fitter(run)(setting, x[rows], targets[rows]), x[others]))
+        return task.probabilities(head_logits(fitter(run)(setting, x[rows], targets[rows]), x[others]))
 
     return learn_and_judge
 

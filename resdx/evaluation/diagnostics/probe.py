@@ -17,7 +17,7 @@ from ...data.cases import Case
 from ...data.split import grouped_folds
 from ...data.tasks import Detect, MultiLabel, positive_class
 from ...errors import RunError
-from ...inference.logits import infer
+from ...inference.logits import predict_logits
 from ...metrics.classification import Array, Metric, Values, macro_auroc
 from ...metrics.intervals import MIN_PERSONS
 from ...models.forward import default_device, to_tensor
@@ -139,7 +139,7 @@ def ask(
     bench, progress = bench_of(small, learning, pictures, learn), Progress()
     for progress.epoch in range(learning.epochs):
         run_epoch(bench, learn, progress, lambda: None)
-    logits, _ = infer(bench.average, pictures.images, judged, dtype=bench.dtype)
+    logits = predict_logits(bench.average, pictures.images, judged, dtype=bench.dtype).logits
     return run.recipe.task.probabilities(logits)
 
 

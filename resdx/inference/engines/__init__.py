@@ -1,7 +1,7 @@
-"""Ways to run a trained network, one module an engine: prepared pictures in, answers out.
+"""Ways to run a trained network, one module an engine: prepared pictures in, outputs out.
 
-An `Engine` takes an iterator of batches, (B, S, S, 3) uint8, and gives their `Answers` in the same order; it may work on several
-batches at a time. Which one is used changes speed, not meaning: `export` measures how far their answers lie apart.
+An `Engine` takes an iterator of batches, (B, S, S, 1 or 3) uint8, and gives their `Outputs` in the same order; it may work on several
+batches at a time. Which one is used changes speed, not meaning: `export` measures how far their outputs lie apart.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ Floats = NDArray[np.float32]
 sys.modules.setdefault("openvino_telemetry", cast(ModuleType, None))
 
 
-class Answers(NamedTuple):
-    """What a network says of N pictures: logits (N, outputs), embeddings (N, E) and, where there are some, maps (N, K, h, w).
+class Outputs(NamedTuple):
+    """What a network predicts for N pictures: logits (N, outputs), embeddings (N, E) and, where there are some, maps (N, K, h, w).
 
-    In the place of maps a detector has what it says of each cell (N, A, 5 + K, h, w).
+    In the place of maps a detector has what it predicts for each cell (N, A, 5 + K, h, w).
     """
 
     logits: Floats
@@ -37,5 +37,10 @@ class Engine(Protocol):
     name: str
     batch: int
 
-    def answers(self, batches: Iterable[NDArray[np.uint8]]) -> Iterator[Answers]:
-        """Answers of each batch, in order."""
+    def predict(self, batches: Iterable[NDArray[np.uint8]]) -> Iterator[Outputs]:
+        """Outputs for each batch, in order."""
+
+
+def coloured(batch: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """(B, S, S, 1 or 3) -> (B, S, S, 3), as exported graphs take them."""
+    return np.ascontiguousarray(np.broadcast_to(batch, (*batch.shape[:3], 3)))

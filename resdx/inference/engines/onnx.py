@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import RunError, optional
-from . import Answers
+from . import Outputs, coloured
 
 
 class Onnx:
@@ -23,8 +23,8 @@ class Onnx:
         self.session = onnxruntime.InferenceSession(str(folder / "model.onnx"), providers=["CPUExecutionProvider"])
         self.outputs = [output.name for output in self.session.get_outputs()]
 
-    def answers(self, batches: Iterable[NDArray[np.uint8]]) -> Iterator[Answers]:
-        """Answers of each batch, in order."""
+    def predict(self, batches: Iterable[NDArray[np.uint8]]) -> Iterator[Outputs]:
+        """Outputs for each batch, in order."""
         for batch in batches:
-            said = dict(zip(self.outputs, self.session.run(None, {"image": batch}), strict=True))
-            yield Answers(said["logits"], said["embedding"], said.get("map", said.get("grid")))
+            found = dict(zip(self.outputs, self.session.run(None, {"image": coloured(batch)}), strict=True))
+            yield Outputs(found["logits"], found["embedding"], found.get("map", found.get("grid")))

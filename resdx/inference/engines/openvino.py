@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import RunError, optional
-from . import Answers
+from . import Outputs, coloured
 
 PRECISION = {"openvino": "f32", "bf16": "bf16", "int8": "f32"}  # of what is not int8 in the graph
 
@@ -39,8 +39,8 @@ class Openvino:
         """Compiled for latency: all cores work on the same batch."""
         return self._compiled("LATENCY")
 
-    def answers(self, batches: Iterable[NDArray[np.uint8]]) -> Iterator[Answers]:
-        """Answers of each batch, in order; while one is given back, the next ones are being worked on."""
+    def predict(self, batches: Iterable[NDArray[np.uint8]]) -> Iterator[Outputs]:
+        """Outputs for each batch, in order; while one is given back, the next ones are being worked on."""
         rest = iter(batches)
         begun = list(islice(rest, 2))
         model = self.one if len(begun) == 1 else self.many
@@ -50,7 +50,7 @@ class Openvino:
             if not free:
                 yield self._landed(flying, free)
             request = free.pop()
-            request.set_tensor("image", self._openvino.Tensor(np.ascontiguousarray(batch)))
+            request.set_tensor("image", self._openvino.Tensor(coloured(batch)))
             request.start_async()
             flying.append(request)
         while flying:
@@ -61,9 +61,9 @@ class Openvino:
             self._graph, "CPU", {"PERFORMANCE_HINT": hint, "INFERENCE_PRECISION_HINT": PRECISION[self.name]}
         )
 
-    def _landed(self, flying: deque[Any], free: list[Any]) -> Answers:
+    def _landed(self, flying: deque[Any], free: list[Any]) -> Outputs:
         request = flying.popleft()
         request.wait()
-        said = {output.any_name: request.get_tensor(output.any_name).data.copy() for output in request.model_outputs}
+        found = {output.any_name: request.get_tensor(output.any_name).data.copy() for output in request.model_outputs}
         free.append(request)
-        return Answers(said["logits"], said["embedding"], said.get("map", said.get("grid")))
+        return Outputs(found["logits"], found["embedding"], found.get("map", found.get("grid")))

@@ -17,7 +17,7 @@ from typing import Any
 from ...data.audit.audit import ACCEPTABLE
 from ...errors import ResdxError, RunError
 from ...files import read_json, write_json
-from ...inference.logits import infer
+from ...inference.logits import predict_logits
 from ...inference.opening import load_network
 from ...recipes.library import recipe_names, system_module, variants_of
 from ...recipes.recipe import Recipe
@@ -182,9 +182,9 @@ def facts(trial: Trial, run: Run) -> Json:
     rows = prepared.rows([case.id for case in run.cases("test")])[:TIMED]
     seconds = 0.0
     for network in networks:  # of an ensemble, which asks one after the other
-        infer(network, prepared.images, rows[:2])
+        predict_logits(network, prepared.images, rows[:2])
         started = time.perf_counter()
-        infer(network, prepared.images, rows)
+        predict_logits(network, prepared.images, rows)
         seconds += time.perf_counter() - started
     rate = len(rows) / seconds
     keys = ("accuracy", "majority_rate", "balanced_accuracy", "macro_f1", "macro_auroc", "quadratic_kappa", "ece")

@@ -9,7 +9,7 @@ import numpy as np
 
 from ...data.tasks import Detect
 from ...errors import count
-from ...inference.logits import infer
+from ...inference.logits import predict_logits
 from ...metrics.classification import macro_auroc
 from ...metrics.estimate import Estimate
 from ...metrics.intervals import estimate
@@ -38,11 +38,11 @@ def reserved_auroc(corpus: Corpus, network: Network, *, heads: bool, dtype: str 
             continue
         rng = np.random.default_rng(0)
         judged = np.sort(rng.permutation(len(pool.reserved))[:JUDGED])
-        logits, features = infer(network, images, pool.reserved[judged], dtype=dtype)
+        logits, features, _ = predict_logits(network, images, pool.reserved[judged], dtype=dtype)
         logits = logits[:, corpus.outputs(k)]
         if not heads:
             some = np.sort(rng.permutation(labelled)[:JUDGED])
-            _, seen = infer(network, images, pool.rows[some], dtype=dtype)
+            seen = predict_logits(network, images, pool.rows[some], dtype=dtype).embeddings
             weight, bias = fit_linear(seen.astype(np.float64), pool.targets[some], PENALTY, recipe.task)
             logits = (features @ weight.T + bias).astype(np.float32)
         persons = [pool.reserved_persons[row] for row in judged]

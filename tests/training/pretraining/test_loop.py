@@ -23,7 +23,7 @@ from resdx.data.audit.audit import Audit
 from resdx.data.audit.file_facts import Facts
 from resdx.data.phantoms import draw_phantoms
 from resdx.errors import AuditStop, RecipeError, RunError, WeightsError
-from resdx.inference.logits import infer
+from resdx.inference.logits import predict_logits
 from resdx.models.network import build
 from resdx.models.packed import read_seen
 from resdx.models.specs import (
@@ -115,12 +115,12 @@ def test_heads_that_have_not_learnt_are_judged_by_a_regression_on_features(resul
     corpus = gather([Member(study.run, "films", "CC0")], 32)
     pool, network = corpus.pools[0], build(Net(ResNet(18)), 2, weights=result)
     found = reserved_auroc(corpus, network, heads=False)["films"]
-    (_, x), (_, z) = (infer(network, pool.pictures.images, rows) for rows in (pool.rows, pool.reserved))
+    x, z = (predict_logits(network, pool.pictures.images, rows).embeddings for rows in (pool.rows, pool.reserved))
     scale = StandardScaler().fit(x.astype(np.float64))
     model = LogisticRegression(C=0.01, max_iter=500).fit(scale.transform(x), pool.targets.argmax(1))
     area = roc_auc_score(pool.reserved_truth[:, 1], model.decision_function(scale.transform(z)))
     assert found.value == pytest.approx(area, abs=0.01)
-    logits, _ = infer(network, pool.pictures.images, pool.reserved)
+    logits = predict_logits(network, pool.pictures.images, pool.reserved).logits
     own = roc_auc_score(pool.reserved_truth[:, 1], logits[:, 1] - logits[:, 0])
     assert reserved_auroc(corpus, network, heads=True)["films"].value == pytest.approx(own)
 
