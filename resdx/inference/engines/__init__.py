@@ -43,4 +43,4 @@ class Engine(Protocol):
 
 def coloured(batch: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """(B, S, S, 1 or 3) -> (B, S, S, 3), as exported graphs take them."""
-    return np.ascontiguousarray(np.broadcast_to(batch, (*batch.shape[:3], 3)))
+    return np.ascontiguousarray(batch) if batch.shape[3] == 3 else np.repeat(batch, 3, axis=3)
