@@ -25,17 +25,17 @@ def trained(run, stage, dtype, **learn):
     return load_file(run.path / "best.safetensors")
 
 
-@pytest.mark.parametrize("stage", ["layer3", "all"])
-def test_training_on_what_was_kept_gives_the_same_weights(resnet_twin, stage):
-    kept, anew = (trained(resnet_twin("prepare"), stage, "float32", cache_gb=limit) for limit in (8.0, 0.0))
+@pytest.mark.parametrize("stage", ["block3", "all"])
+def test_training_on_what_was_kept_gives_the_same_weights(twin, stage):
+    kept, anew = (trained(twin("prepare"), stage, "float32", cache_gb=limit) for limit in (8.0, 0.0))
     assert kept.keys() == anew.keys()
     for name, value in kept.items():
         torch.testing.assert_close(value, anew[name], rtol=1e-4, atol=1e-5, msg=name)
 
 
-def test_bfloat16_keeps_what_autocast_computes(resnet_twin):
-    kept, anew = (trained(resnet_twin("prepare"), "layer3", "bfloat16", cache_gb=limit) for limit in (8.0, 0.0))
-    for name in ("head.linear.weight", "trunk.layer4.0.conv1.weight"):
+def test_bfloat16_keeps_what_autocast_computes(twin):
+    kept, anew = (trained(twin("prepare"), "block3", "bfloat16", cache_gb=limit) for limit in (8.0, 0.0))
+    for name in ("head.linear.weight", "trunk.block4.0.weight"):
         torch.testing.assert_close(kept[name], anew[name], rtol=0.05, atol=2e-3)
 
 
@@ -76,26 +76,26 @@ def test_other_pictures_of_the_same_names_are_run_anew(resnet_twin, tmp_path):
     assert keep(tight, network, third, part, "float32", views=1) is None  # all that is kept counts
 
 
-def test_nothing_is_left_on_the_disk_and_the_limit_is_said(resnet_twin, capsys):
-    run = replace(resnet_twin("prepare"), quiet=False)
-    trained(run, "layer3", "float32", cache_gb=1e-6)
+def test_nothing_is_left_on_the_disk_and_the_limit_is_said(twin, capsys):
+    run = replace(twin("prepare"), quiet=False)
+    trained(run, "block3", "float32", cache_gb=1e-6)
     (run.path / "state.safetensors").unlink()  # else there is nothing left to train
-    trained(run, "layer3", "float32")
+    trained(run, "block3", "float32")
     said = (run.path / "log.txt").read_text()
     assert "more than learn.cache_gb=1e-06; they are run anew in every epoch" in said
-    assert "stem to layer3 are frozen: 2 x" in said and "are run once and kept in 0.0 GB" in said
+    assert "block1 to block3 are frozen: 2 x" in said and "are run once and kept in 0.0 GB" in said
     assert not list(run.path.glob("*activations*"))
 
 
-def test_a_disk_that_is_full_is_said_and_keeps_nothing(resnet_twin, monkeypatch):
+def test_a_disk_that_is_full_is_said_and_keeps_nothing(twin, monkeypatch):
     def full(path, shape, kind):
         path.write_bytes(b"half")
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(frozen, "reserve", full)
-    run = resnet_twin("prepare")
+    run = twin("prepare")
     with pytest.raises(RunError, match=r"No space left on device.*lower learn\.cache_gb"):
-        trained(run, "layer3", "float32")
+        trained(run, "block3", "float32")
     assert not list(run.path.glob("*activations*"))
 
 

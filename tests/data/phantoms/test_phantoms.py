@@ -207,6 +207,7 @@ def test_a_folder_in_use_is_left_alone(tmp_path):
         draw_phantoms(tmp_path)
 
 
+@pytest.mark.slow
 def test_pictures_of_the_documentation_are_those_the_command_draws(tmp_path):
     main(tmp_path)
     for name in STRIPS:

@@ -273,6 +273,7 @@ def test_the_command_line_learns_from_folders(films, tmp_path):
     assert wrong.exit_code == 1 and "there is no set 'two'; the sets are one" in wrong.stderr
 
 
+@pytest.mark.slow
 def test_without_labels_any_folder_of_pictures_will_do(films, tmp_path):
     flat = tmp_path / "flat"
     flat.mkdir()
