@@ -174,11 +174,12 @@ def test_what_is_told_of_a_recipe_is_no_part_of_its_fingerprint():
 @pytest.mark.parametrize("name", recipe_names())
 def test_deleting_a_recipe_file_leaves_the_others_working(name, tmp_path, monkeypatch):
     here = Path(systems.__file__).parent
-    shutil.copytree(here, tmp_path / "recipes", ignore=shutil.ignore_patterns(f"{name}.py", "__pycache__"))
+    shutil.copytree(here, tmp_path / "systems", ignore=shutil.ignore_patterns(f"{name}.py", "__pycache__"))
     for module in [module for module in sys.modules if module.startswith("resdx.recipes.systems.")]:
         monkeypatch.delitem(sys.modules, module)
     monkeypatch.setattr(records, "_KNOWN", dict(records._KNOWN))
-    monkeypatch.setattr(systems, "__path__", [str(tmp_path / "recipes")])
+    monkeypatch.setattr(systems, "__path__", [str(tmp_path / "systems")])
+    monkeypatch.setattr("resdx.recipes.library.SYSTEMS", tmp_path / "systems")
     assert {row["name"] for row in recipe_list()} == {other for other in OWN if other != name}
     outside = [file for file in here.parents[1].rglob("*.py") if file.parent != here]
     assert not [file for file in outside if re.search(rf"\b(recipes|systems)(\.| import ){name}\b", file.read_text())]
