@@ -61,7 +61,7 @@ lint: $(VENV)/.dev
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy --strict resdx
 
-check: lint test
+check: lint test test-slow
 
 wheel: $(VENV)/.dev
 	rm -rf build dist

@@ -221,6 +221,7 @@ def test_the_page_shows_boxes_and_their_figures(made):
 
 def test_the_evidence_says_what_it_has_of_a_network_that_finds_boxes(made):
     _, done = made
+    done = done.changed(choices={**done.settings.choices, "probe_dtype": "float32"})  # what is measured else
     controls(done, prepared_of(done), steps=4)
     repeat(done, "explain")
     assert json.loads((done.path / "controls.json").read_text())["probe"]["cases"] > 30
