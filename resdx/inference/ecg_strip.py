@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +12,9 @@ from matplotlib.figure import Figure
 from ..data.cases import Prediction
 from ..errors import RunError, count
 from ..transforms.readers.paths import split_index
-from ..transforms.readers.recording import read_recording
+from ..transforms.readers.recording import pauses_between, read_recording
 
 ROW = 20.0  # seconds
-PAUSE = 1.75  # of the usual time between heartbeats: one missed makes 2, the pause after an early one about 1.5
-FEWEST = 5  # intervals, below which nothing is usual
 MOST = 120  # rows in one picture: 40 minutes
 COLOURS = (
     "#0072b2",
@@ -31,17 +28,6 @@ COLOURS = (
 
 def _likeliest(one: Prediction) -> str:
     return one.label if isinstance(one.label, str) else max(one.probabilities, key=lambda name: one.probabilities[name])
-
-
-def pauses_between(seconds: Sequence[float], whole: float) -> list[tuple[float, float]]:
-    """From one heartbeat to the next where that takes PAUSE times as long as usual: a detector may have missed one, wide ones first of all.
-
-    So too from the beginning to the first, and from the last to the end of the recording, `whole` seconds long.
-    """
-    if len(seconds) <= FEWEST:
-        return []
-    usual, ends = float(np.median(np.diff(seconds))), [0.0, *seconds, whole]
-    return [(first, last) for first, last in pairwise(ends) if last - first > PAUSE * usual]
 
 
 def draw_strip(file: str, leads: Sequence[str], beats: Sequence[Prediction], out: Path) -> None:

@@ -7,31 +7,27 @@ import io
 import json
 import os
 from collections import Counter
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from itertools import groupby
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
 from ..data.cases import Prediction
-from ..errors import DataError, RunError
+from ..errors import RunError
 from ..files import progress
-from ..transforms.readers.ecg import ReadBeat
 from ..transforms.readers.paths import split_index
-from ..transforms.readers.recording import read_recording
-from ..transforms.readers.voice import CLIPPED, ReadSpectrogram, ReadVoice, read_sound
+from ..transforms.readers.protocol import flags_of, leads_of
 from .drawing import short_name
-from .ecg_strip import draw_strip, pauses_between
+from .ecg_strip import draw_strip
 from .inputs import opened
 from .predictor import Predictor
 
-AFTER_PAUSE, BEFORE_END = "after-pause", "before-end"  # a heartbeat may have been missed before this one, after this one
-DISTORTED = "clipped"  # a recording whose loudest samples were cut off
 ROWS = 40  # answers to parts of one file that a person reads one by one
 
 
@@ -58,20 +54,17 @@ def predict_files(
     """
     predictor = Predictor.open(run, engine=engine, recipe=recipe, quiet=quiet)
     read = predictor.read
-    if strips and not isinstance(read, ReadBeat):
+    if strips and not leads_of(read):
         raise RunError(f"{predictor.name} was not made of electrocardiograms, of which strips are drawn; leave out --strips")
     paths = [path for file in files for path in opened(Path(file), read)]
     with progress("predict", len(paths), quiet=quiet) as bar:
         answers, failures = predictor.predict(
             paths, maps=maps, boxes=boxes, progress=lambda done: bar.update(bar.task_ids[0], completed=done)
         )
-    if isinstance(read, ReadVoice | ReadSpectrogram):
-        answers = _distorted(answers)
-    if isinstance(read, ReadBeat):
-        answers = [one for _, some in groupby(answers, key=_file) for one in _after_pauses(list(some))]
-    if strips and isinstance(read, ReadBeat):
+    answers = flagged(answers, read)
+    if strips:
         for number, (file, some) in enumerate(groupby(answers, key=_file), 1):
-            draw_strip(file, read.leads, list(some), strips / f"{number:05d}-{short_name(Path(file).stem)}.png")
+            draw_strip(file, leads_of(read), list(some), strips / f"{number:05d}-{short_name(Path(file).stem)}.png")
     return answers, failures
 
 
@@ -79,28 +72,14 @@ def _file(one: Prediction) -> str:
     return split_index(one.case)[0]
 
 
-def _distorted(answers: Sequence[Prediction]) -> list[Prediction]:
-    """Answers to recordings, those of clipped ones with the flag DISTORTED."""
+def flagged(predictions: Sequence[Prediction], read: Callable[[str], Any]) -> list[Prediction]:
+    """Predictions, those of one file side by side, with the flags that the reader gives to its cases."""
     out = []
-    for one in answers:
-        with suppress(DataError):  # a file that has gone since it was answered
-            if read_sound(one.case).clipped > CLIPPED:
-                one = replace(one, flags=(*one.flags, DISTORTED))
-        out.append(one)
+    for _, some in groupby(predictions, key=_file):
+        cases = list(some)
+        flags = flags_of(read, [one.case for one in cases])
+        out += [replace(one, flags=(*one.flags, *more)) for one, more in zip(cases, flags, strict=True)]
     return out
-
-
-def _after_pauses(beats: Sequence[Prediction]) -> list[Prediction]:
-    """The heartbeats of a recording, flagged where one may have been missed: AFTER_PAUSE, or BEFORE_END of the last one."""
-    seconds, whole = [float(split_index(one.case)[1]) for one in beats], 0.0
-    with suppress(DataError):  # a file that has gone since it was answered
-        whole = read_recording(_file(beats[0])).seconds
-    pauses = pauses_between(seconds, whole)
-    late, last = {end for _, end in pauses}, {start for start, end in pauses if end > seconds[-1]}
-    return [
-        replace(one, flags=(*one.flags, *[AFTER_PAUSE] * (second in late), *[BEFORE_END] * (second in last)))
-        for one, second in zip(beats, seconds, strict=True)
-    ]
 
 
 def to_csv(predictions: Sequence[Prediction]) -> str:

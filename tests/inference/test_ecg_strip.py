@@ -11,14 +11,16 @@ from resdx.apps.cli.main import cli
 from resdx.data.cases import Prediction
 from resdx.data.phantoms import draw_layout
 from resdx.errors import RunError
-from resdx.inference.ecg_strip import draw_strip, pauses_between
-from resdx.inference.files import _after_pauses, predict_files
+from resdx.inference.ecg_strip import draw_strip
+from resdx.inference.files import flagged, predict_files
 from resdx.models.specs import Cnn, Net
 from resdx.recipes.learning import Training
 from resdx.recipes.library import get_recipe
 from resdx.runs.run import Run
 from resdx.studies.stages import EVIDENCE, resume
 from resdx.studies.study import start
+from resdx.transforms.readers.ecg import ReadBeat
+from resdx.transforms.readers.recording import pauses_between
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +93,7 @@ def test_pauses_are_those_in_which_a_beat_may_have_been_missed(tmp_path):
     (tmp_path / "a.csv").write_text("time,II\n" + "".join(f"{k / 50},{k % 7}\n" for k in range(3000)))
     beats = [Prediction(f"{tmp_path}/a.csv#{second}", {"N": 1.0}, "N") for second in (*seconds[:6], *seconds[7:])]
     flags = {6: ("after-pause",), 10: ("before-end",)}
-    assert [one.flags for one in _after_pauses(beats)] == [flags.get(k, ()) for k in range(11)]
+    assert [one.flags for one in flagged(beats, ReadBeat())] == [flags.get(k, ()) for k in range(11)]
 
 
 def test_what_was_not_recorded_is_a_gap_on_the_strip(tmp_path):

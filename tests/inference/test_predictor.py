@@ -18,8 +18,10 @@ from scipy.io import wavfile
 from resdx.apps.cli.main import cli
 from resdx.data.cases import Prediction
 from resdx.errors import DataError, RunError
-from resdx.inference.files import _distorted, label_text, predict_files, to_csv, to_json, to_table
+from resdx.inference.files import flagged, label_text, predict_files, to_csv, to_json, to_table
 from resdx.inference.predictor import Predictor
+from resdx.transforms.readers.image import ReadImage
+from resdx.transforms.readers.voice import ReadSpectrogram, ReadVoice
 
 
 @pytest.fixture(scope="module")
@@ -169,10 +171,10 @@ def test_clipped_recording_is_flagged(tmp_path):
     wave = np.sin(np.arange(4800) / 10)
     for name, loud in (("clean", 0.8), ("clipped", 3.0)):
         wavfile.write(tmp_path / f"{name}.wav", 8000, (np.clip(loud * wave, -1, 1) * 32767).astype(np.int16))
-    said = _distorted(
-        [Prediction(f"{tmp_path}/{name}.wav", {"ill": 1.0}, "ill", (), ("unsure",)) for name in ("clean", "clipped")]
-    )
-    assert [one.flags for one in said] == [("unsure",), ("unsure", "clipped")]
+    cases = [Prediction(f"{tmp_path}/{name}.wav", {"ill": 1.0}, "ill", (), ("unsure",)) for name in ("clean", "clipped")]
+    for read in (ReadVoice(), ReadSpectrogram()):
+        assert [one.flags for one in flagged(cases, read)] == [("unsure",), ("unsure", "clipped")]
+    assert flagged(cases, ReadImage()) == cases  # a reader that gives no flags
 
 
 def test_parts_of_one_file_are_counted_where_they_are_many(tmp_path, monkeypatch):

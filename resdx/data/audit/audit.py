@@ -11,6 +11,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ...transforms.readers.protocol import looks_alike
 from ..cases import Finding, Manifest
 from ..split import SEEN
 from .checks import QUESTIONS, Evidence, _gather
@@ -80,7 +81,7 @@ def audit(manifest: Manifest, read: Read, *, processes: int | None = None, progr
     facts = seen.facts
     exact = [members for members in _gather((fact.sha256, i) for i, fact in enumerate(facts)).values() if len(members) > 1]
     aspects = [fact.width / fact.height for fact in facts]
-    found = exact if getattr(read, "look_alike", False) else find_duplicates(seen.thumbnails, aspects=aspects, known=exact)
+    found = exact if looks_alike(read) else find_duplicates(seen.thumbnails, aspects=aspects, known=exact)
     clusters = tuple(tuple(facts[i].case for i in cluster) for cluster in found)
     evidence = Evidence(manifest, seen, clusters, tuple(tuple(facts[i].case for i in copies) for copies in exact))
     findings = [finding for question in QUESTIONS for finding in question(evidence)]

@@ -35,8 +35,7 @@ from ...records import from_record
 from ...runs.prepared import Prepared
 from ...runs.run import Run
 from ...training.frozen_features import is_cross_fitted
-from ...transforms.readers.dicom import ReadDicom
-from ...transforms.readers.image import ReadImage
+from ...transforms.readers.protocol import keeps_places
 from . import methods as maps
 from .checks import (
     body_mask,
@@ -383,7 +382,7 @@ def _pointing(
 
 def _pointed(setting: Setting, everything: Asked | None, method: str, only_found: bool, limit: int) -> Pointed | str:
     """The hits, or why there are none to be had."""
-    if not isinstance(setting.run.recipe.read, ReadImage | ReadDicom):
+    if not keeps_places(setting.run.recipe.read):
         return f"boxes cannot be followed through {type(setting.run.recipe.read).__name__}"
     if method not in setting.methods:
         return f"{method} needs a gradient, which the head has none of; ask for occlusion"

@@ -32,6 +32,7 @@ class ReadDicom:
     takes = "path"
     gives = "image"
     version = 1
+    keeps_places = True
     low: float | None = None
     high: float | None = None
 

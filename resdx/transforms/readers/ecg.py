@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -19,13 +21,17 @@ from ...errors import DataError, RecipeError
 from ...records import record
 from .paths import split_index
 from .recording import (
+    RECORDINGS,
     Signal,
     at_rate,
     filled,
     find_beats,
+    pauses_between,
     read_recording,
     without_noise,
 )
+
+AFTER_PAUSE, BEFORE_END = "after-pause", "before-end"  # a heartbeat may have been missed before this one, after this one
 
 Complex = NDArray[np.complex128]
 
@@ -97,6 +103,7 @@ class ReadBeat:
     gives = "image"
     version = 1
     look_alike = True  # one person's beat is nearly that of another: only an identical picture is a copy
+    suffixes, holds = RECORDINGS, "recordings"
     leads: tuple[str, ...] = ("MLII", "II")
     before: float = 0.25
     after: float = 0.4
@@ -117,7 +124,7 @@ class ReadBeat:
     def __call__(self, path: str) -> NDArray[np.float32]:
         file, index = split_index(path)
         if not index:
-            found = self.beats(file)
+            found = self.open_file(file)
             raise DataError(f"{file} holds {len(found)} heartbeats; name one by its time in seconds, such as {found[0]}")
         try:
             second = float(index)
@@ -143,7 +150,7 @@ class ReadBeat:
         first, last = peak - round(self.before * self.rate), peak + round(self.after * self.rate)  # of one length for all beats
         return np.pad(clean[max(0, first) : last], (max(0, -first), max(0, last - len(clean))))
 
-    def beats(self, file: str) -> list[str]:
+    def open_file(self, file: str) -> list[str]:
         """The path of every heartbeat that is found in a recording, in order.
 
         Raises:
@@ -159,6 +166,15 @@ class ReadBeat:
         if not len(found):
             raise DataError(f"no heartbeat was found in {file}; look at the lead {' or '.join(self.leads)}")
         return [f"{file}#{second:.4f}" for second in found]
+
+    def flags(self, paths: Sequence[str]) -> list[tuple[str, ...]]:
+        """Of the heartbeats of a recording: AFTER_PAUSE where one may have been missed before it, BEFORE_END where after the last."""
+        seconds, whole = [float(split_index(path)[1]) for path in paths], 0.0
+        with suppress(DataError):  # a file that has gone since it was read
+            whole = read_recording(split_index(paths[0])[0]).seconds
+        pauses = pauses_between(seconds, whole)
+        late, last = {end for _, end in pauses}, {start for start, end in pauses if end > seconds[-1]}
+        return [(*[AFTER_PAUSE] * (second in late), *[BEFORE_END] * (second in last)) for second in seconds]
 
 
 @lru_cache(maxsize=4)

@@ -34,6 +34,7 @@ class ReadImage:
     takes = "path"
     gives = "image"
     version = 1
+    keeps_places = True
     frame: int = 0
     bits: int = 16
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 from typing import cast
 
@@ -30,6 +31,8 @@ SEEN_AT = 250.0  # samples a second that the detector was made for: at 1,000 it 
 RATES = (50.0, 10_000.0)  # Hz; what lies outside is a unit taken for another
 SLOPES = (1.0, 25.0)  # Hz, in which the slopes of a beat lie
 AROUND = 0.08  # s around an R peak in which its slopes lie
+PAUSE = 1.75  # of the usual time between heartbeats: one missed makes 2, the pause after an early one about 1.5
+FEWEST = 5  # intervals, below which nothing is usual
 MAINS = (50.0, 60.0)  # Hz, of the two kinds of power grid
 
 
@@ -228,3 +231,14 @@ def peakedness(signal: Signal, rate: float, seconds: Signal) -> float:
 def find_beats(signal: Signal, rate: float) -> Signal:
     """Times of the R peaks in seconds, by the XQRS detector of the wfdb package."""
     return np.asarray(wfdb.peaks(at_rate(filled(signal), rate, SEEN_AT), SEEN_AT), np.float64) / SEEN_AT
+
+
+def pauses_between(seconds: Sequence[float], whole: float) -> list[tuple[float, float]]:
+    """From one heartbeat to the next where that takes PAUSE times as long as usual: a detector may have missed one, wide ones first of all.
+
+    So too from the beginning to the first, and from the last to the end of the recording, `whole` seconds long.
+    """
+    if len(seconds) <= FEWEST:
+        return []
+    usual, ends = float(np.median(np.diff(seconds))), [0.0, *seconds, whole]
+    return [(first, last) for first, last in pairwise(ends) if last - first > PAUSE * usual]

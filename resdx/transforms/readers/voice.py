@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import os
 import warnings
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -24,6 +26,7 @@ from .recording import at_rate
 SILENT = 10 ** (-60 / 20)  # root mean square below which nothing was said, of full scale
 BANDS = 36  # of a speech table
 UNFINISHED = 0x7FFF0000  # bytes of sound from which a length is that of a stream, which nobody knew when it was written
+DISTORTED = "clipped"  # a recording whose loudest samples were cut off
 CLIPPED = 0.01  # share of the samples at full scale from which a recording is distorted
 
 warnings.filterwarnings("ignore", category=wavfile.WavFileWarning)  # chunks that hold no sound are nothing to tell
@@ -152,6 +155,7 @@ class ReadVoice:
     gives = "image"
     version = 1
     look_alike = True
+    suffixes, holds = (".wav",), "recordings"
     rate: float = 24000.0
     seconds: float = 0.48
     q: float = 2.0
@@ -176,6 +180,15 @@ class ReadVoice:
     def of(self, piece: Signal) -> NDArray[np.float32]:
         """The heat map of samples with a root mean square of 1."""
         return heat_map(statistics(tqwt(piece, self.q, self.redundancy, self.levels)), self.cell)
+
+    @property
+    def columns(self) -> int:
+        """One a sub-band."""
+        return self.levels + 1
+
+    def flags(self, paths: Sequence[str]) -> list[tuple[str, ...]]:
+        """DISTORTED where the loudest samples were cut off."""
+        return [_flags(path) for path in paths]
 
 
 def heat_map(values: Signal, cell: int) -> NDArray[np.float32]:
@@ -203,6 +216,7 @@ class ReadSpeechRow:
     gives = "image"
     version = 1
     look_alike = True
+    suffixes, holds = (".csv",), "tables"
     cell: int = 4
 
     def __call__(self, path: str) -> NDArray[np.float32]:
@@ -219,6 +233,10 @@ class ReadSpeechRow:
             raise DataError(f"{path} holds values that are not finite; mend the table or leave the row out")
         shown = 0.5 + np.sign(values) * np.clip(np.log10(1 + np.abs(values) / 1e-8) / 28, 0, 0.5)
         return np.kron(shown, np.ones((3 * self.cell, self.cell)))[..., None].astype(np.float32)
+
+    def open_file(self, file: str) -> list[str]:
+        """Each row of a table. Raises DataError where it has another layout."""
+        return [f"{file}#{row}" for row in range(len(speech_rows(file)[1]))]
 
 
 def speech_rows(file: str) -> tuple[list[str], list[list[str]]]:
@@ -258,6 +276,7 @@ class ReadSpectrogram:
     gives = "image"
     version = 1
     look_alike = True
+    suffixes, holds = (".wav",), "recordings"
     rate: float = 16000.0
     seconds: float = 0.48
     window: float = 0.025
@@ -293,3 +312,14 @@ class ReadSpectrogram:
         power = 10 * np.log10(np.maximum(np.abs(found) ** 2, 1e-20))
         shown = np.clip((power - power.max()) / self.floor + 1, 0, 1)
         return np.ascontiguousarray(shown[::-1, :, None], np.float32)
+
+    def flags(self, paths: Sequence[str]) -> list[tuple[str, ...]]:
+        """DISTORTED where the loudest samples were cut off."""
+        return [_flags(path) for path in paths]
+
+
+def _flags(path: str) -> tuple[str, ...]:
+    with suppress(DataError):  # a file that has gone since it was read
+        if read_sound(path).clipped > CLIPPED:
+            return (DISTORTED,)
+    return ()

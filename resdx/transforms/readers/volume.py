@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +55,12 @@ class ReadScan:
         pile = np.stack([np.broadcast_to(seen[one], (self.side, self.side, colours)) for one in taken])
         sheet = pile.reshape(self.rows, self.columns, self.side, self.side, colours).transpose(0, 2, 1, 3, 4)
         return sheet.reshape(self.rows * self.side, self.columns * self.side, colours)
+
+    def gather(self, paths: Sequence[str]) -> list[str]:
+        """A volume is a scan, and so are the slices of each folder."""
+        volumes = [path for path in paths if file_kind(path) == "nifti"]
+        slices = sorted(set(paths) - set(volumes))
+        return volumes + [path_of(in_order(list(some))) for _, some in groupby(slices, key=os.path.dirname)]
 
     def _slice(self, path: str) -> NDArray[np.float32]:
         image: NDArray[np.float32] = self.read(path)
