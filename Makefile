@@ -45,7 +45,7 @@ $(VENV)/.docs: $(VENV)/.core
 
 demo: $(VENV)/.core
 	rm -rf $(DEMO)
-	$(VENV)/bin/python -m resdx.apps.demo $(DEMO)
+	$(VENV)/bin/resdx demo $(DEMO)
 
 test: $(VENV)/.dev
 	$(PYTEST) $(TESTS)

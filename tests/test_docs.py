@@ -8,7 +8,7 @@ import click
 import pytest
 from test_layers import ROW
 
-from resdx.apps.cli import main as cli
+from resdx.apps.cli.main import cli
 from resdx.recipes.library import get_recipe, recipe_names
 
 REPOSITORY = Path(__file__).parent.parent
@@ -18,7 +18,7 @@ WRITTEN = [
 ]  # by hand, or to be read first
 MOST_COLUMNS = 8
 SITE = REPOSITORY / "docs" / "site"
-COMMANDS = next(value for value in vars(cli).values() if isinstance(value, click.Group)).commands
+COMMANDS = {name: cli.get_command(click.Context(cli), name) for name in cli.list_commands(click.Context(cli))}
 REFERENCE = (REPOSITORY / "docs/reference/commands.md").read_text()
 LINK_OR_ANCHOR = re.compile(r"(?<!!)\[[^\]]*\]\(([^)#\s]*)(#[^)\s]+)?\)")
 LINK = re.compile(r"\]\(([^)#\s]+)(#[^)\s]*)?\)")

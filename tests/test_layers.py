@@ -34,6 +34,7 @@ HIDDEN = {
     "transforms/__init__.py": "random steps need PyTorch, which an exported model does without",
     "recipes/library.py": "systems are found by their file",
     "inference/predictor.py": "runs need PyTorch, which an exported model does without",
+    "apps/cli/main.py": "a command is loaded when it is asked for",
     "errors.py": "libraries of an extra",
 }
 # Files of more than 400 lines; the list gets shorter, and no file is added to it.

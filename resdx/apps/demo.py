@@ -1,22 +1,21 @@
-"""`python -m resdx.demo FOLDER`: films with planted faults are audited, clean films are learnt from, and both are held against the truth.
+"""`resdx demo FOLDER`: films with planted faults are audited, clean films are learnt from, and both are held against the truth.
 
 Everything here is public: draw_phantoms, a source, audit and run. It takes a few minutes on two cores.
 """
 
 from __future__ import annotations
 
-import io
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import click
+
 from ..data.audit.audit import Audit, audit
 from ..data.cases import Finding, Manifest
 from ..data.phantoms import OPACITY, Truth, draw_phantoms
 from ..data.sources.folders import FolderPerClass
-from ..errors import ResdxError
 from ..evaluation.diagnostics.leakage import leak_worth
 from ..evaluation.saliency.explain import pointing_game
 from ..metrics.estimate import Estimate
@@ -52,7 +51,7 @@ class Plant:
     where: str
 
 
-def main(folder: Path) -> None:
+def demo(folder: Path) -> None:
     """Write two collections and a run below a new folder, and print what was planted, found and learnt.
 
     Raises:
@@ -60,8 +59,8 @@ def main(folder: Path) -> None:
     """
     title("1. A collection with faults, audited")
     truth = draw_faulty(folder / "faulty")
-    print(f"{len(truth.manifest)} synthetic chest films from two hospitals, with faults that real collections have:\n")
-    print(table(plants(truth, audit(as_filed(truth), ReadImage(), processes=1))))
+    click.echo(f"{len(truth.manifest)} synthetic chest films from two hospitals, with faults that real collections have:\n")
+    click.echo(table(plants(truth, audit(as_filed(truth), ReadImage(), processes=1))))
     learn(folder)
 
 
@@ -74,24 +73,24 @@ def learn(
     """
     title("2. A clean collection, learnt from")
     clean = draw_phantoms(folder / "clean", persons=persons, contrast=CONTRAST)
-    print(
+    click.echo(
         f"{len(clean.manifest)} films of {persons} persons, {len(clean.boxes)} with an opacity. Audit, split by person, train:\n"
     )
     study = run(folder / "clean-truth.csv", out=folder / "run", changes=changes, skip=SKIPPED)
-    print(f"\nOn {study.metrics['test']['persons']} persons that the network has never seen:")
-    print("\n".join(headline(study.metrics)[1:]))
+    click.echo(f"\nOn {study.metrics['test']['persons']} persons that the network has never seen:")
+    click.echo("\n".join(headline(study.metrics)[1:]))
 
     title("3. Where the network looks")
     prepared = prepared_of(study.run)
     game = pointing_game(study.run, prepared, only_found=True)
-    print(f"Of the films rightly called {OPACITY!r}, the peak of the map lies on the opacity in a share of {game}.")
-    print(f"({game.note})")
+    click.echo(f"Of the films rightly called {OPACITY!r}, the peak of the map lies on the opacity in a share of {game}.")
+    click.echo(f"({game.note})")
 
     title("4. What a leak is worth")
     leak_worth(study.run, prepared, seeds=3, steps=leak_steps)
-    print(priced(study.run.read("leak-worth.json", "leak-worth")))
+    click.echo(priced(study.run.read("leak-worth.json", "leak-worth")))
     repeat(study.run, "report")  # with the leak
-    print(f"\nThe report is {study.report.resolve()}")
+    click.echo(f"\nThe report is {study.report.resolve()}")
 
 
 def draw_faulty(folder: Path) -> Truth:
@@ -159,13 +158,4 @@ def table(rows: list[Plant]) -> str:
 
 def title(text: str) -> None:
     """A heading on the terminal."""
-    print(f"\n{text}\n{'-' * len(text)}", flush=True)
-
-
-if __name__ == "__main__":
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(line_buffering=True)  # in step with what the stages say on stderr
-    try:
-        main(Path(sys.argv[1] if len(sys.argv) > 1 else "demo"))
-    except ResdxError as error:
-        sys.exit(str(error))
+    click.echo(f"\n{text}\n{'-' * len(text)}")

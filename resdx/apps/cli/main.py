@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 import sys
+from importlib import import_module
 from typing import Any
 
 import click
 
 from ... import __version__
 from ...errors import ResdxError
-from . import models, research, runs
+from .commands import COMMANDS, LOADED
 
 
 class _Group(click.Group):
-    """Turns an error of resdx into its sentence and exit status 1, and lists commands in the order in which they are used."""
+    """Loads a command when it is asked for, and turns an error of resdx into its sentence and exit status 1."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(self.commands)
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        import_module(f".{COMMANDS[cmd_name][0]}", __package__)
+        return LOADED[cmd_name]
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):  # click would load every command for its sentence
+            formatter.write_dl([(name, sentence) for name, (_, sentence) in COMMANDS.items()])
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -35,27 +46,6 @@ class _Group(click.Group):
 @click.version_option(__version__, prog_name="resdx")
 def cli() -> None:
     """From a folder of medical images to a ResNet-50 diagnosis model one can defend. For research, not for diagnosis of patients."""
-
-
-COMMANDS = (
-    runs.run_command,
-    models.predict_command,
-    models.export_command,
-    runs.report_command,
-    runs.resume_command,
-    research.compare_command,
-    research.recipes_command,
-    runs.scan_command,
-    *runs.STAGE_COMMANDS,
-    runs.evaluate_command,
-    research.strategies_command,
-    research.pretrain_command,
-    research.review_command,
-    research.forensics_command,
-    research.gallery_command,
-)
-for _command in COMMANDS:
-    cli.add_command(_command)
 
 
 def main() -> None:

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import click
 
+from .commands import command
 from .options import opening
 
 
-@click.command("predict")
+@command("predict")
 @opening
 @click.argument("files", nargs=-1, required=True)
 @click.option(
@@ -52,10 +53,7 @@ def predict_command(
     as_csv: bool,
     as_json: bool,
 ) -> None:
-    """Predict FILES (images, recordings, or folders of them) with RUN; status 1 when one cannot be read.
-
-    RUN is a finished run, the directory of a cross-validation, or an exported folder.
-    """
+    """RUN is a finished run, the directory of a cross-validation, or an exported folder."""
     from ...inference.files import predict_files, to_csv, to_json, to_table
 
     if as_csv and as_json:
@@ -70,7 +68,7 @@ def predict_command(
         sys.exit(1)
 
 
-@click.command("export")
+@command("export")
 @opening
 @click.option(
     "--to",
@@ -88,7 +86,6 @@ def predict_command(
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def export_command(run: str, recipe: str, engines: tuple[str, ...], guard: bool, as_json: bool) -> None:
-    """Write a folder that predicts like the finished RUN, faster and without PyTorch; measure how nearly."""
     from ...files import read_json
     from ...inference.bundle import EXPORTED
     from ...runs.run import Run

@@ -1,4 +1,4 @@
-"""Commands about several runs, about published systems, and about starting weights."""
+"""Commands about several runs, about published systems, about starting weights, and the demonstration."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import Any
 import click
 
 from ...errors import count
+from .commands import command
 from .options import pairs
 
 
-@click.command("compare")
+@command("compare")
 @click.argument("runs", nargs=-1, required=True)
 @click.option("--out", metavar="FOLDER", help="Write compare.html and compare.json there.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def compare_command(runs: tuple[str, ...], out: str | None, as_json: bool) -> None:
-    """Which of RUNS is better on the same test cases, with intervals over persons and seeds."""
     from ...runs.run import Run
     from ...studies.compare import compare, table, write_comparison
 
@@ -27,7 +27,7 @@ def compare_command(runs: tuple[str, ...], out: str | None, as_json: bool) -> No
         click.echo(f"compare: {write_comparison(found, Path(out))}", err=True)
 
 
-@click.command("pretrain")
+@command("pretrain")
 @click.argument("sets", nargs=-1, required=True, metavar="[NAME=]DATA...")
 @click.option("--out", required=True, metavar="FOLDER", help="Where weights, card and checkpoints go; the same command goes on.")
 @click.option(
@@ -53,14 +53,13 @@ def compare_command(runs: tuple[str, ...], out: str | None, as_json: bool) -> No
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def pretrain_command(sets: tuple[str, ...], as_json: bool, **asked: Any) -> None:
-    """Pre-train on several data sets (folders, tables, DICOM folders or runs) to start others from."""
     from ...studies.pretraining import pretrain_sets
 
     path = pretrain_sets(sets, quiet=as_json, **asked)
     click.echo(json.dumps({"weights": str(path), **json.loads((path.parent / "corpus.json").read_text())}) if as_json else path)
 
 
-@click.command("forensics")
+@command("forensics")
 @click.argument("figure")
 @click.argument("classes", nargs=-1)
 @click.option(
@@ -70,7 +69,6 @@ def pretrain_command(sets: tuple[str, ...], as_json: bool, **asked: Any) -> None
 @click.option("--most", type=click.IntRange(2), default=200, show_default=True, metavar="CASES", help="Where neither is known.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def forensics_command(figure: str, classes: tuple[str, ...], as_json: bool, **asked: int) -> None:
-    """Say which counts can print a published FIGURE; with the rates of its CLASSES, which print them all."""
     from ...studies.review.forensics import counts, joint, table
 
     if not as_json:
@@ -82,7 +80,7 @@ def forensics_command(figure: str, classes: tuple[str, ...], as_json: bool, **as
         click.echo(json.dumps([{"right": one.right, "of": one.of, "part": one.part} for one in counts(figure, **asked)]))
 
 
-@click.command("review")
+@command("review")
 @click.argument("systems", nargs=-1)
 @click.option(
     "--data", required=True, type=click.Path(path_type=Path), metavar="FOLDER", help="The folder that holds the data sets."
@@ -100,7 +98,6 @@ def forensics_command(figure: str, classes: tuple[str, ...], as_json: bool, **as
 @click.option("--seeds", type=click.IntRange(1), default=3, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON on standard output and nothing else.")
 def review_command(systems: tuple[str, ...], as_json: bool, **asked: Any) -> None:
-    """Measure published SYSTEMS (default: all) on real data under two protocols; write the table."""
     from ...studies.review import review, write_pages
 
     found = review(systems, quiet=as_json, **asked)
@@ -112,7 +109,7 @@ def review_command(systems: tuple[str, ...], as_json: bool, **asked: Any) -> Non
         raise SystemExit(1)
 
 
-@click.command("strategies")
+@command("strategies")
 @click.argument("data")
 @click.option("--out", type=click.Path(path_type=Path), default="strategies", show_default=True, help="Runs and pages go here.")
 @click.option("--recipe", default="plain", show_default=True, metavar="NAME", help="A recipe that trains a network.")
@@ -122,7 +119,6 @@ def review_command(systems: tuple[str, ...], as_json: bool, **asked: Any) -> Non
 @click.option("--passes", type=click.IntRange(1), default=10, show_default=True, help="Of the pre-training over the images.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON on standard output and nothing else.")
 def strategies_command(data: str, as_json: bool, **asked: Any) -> None:
-    """Compare training from scratch, frozen features, pre-training and transfer learning on DATA."""
     from ...studies.strategies import strategies
 
     found = strategies(data, quiet=as_json, **asked)
@@ -137,25 +133,32 @@ def strategies_command(data: str, as_json: bool, **asked: Any) -> None:
     click.echo(asked["out"] / "strategies.html")
 
 
-@click.command("gallery")
+@command("gallery")
 @click.option(
     "--out", type=click.Path(path_type=Path), default="gallery", show_default=True, help="Where the page and pictures go."
 )
 def gallery_command(out: Path) -> None:
-    """Draw what published systems do to a picture, and their networks, on phantoms."""
     from ...studies.review.gallery import gallery
 
     click.echo(gallery(out))
 
 
-@click.command("recipes")
+@command("recipes")
 @click.argument("name", default="")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def recipes_command(name: str, as_json: bool) -> None:
-    """List the recipes, or show NAME: what its paper published, what it does not say, its variants."""
     from ...recipes.library import recipe_facts, recipe_list, recipe_table, recipe_text
 
     if as_json:
         click.echo(json.dumps(recipe_facts(name) if name else recipe_list()))
     else:
         click.echo(recipe_text(recipe_facts(name)) if name else recipe_table())
+
+
+@command("demo")
+@click.argument("folder", type=click.Path(path_type=Path), default="demo")
+def demo_command(folder: Path) -> None:
+    """Two collections, a run and its report go into FOLDER (default: demo), which must not hold any yet. Takes a few minutes."""
+    from ..demo import demo
+
+    demo(folder)
