@@ -54,7 +54,7 @@ def phantoms(work: Path, name: str, *, seed: int = 0, persons: int = PERSONS, st
     """A run on phantoms at 96 px, two films a person, hospitals named in the table."""
     films = work / f"films-{name}"
     if not films.with_name(f"{films.name}-truth.csv").exists():
-        draw_phantoms(films, persons=persons, images=2, size=96, prevalence=0.5, shortcut=strength, seed=seed)
+        draw_phantoms(films, persons=persons, images=2, size=96, prevalence=0.5, shortcut=strength, variety=0, seed=seed)
     return split_run(work / f"films-{name}-truth.csv", work / f"run-{name}")
 
 
@@ -96,6 +96,7 @@ def with_versions(work: Path, strength: float, steps: int) -> dict[str, Any]:
         "prevalence": 0.5,
         "cue": "corner",
         "shortcut": strength,
+        "variety": 0,
     }
     name = f"corner-{strength}"
     if not (work / f"films-{name}-truth.csv").exists():

@@ -181,7 +181,7 @@ def main() -> None:
     lines = ["# Duplicate search", "", __doc__.split("\n")[0], "", f"    {command}", "", NOTE, ""]
     lines += ["| set | planted | pictures | found | false pairs |", "|---|---|---|---|---|"]
     with tempfile.TemporaryDirectory() as place:
-        draw_phantoms(phantoms := Path(place) / "phantoms", persons=PERSONS, size=224)
+        draw_phantoms(phantoms := Path(place) / "phantoms", persons=PERSONS, size=224, variety=0)
         for folder in (phantoms, *options.folders):
             lines += measure(folder, options.planted)
     page = "\n".join(lines) + "\n"

@@ -39,7 +39,7 @@ def manifest(work: Path, name: str, *, noise: float, shuffled: bool, seed: int) 
         return table
     persons, images = (PERSONS * FILMS, 1) if shuffled else (PERSONS, FILMS)
     truth = draw_phantoms(
-        films, persons=persons, images=images, size=SIZE, prevalence=0.5, contrast=0.7, label_noise=noise, seed=seed
+        films, persons=persons, images=images, size=SIZE, prevalence=0.5, contrast=0.7, label_noise=noise, variety=0, seed=seed
     )
     rng = np.random.default_rng(seed)
     rows = [(case.id, case.group, f"{films.name}/{case.path}", case.id.split("/")[0]) for case in truth.manifest.cases]

@@ -41,7 +41,7 @@ def main(folder: Path, size: int) -> None:
     """Train once, explain, print the page of one size."""
     films = folder / "films"
     if not films.exists():
-        draw_phantoms(films, persons=PERSONS, size=FILM)
+        draw_phantoms(films, persons=PERSONS, size=FILM, variety=0)
     out = folder / f"run-{size}"
     if not (out / "metrics.json").exists():
         run(films.with_name("films-truth.csv"), recipe=replace(RECIPE, prepare=(Resize(size),)), out=out, skip=EVIDENCE)

@@ -29,7 +29,9 @@ NAMES = ("shared", "unrelated")
 def collection(folder: Path, name: str) -> None:
     """Films in a folder with a manifest that names their persons."""
     persons, films = (PERSONS, FILMS) if name == "shared" else (PERSONS * FILMS, 1)
-    truth = draw_phantoms(folder, persons=persons, images=films, size=96, prevalence=0.5, contrast=CONTRAST, seed=3).manifest
+    truth = draw_phantoms(
+        folder, persons=persons, images=films, size=96, prevalence=0.5, contrast=CONTRAST, variety=0, seed=3
+    ).manifest
     cases = truth.cases if name == "shared" else tuple(dealt(truth.cases))
     (folder / "manifest.csv").write_text(Manifest(folder, cases).to_csv())
 

@@ -177,7 +177,7 @@ def made(work: Path) -> None:
 
     films = work / "films"
     if not films.exists():
-        draw_phantoms(work / "drawn", persons=150, size=512)
+        draw_phantoms(work / "drawn", persons=150, size=512, variety=0)
         for path in sorted((work / "drawn").rglob("*.png")):
             target = films / path.relative_to(work / "drawn").with_suffix(".jpg")
             target.parent.mkdir(parents=True, exist_ok=True)

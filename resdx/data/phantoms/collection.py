@@ -131,6 +131,7 @@ def draw_phantoms(
     shortcut: float = 0.0,
     label_noise: float = 0.0,
     misfiled: int = 0,
+    variety: float = 1.0,
     seed: int = 0,
 ) -> Truth:
     """Write films as `folder/normal/pNNN_K.png` and `folder/opacity/pNNN_K.png`, and the truth as `<folder>-truth.csv` beside it.
@@ -147,19 +148,18 @@ def draw_phantoms(
         cue: what follows the class: the hospital, a letter P burnt into the lower left corner, or the grey of a border.
         shortcut: share of persons whose cue follows from the class (0 independent, 1 the cue tells all).
         label_noise: share of persons in the wrong folder; `misfiled` are persons of whom the first film alone lies there.
+        variety: how much bones differ between persons, and breath and beam between films; at 0 a fifth of the films are near-duplicates.
 
     Raises:
         DataError: the folder is not empty, or a number makes no sense.
     """
-    _check(folder, counts=(persons, images, sources), size=size, shares=(prevalence, shortcut, label_noise, test_share))
+    _check(folder, counts=(persons, images, sources), size=size, shares=(prevalence, shortcut, label_noise, test_share, variety))
     _check_opacity(radius, contrast)
     if cue not in get_args(Cue):
         raise DataError(f"the cue is hospital, corner or border, not {cue!r}")
     if across and (images < 2 or not 0 < test_share < 1):
-        raise DataError(
-            "persons lie across two shipped parts only where there are two images each and a test_share between 0 and 1"
-        )
-    people, wrong = _people(persons, prevalence, sources, label_noise, (cue, shortcut), (radius, contrast), seed)
+        raise DataError("persons lie across two shipped parts only with two images each and a test_share between 0 and 1")
+    people, wrong = _people(persons, prevalence, sources, label_noise, (cue, shortcut), (radius, contrast), variety, seed)
     everyone = _deal(people, wrong, test_share, across, misfiled, seed)
     room = _Room(folder, size, organ)
     cases = [
@@ -179,7 +179,7 @@ def _check(folder: Path, *, counts: tuple[int, ...], size: int, shares: tuple[fl
     if min(counts) < 1 or size < 32:
         raise DataError(f"phantoms need persons, images and sources of at least 1 and a size of at least 32 pixels, not {size}")
     if not all(0 <= share <= 1 for share in shares):
-        raise DataError("prevalence, shortcut, label_noise and test_share are shares between 0 and 1")
+        raise DataError("prevalence, shortcut, label_noise, test_share and variety are between 0 and 1")
 
 
 def _check_opacity(radius: tuple[float, float], contrast: float) -> None:
@@ -196,6 +196,7 @@ def _people(
     label_noise: float,
     cue: tuple[Cue, float],
     opacity: tuple[tuple[float, float], float],
+    variety: float,
     seed: int,
 ) -> tuple[list[Person], frozenset[int]]:
     """Anatomy, and who is labelled wrongly; exact shares, in random order, so that neither the id nor the place in the list tells anything."""
@@ -218,6 +219,7 @@ def _people(
             contrast=opacity[1],
             token=kind == "corner" and bool(marked[i]),
             frame=float(frame[i]) if kind == "border" else None,
+            variety=variety,
         )
         for i in range(persons)
     ]

@@ -21,6 +21,7 @@ Pixels = NDArray[np.uint8]
 
 NORMAL, OPACITY = "normal", "opacity"
 RADIUS = (0.11, 0.20)  # of an opacity, in half widths of the detector
+GOLDEN = (5**0.5 - 1) / 2
 RIBS = 8  # posterior ribs that show over a lung
 VESSELS = 11  # drawn a lung
 GLYPHS = {  # the lead letters that say which side is left, and the P of a portable machine, 5 x 4
@@ -55,6 +56,11 @@ class Person:
     soft: float  # soft tissue, against the average
     breast: float
     bubble: float  # half width of the air in the stomach
+    arch: float  # of the ribs behind, how far they fall to the side
+    fall: float  # of the ribs in front, how far they rise to the side
+    spread: float  # between ribs in front, against those behind
+    disc: float  # from vertebra to vertebra
+    variety: float  # of the films, as draw_person says
     lesion: tuple[float, float, float, float]  # x, y, radius, density
 
 
@@ -69,6 +75,10 @@ class Shot:
     breath: float  # how far the diaphragm goes down
     exposure: float
     noise: float
+    rotation: float  # of the chest about its long axis: how far what lies in front moves against what lies behind
+    angle: float  # of the tube: how far the ribs in front move down against those behind
+    lift: float  # of the ribs with the breath, added to their slope
+    arms: float  # how far the shoulders lift the collar bones
 
 
 def draw_film(person: Person, k: int, size: int, *, organ: bool = True) -> tuple[Pixels, Box | None]:
@@ -78,7 +88,7 @@ def draw_film(person: Person, k: int, size: int, *, organ: bool = True) -> tuple
     that nothing is left of an opacity.
     """
     rng = np.random.default_rng((person.seed, k))
-    shot = _shot(rng)
+    shot = _shot(rng, person.variety * _spread(person.seed, k))
     pixels = np.round(255 * _film(person, shot, size, rng, organ)).astype(np.uint8)
     return pixels, _box(person, shot, size) if organ and person.label == OPACITY else None
 
@@ -92,8 +102,13 @@ def draw_person(
     contrast: float = 1.0,
     token: bool = False,
     frame: float | None = None,
+    variety: float = 1.0,
 ) -> Person:
-    """Draw anatomy. The opacity has a radius in the range `radius` and `contrast` times the usual density."""
+    """Draw anatomy. The opacity has a radius in the range `radius` and `contrast` times the usual density.
+
+    `variety` is how much bones differ from person to person, and breath and direction of the beam from film to film. At 0 some
+    films of one person differ by a shift and a turn alone, and are near-duplicates.
+    """
     rng = np.random.default_rng(seed)
     side, wide = (-1 if rng.uniform() < 0.5 else 1), rng.uniform(*radius)
     # Persons must differ at least as much as real ones, or the search for duplicates rightly takes two of them for one.
@@ -117,11 +132,26 @@ def draw_person(
         soft=rng.uniform(0.75, 1.35),
         breast=(rng.uniform() < 0.5) * rng.uniform(0.1, 0.3),
         bubble=rng.uniform(0.08, 0.22),
+        arch=0.24 + variety * rng.uniform(-0.1, 0.1),
+        fall=0.4 + variety * rng.uniform(-0.12, 0.12),
+        spread=1.12 + variety * rng.uniform(-0.14, 0.14),
+        disc=0.155 + variety * rng.uniform(-0.02, 0.02),
+        variety=variety,
         lesion=lesion,
     )
 
 
-def _shot(rng: np.random.Generator) -> Shot:
+def _spread(seed: int, k: int) -> Array:
+    """Four numbers from -1 to 1 for the k-th film, evenly spread over a person's films by the golden ratio.
+
+    Two films that happen to be taken alike would rightly be found as near-duplicates, which planted ones alone shall be.
+    """
+    start = np.random.default_rng((seed, 1)).uniform(size=4)
+    return np.asarray(2 * ((start + k * GOLDEN) % 1) - 1)
+
+
+def _shot(rng: np.random.Generator, spread: Array) -> Shot:
+    """Draw position and exposure; what no shift or turn of the film can undo follows `spread` (4,)."""
     return Shot(
         dx=rng.normal(0, 0.035),
         dy=rng.normal(0, 0.035),
@@ -130,6 +160,10 @@ def _shot(rng: np.random.Generator) -> Shot:
         breath=rng.normal(0, 0.03),
         exposure=rng.uniform(0.85, 1.15),
         noise=rng.uniform(0.010, 0.022),
+        rotation=0.08 * float(spread[0]),
+        angle=0.12 * float(spread[1]),
+        lift=0.12 * float(spread[2]),
+        arms=0.08 * float(spread[3]),
     )
 
 
@@ -138,7 +172,7 @@ def _film(person: Person, shot: Shot, size: int, rng: np.random.Generator, organ
     x, y = _grid(shot, size)
     x = x - person.scoliosis * np.sin(3 * y)  # the spine bends and takes the chest with it
     lung = _lungs(person, shot, x, y) * np.float32(organ)
-    bone = _bones(person, x, y, np.random.default_rng(person.seed + 1))
+    bone = _bones(person, shot, x, y, np.random.default_rng(person.seed + 1))
     soft = _soft_tissue(person, x, y)
     centre = _centre(person, shot, x, y)
     inside = lung * (1 - 0.97 * centre)
@@ -199,6 +233,7 @@ def _lungs(person: Person, shot: Shot, x: Array, y: Array) -> Array:
 
 def _centre(person: Person, shot: Shot, x: Array, y: Array) -> Array:
     """1 in the heart, the great vessels and the aortic knob, less in the windpipe."""
+    x = x - shot.rotation  # the heart lies in front
     hx, hy = x - 0.12, y - 0.29 - 0.8 * shot.breath
     cos, sin = np.cos(person.tilt), np.sin(person.tilt)
     along, across = cos * hx + sin * hy, cos * hy - sin * hx
@@ -211,21 +246,23 @@ def _centre(person: Person, shot: Shot, x: Array, y: Array) -> Array:
     return np.asarray(np.maximum(np.maximum(heart, 0.95 * knob), 0.85 * band) * (1 - 0.6 * airway))
 
 
-def _bones(person: Person, x: Array, y: Array, rng: np.random.Generator) -> Array:
+def _bones(person: Person, shot: Shot, x: Array, y: Array, rng: np.random.Generator) -> Array:
     """Ribs (brighter at their edges), collar bones, vertebrae."""
     away = np.abs(x)
     out = np.clip(away / person.chest, 0, 1.05)
     pitch = 1.42 * person.height * person.pitch / RIBS
     cage = _edge(person.chest + 0.035 - away, 0.015) * _edge(away - 0.07, 0.02) * _edge(y + 0.80, 0.04)
-    behind = y - person.slope * out - 0.24 * (1 - np.sqrt(np.clip(1.12 - out**2, 0, 1)))
-    front = y + 0.40 * out**0.8 - 0.20 * out**4
+    behind = y - (person.slope + shot.lift) * out - person.arch * (1 - np.sqrt(np.clip(1.12 - out**2, 0, 1)))
+    front = y - shot.angle + (person.fall + shot.lift) * out**0.8 - 0.20 * out**4
     ribs = _bars(behind, pitch, person.phase, 0.30)
-    ribs += 0.45 * _bars(front, 1.12 * pitch, person.phase + 0.4, 0.26) * _edge(away - 0.3, 0.05)  # end before the breastbone
+    ribs += (
+        0.45 * _bars(front, person.spread * pitch, person.phase + 0.4, 0.26) * _edge(away - 0.3, 0.05)
+    )  # end before the breastbone
     ribs *= cage * _edge(0.72 - y, 0.1)
     lift = rng.uniform(0.05, 0.16)
-    collar = y + 0.56 + lift * np.clip(away - 0.08, 0, 1) + 0.05 * np.sin(6 * away)
+    collar = y + 0.56 + (lift + shot.arms) * np.clip(away - 0.08, 0, 1) + 0.05 * np.sin(6 * away)
     collars = np.exp(-((collar / 0.036) ** 4)) * _edge(away - 0.08, 0.02) * _edge(0.86 - away, 0.03)
-    spine = np.exp(-((x / 0.10) ** 6)) * (0.55 + 0.25 * np.tanh(4 * np.cos(2 * np.pi * (y / 0.155 + person.phase))))
+    spine = np.exp(-((x / 0.10) ** 6)) * (0.55 + 0.25 * np.tanh(4 * np.cos(2 * np.pi * (y / person.disc + person.phase))))
     return np.asarray(ribs + 1.3 * collars + spine)
 
 

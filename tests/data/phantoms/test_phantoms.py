@@ -13,6 +13,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from benchmarks.phantom_pictures import STRIPS, main
+from resdx.data.audit.near_duplicates import find_duplicates, thumbnail
 from resdx.data.cases import Manifest
 from resdx.data.phantoms import draw_phantoms
 from resdx.errors import DataError
@@ -52,6 +53,14 @@ def test_opacity_is_brighter_than_the_mirrored_place_in_the_other_lung(tmp_path)
         rows, columns = slice(int(box.y1), int(box.y2) + 1), slice(int(box.x1), int(box.x2) + 1)
         brighter.append(film[rows, columns].mean() - film[:, ::-1][rows, columns].mean())
     assert np.mean(np.array(brighter) > 0) >= 0.9 and np.mean(brighter) > 0.05
+
+
+@pytest.mark.parametrize(("variety", "most"), [(1.0, 0), (0.0, 60)])
+def test_no_film_of_a_clean_collection_is_a_near_duplicate(tmp_path, variety, most):
+    truth = draw_phantoms(tmp_path / "films", persons=100, variety=variety)
+    films = np.stack([thumbnail(pixels(tmp_path / "films" / case.path)[..., None]) for case in truth.manifest.cases])
+    alike = sum(map(len, find_duplicates(films)))
+    assert alike <= most and (alike > 0) == (most > 0)
 
 
 def test_films_of_one_person_look_alike_but_differ(tmp_path):
