@@ -1,28 +1,55 @@
-"""Settings as data: frozen dataclasses that turn into plain JSON and back, by class name.
+"""Settings as data: frozen, checked records that turn into plain JSON and back, by class name.
 
 A run stores `{"is": "Resize", "size": 128}`, never code. Only fields that differ from their default are written, with
 the class's `version` where it has one, so a new field with a default does not invalidate an old run.
+
+A range is part of a field's type, `size: Annotated[int, Ge(16), Le(4096), Unit("pixels")]`, or has a name here (`Count`, `Fraction`). Values of
+another type, choice or range are refused whoever builds the record, in one sentence.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import difflib
-import math
+import functools
 import types
 import typing
 from collections.abc import Callable, Mapping
-from functools import partial
-from typing import Any, TypeVar, overload
+from typing import Annotated, Any, Literal, TypeVar, dataclass_transform, overload
 
-from .errors import RecipeError, RunError
+import numpy as np
+from annotated_types import Ge, Gt, Le, Lt, MaxLen, MinLen, Unit
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic_core import ArgsKwargs
+
+from .errors import RecipeError, RunError, count
 
 T = TypeVar("T")
 Record = dict[str, Any]
 
-_KNOWN: dict[str, type] = {}
+Natural = Annotated[int, Ge(0)]
+Count = Annotated[int, Ge(1)]
+NonNegative = Annotated[float, Ge(0)]
+Positive = Annotated[float, Gt(0)]
+Fraction = Annotated[float, Ge(0), Le(1)]
+FractionAbove0 = Annotated[float, Gt(0), Le(1)]
+FractionBelow1 = Annotated[float, Ge(0), Lt(1)]
+FractionBetween = Annotated[float, Gt(0), Lt(1)]
+
+STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False, arbitrary_types_allowed=True)
 TAG = "__record__"  # the attribute of a class that holds the name it is stored under
 STORED = "stored"  # in the metadata of a field: the name it is stored under, where that is not its own
+SHOWN = 80  # characters of a wrong value in a message
+
+NOUNS = {
+    int: ("a whole number", "whole numbers"),
+    float: ("a number", "numbers"),
+    bool: ("true or false", "true or false"),
+    str: ("a string", "strings"),
+    Any: ("any value", "values"),
+}
+
+_KNOWN: dict[str, type] = {}
 
 
 @overload
@@ -33,13 +60,18 @@ def record(known_as: type[T]) -> type[T]: ...
 def record(known_as: str) -> Callable[[type[T]], type[T]]: ...
 
 
+@dataclass_transform(frozen_default=True, field_specifiers=(dataclasses.field,))
 def record(known_as: type[T] | str) -> type[T] | Callable[[type[T]], type[T]]:
-    """Make a class known by its name, so that a run can rebuild it; a decorator above `@dataclass(frozen=True)`.
+    """Make a class a frozen dataclass whose values are checked, known by its name, so that a run can rebuild it.
 
-    `@record("Until")` makes it known by the name that runs stored before the class had its present one.
+    Numbers must be finite, whole numbers do for fractional ones, NumPy's scalars become Python's, and nothing else is converted. A check that
+    spans several fields is a `__post_init__`. `@record("Until")` makes a class known by the name that runs stored before it had its present one.
+
+    Raises:
+        RecipeError: another class has the name, or the class is a dataclass already; a record raises it for a value that does not fit.
     """
     if isinstance(known_as, str):
-        return partial(_know, known_as)
+        return functools.partial(_know, known_as)
     return _know(known_as.__name__, known_as)
 
 
@@ -47,9 +79,58 @@ def _know(tag: str, cls: type[T]) -> type[T]:
     known = _KNOWN.get(tag)
     if known is not None and known.__module__ != cls.__module__:
         raise RecipeError(f"two classes are named {tag}: {known.__module__} and {cls.__module__}; rename one")
-    _KNOWN[tag] = cls
+    if "__dataclass_fields__" in vars(cls):
+        raise RecipeError(f"{cls.__name__} is a dataclass already; leave out @dataclass, which @record brings along")
+    _KNOWN[tag] = cls = dataclasses.dataclass(frozen=True)(cls)
     setattr(cls, TAG, tag)
+    setattr(cls, "__pydantic_config__", STRICT)  # noqa: B010 - what pydantic reads of a dataclass; no type knows it
+    setattr(cls, "__init__", _checked(cls.__init__))  # noqa: B010
     return cls
+
+
+def _checked(init: Callable[..., None]) -> Callable[..., None]:
+    """The `__init__` of a record: pydantic's, with its errors as one sentence and values as they were written."""
+
+    @functools.wraps(init)
+    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
+        args, kwargs = _plain(args), _plain(kwargs)
+        try:
+            adapter(type(self)).validator.validate_python(ArgsKwargs(args, kwargs), self_instance=self)
+        except ValidationError as error:
+            raise RecipeError(_sentence(type(self), len(args), error)) from None
+        names = [field.name for field in dataclasses.fields(self) if field.init]
+        for name, given in (*zip(names, args, strict=False), *kwargs.items()):
+            vars(self)[name] = _as_written(given, vars(self)[name])
+
+    return __init__
+
+
+@functools.cache
+def adapter(cls: Any) -> TypeAdapter[Any]:
+    """What checks the values of a record; made when the first one is built, which keeps imports fast."""
+    return TypeAdapter(cls)
+
+
+def _plain(value: Any) -> Any:
+    """NumPy's scalars as Python's: a record is stored as JSON and prints as its own source."""
+    if isinstance(value, np.generic):
+        return value.item()
+    if type(value) is tuple:
+        return tuple(_plain(item) for item in value)
+    if type(value) is dict:
+        return {key: _plain(item) for key, item in value.items()}
+    return value
+
+
+def _as_written(given: Any, checked: Any) -> Any:
+    """Whole numbers stay whole where pydantic made them fractional: what is stored, and its fingerprint, is what was written."""
+    if isinstance(checked, float) and isinstance(given, int):
+        return given
+    if isinstance(checked, tuple) and isinstance(given, tuple) and len(checked) == len(given):
+        return tuple(map(_as_written, given, checked))
+    if isinstance(checked, dict) and isinstance(given, Mapping):
+        return {key: _as_written(given.get(key), item) for key, item in checked.items()}
+    return checked
 
 
 def to_record(value: Any) -> Any:
@@ -79,14 +160,6 @@ def stored_name(field: dataclasses.Field[Any]) -> str:
     return str(field.metadata.get(STORED, field.name))
 
 
-def not_finite(data: Any, at: str = "") -> str:
-    """The dotted place of the first number in a record that is NaN or infinite; empty where all are finite."""
-    if isinstance(data, float):
-        return "" if math.isfinite(data) else at
-    parts = data.items() if isinstance(data, Mapping) else enumerate(data) if isinstance(data, list) else ()
-    return next(filter(None, (not_finite(item, f"{at}.{key}" if at else str(key)) for key, item in parts)), "")
-
-
 def from_record(data: Any) -> Any:
     """Rebuild what `to_record` wrote; lists come back as tuples. Raises RunError for an unknown class, field or version."""
     if isinstance(data, Mapping):
@@ -109,7 +182,12 @@ def from_record(data: Any) -> Any:
         given = {key: from_record(item) for key, item in data.items() if key not in ("is", "version")}
         if unknown := sorted(given.keys() - known.keys()):
             raise RunError(f"the run sets {name}.{unknown[0]}, which this version of resdx does not know")
-        return cls(**{known[key]: item for key, item in given.items()})
+        try:
+            return cls(**{known[key]: item for key, item in given.items()})
+        except RecipeError as error:
+            raise RunError(
+                f"the run does not fit this version of resdx: {error}; open it with the version that wrote it"
+            ) from error
     if isinstance(data, list):
         return tuple(from_record(item) for item in data)
     return data
@@ -126,6 +204,7 @@ def set_field(value: T, dotted: str, text: str) -> T:
 
 def _set(value: Any, keys: list[str], text: str, dotted: str) -> Any:
     key, *rest = keys
+    prefix = ".".join(dotted.split(".")[: -len(keys)])
     if isinstance(value, tuple) and key.isdigit() and int(key) < len(value):
         items = list(value)
         if not rest:
@@ -133,30 +212,17 @@ def _set(value: Any, keys: list[str], text: str, dotted: str) -> Any:
         items[int(key)] = _set(items[int(key)], rest, text, dotted)
         return tuple(items)
     if not dataclasses.is_dataclass(value):
-        raise RecipeError(f"no field {dotted!r}: {'.'.join(dotted.split('.')[: -len(keys)])} has no parts")
-    names = [field.name for field in dataclasses.fields(value)]
-    key = {stored_name(field): field.name for field in dataclasses.fields(value)}.get(
-        key, key
-    )  # a stored search names its fields so
-    prefix = ".".join(dotted.split(".")[: -len(keys)])
-    if key not in names:
-        raise RecipeError(f"no field {dotted!r}; {_suggest(key, names, prefix)}")
-    old = getattr(value, key)
-    if rest:
-        new = _set(old, rest, text, dotted)
-    else:
-        new = _parse(text, typing.get_type_hints(type(value))[key], dotted)
+        raise RecipeError(f"no field {dotted!r}: {prefix} has no parts")
+    key = _by_stored_name(type(value)).get(key, key)  # a stored search names its fields so
+    kinds = _kinds(type(value))
+    if key not in kinds:
+        raise RecipeError(f"no field {dotted!r}; {_suggest(key, list(kinds), prefix)}")
+    new = _set(getattr(value, key), rest, text, dotted) if rest else _parse(text, kinds[key], dotted)
     return dataclasses.replace(typing.cast(Any, value), **{key: new})
 
 
-def _suggest(key: str, names: list[str], prefix: str) -> str:
-    near = difflib.get_close_matches(key, names, 1)
-    dot = f"{prefix}." if prefix else ""
-    return f"did you mean {dot}{near[0]}?" if near else f"there are {', '.join(dot + name for name in names)}"
-
-
-def _parse(text: str, kind: Any, dotted: str) -> Any:
-    kinds = typing.get_args(kind) if isinstance(kind, types.UnionType) or typing.get_origin(kind) is typing.Union else (kind,)
+def _parse(text: str, kind: Any, place: str) -> Any:
+    kinds = [_bare(one) for one in _parts(kind)]
     if type(None) in kinds and text.lower() in ("none", ""):
         return None
     for one in kinds:
@@ -166,23 +232,14 @@ def _parse(text: str, kind: Any, dotted: str) -> Any:
                 return {"true": True, "false": False, "yes": True, "no": False}[text.lower()]
             if origin in (int, float, str):
                 return origin(text)
-            if origin is typing.Literal and text in typing.get_args(one):
-                return text
+            if origin is Literal:
+                return {str(choice): choice for choice in typing.get_args(one)}[text]
             if origin is tuple:
                 inner = (typing.get_args(one) or (str,))[0]
-                return tuple(_parse(part.strip(), inner, dotted) for part in text.split(",") if part.strip())
+                return tuple(_parse(part.strip(), inner, place) for part in text.split(",") if part.strip())
         except (KeyError, ValueError):
             continue
-    raise RecipeError(f"{dotted} cannot be {text!r}: it takes {_kind_name(kind)}")
-
-
-def _kind_name(kind: Any) -> str:
-    if typing.get_origin(kind) is typing.Literal:
-        return " or ".join(repr(arg) for arg in typing.get_args(kind))
-    plain = {int: "a whole number", float: "a number", bool: "true or false"}
-    if kind in plain:
-        return plain[kind]
-    return getattr(kind, "__name__", None) or str(kind).replace("typing.", "")
+    raise RecipeError(_refusal(place, text, kind))
 
 
 def _default(field: dataclasses.Field[Any]) -> Any:
@@ -191,3 +248,119 @@ def _default(field: dataclasses.Field[Any]) -> Any:
     if field.default_factory is not dataclasses.MISSING:
         return field.default_factory()
     return dataclasses.MISSING
+
+
+@functools.cache
+def _kinds(cls: Any) -> dict[str, Any]:
+    """The type of each field that is set, with its range."""
+    kinds = typing.get_type_hints(cls, include_extras=True)
+    return {field.name: kinds[field.name] for field in dataclasses.fields(cls) if field.init}
+
+
+def _by_stored_name(cls: type) -> dict[str, str]:
+    return {stored_name(field): field.name for field in dataclasses.fields(cls)}
+
+
+def _bare(kind: Any) -> Any:
+    """A type without its range."""
+    return typing.get_args(kind)[0] if typing.get_origin(kind) is Annotated else kind
+
+
+def _parts(kind: Any) -> tuple[Any, ...]:
+    """The types that a union allows; of another type itself."""
+    return typing.get_args(kind) if typing.get_origin(kind) in (types.UnionType, typing.Union) else (kind,)
+
+
+def _sentence(cls: type, placed: int, error: ValidationError) -> str:
+    """What is wrong with the values of a record, of which `placed` were given by position."""
+    kinds = _kinds(cls)
+    every = error.errors(include_url=False)
+    first = next((one for one in every if one["type"] == "unexpected_keyword_argument"), every[0])
+    if not first["loc"]:
+        return f"{cls.__name__}: {first['msg'].removeprefix('Value error, ')}"
+    at, *inner = first["loc"]
+    if first["type"] == "unexpected_positional_argument":
+        return f"{cls.__name__} takes {_together(list(kinds), 'and') or 'no values'}, not {count(placed, 'value')} by position"
+    name = list(kinds)[at] if isinstance(at, int) else at
+    if first["type"] == "unexpected_keyword_argument":
+        return f"{cls.__name__} has no field {name!r}; {_suggest(_by_stored_name(cls).get(name, name), list(kinds), '')}"
+    if first["type"] == "missing":
+        return f"{cls.__name__}.{name} is missing: it takes {words(kinds[name])}"
+    if first["type"] == "multiple_argument_values":
+        return f"{cls.__name__}.{name} is given twice, by position and by name; leave one out"
+    return _refusal(f"{cls.__name__}.{name}", first["input"], kinds[name], inside=any(isinstance(key, int) for key in inner))
+
+
+def _suggest(key: str, names: list[str], prefix: str) -> str:
+    near = difflib.get_close_matches(key, names, 1)
+    dot = f"{prefix}." if prefix else ""
+    if near:
+        return f"did you mean {dot}{near[0]}?"
+    return f"there are {', '.join(dot + name for name in names)}" if names else "it has none"
+
+
+def _refusal(place: str, value: Any, kind: Any, *, inside: bool = False) -> str:
+    """That a field cannot be `value`, or hold it where it stands `inside` a tuple, with the nearest choice."""
+    choices = [choice for choice in _choices(kind) if isinstance(choice, str) and choice]
+    near = difflib.get_close_matches(value, choices, 1) if isinstance(value, str) else []
+    shown = value if len(value := repr(value)) <= SHOWN else f"{value[:SHOWN]}..."
+    if near:
+        return f"{place} cannot be {shown}; did you mean {near[0]!r}? ({_together(choices)})"
+    return f"{place} cannot {'hold' if inside else 'be'} {shown}: it takes {words(kind)}"
+
+
+def _choices(kind: Any) -> list[Any]:
+    """The values of the literals in a type."""
+    inner = typing.get_args(kind)
+    return list(inner) if typing.get_origin(kind) is Literal else [value for one in inner for value in _choices(one)]
+
+
+def words(kind: Any, many: bool = False) -> str:
+    """What a type takes, in words: "a whole number from 16 to 4096 pixels", of `many` "whole numbers from 16 to 4096 pixels"."""
+    origin, inner = typing.get_origin(kind), typing.get_args(kind)
+    if origin is Annotated:
+        return _with_range(inner[0], inner[1:], many)
+    if origin in (types.UnionType, typing.Union):
+        return _together([words(one, many) for one in inner])
+    if origin is Literal:
+        return _together(list(map(repr, inner)))
+    if origin is tuple and inner[1:] == (...,):
+        return f"{'tuples' if many else 'a tuple'} of {words(inner[0], True)}"
+    if origin is tuple:
+        return f"{'pairs' if many else 'a pair'} of {words(inner[0], True)}" if len(inner) == 2 else f"{len(inner)} values"
+    if kind in NOUNS:
+        return NOUNS[kind][many]
+    name = "None" if kind is type(None) else getattr(kind, "__name__", str(kind))
+    return f"{name}()" if dataclasses.is_dataclass(kind) else name
+
+
+def _with_range(kind: Any, limits: tuple[Any, ...], many: bool) -> str:
+    """The words of a type with its range and unit, or with how many values a tuple holds."""
+    least = next((limit for limit in limits if isinstance(limit, Ge | Gt)), None)
+    most = next((limit for limit in limits if isinstance(limit, Le | Lt)), None)
+    unit = "".join(f" {limit.unit}" for limit in limits if isinstance(limit, Unit))
+    fewest = next((limit.min_length for limit in limits if isinstance(limit, MinLen)), 0)
+    largest = next((limit.max_length for limit in limits if isinstance(limit, MaxLen)), None)
+    if fewest or largest:
+        noun = words(typing.get_args(kind)[0], True) if kind is not str else "characters"
+        whole = "string" if kind is str else "tuple"
+        often = f"{fewest} to {largest}" if largest else "one or more" if fewest == 1 else f"{fewest} or more"
+        return f"{whole}s of {often} {noun}" if many else f"a {whole} of {often} {noun}"
+    return f"{words(kind, many)}{_range(least, most)}{unit}"
+
+
+def _range(least: Any, most: Any) -> str:
+    open_below = isinstance(least, Gt)
+    low = "" if least is None else f"{least.gt if open_below else least.ge:g}"
+    high = "" if most is None else f"{most.lt if isinstance(most, Lt) else most.le:g}"
+    below = "below " if isinstance(most, Lt) else ""
+    if low and high:
+        return f" above {low} and {below or 'up to '}{high}" if open_below else f" from {low} to {below}{high}"
+    if low:
+        return f" above {low}" if open_below else f" of at least {low}"
+    return f" {below or 'of at most '}{high}" if high else ""
+
+
+def _together(names: list[str], word: str = "or") -> str:
+    """ "a, b or c"."""
+    return f" {word} ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))

@@ -14,7 +14,6 @@ from resdx.records import from_record, record, set_field, to_record
 
 
 @record
-@dataclass(frozen=True)
 class Leaf:
     version: ClassVar[int] = 3
     size: int = 4
@@ -24,7 +23,6 @@ class Leaf:
 
 
 @record
-@dataclass(frozen=True)
 class Tree:
     name: str
     leaves: tuple[Leaf, ...] = (Leaf(),)

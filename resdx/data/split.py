@@ -17,8 +17,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import DataError, RecipeError, count
-from ..records import record
+from ..errors import DataError, count
+from ..records import FractionBetween, Natural, record
 from .cases import Case, Finding, Manifest
 from .persons import count_persons, persons, units
 
@@ -337,22 +337,14 @@ def _leaks(cases: Sequence[Case], unit: Sequence[int], parts: Mapping[str, str])
 
 
 @record
-@dataclass(frozen=True)
 class RandomImages:
     """The habit of the field: `test` of the images at random, whoever they show."""
 
-    test: float = 0.2
-    seed: int = 42
-
-    def __post_init__(self) -> None:
-        if not 0 < self.test < 1 or self.seed < 0:
-            raise RecipeError(
-                f"RandomImages needs a share for test between 0 and 1 and a seed of 0 or more, not {self.test} and {self.seed}"
-            )
+    test: FractionBetween = 0.2
+    seed: Natural = 42
 
 
 @record
-@dataclass(frozen=True)
 class ShippedParts:
     """The test part the data set ships, with whatever it shares with the rest."""
 

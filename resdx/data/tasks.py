@@ -7,7 +7,6 @@ over the classes: 1 present, 0 absent, NaN not assessed (for a class, or for the
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +20,6 @@ Array = NDArray[np.float32]
 
 
 @record
-@dataclass(frozen=True)
 class Classify:
     """Exactly one class a case. `positive` names the class that counts as disease where there are two."""
 
@@ -37,7 +35,6 @@ class Classify:
 
 
 @record
-@dataclass(frozen=True)
 class MultiLabel:
     """Any number of classes a case; a class may be unknown (masked in the loss and in every score)."""
 
@@ -51,13 +48,11 @@ class MultiLabel:
 
 
 @record
-@dataclass(frozen=True)
 class Detect(MultiLabel):
     """Boxes of each class. A picture has the classes of its boxes, each as likely as the most certain box of it."""
 
 
 @record
-@dataclass(frozen=True)
 class Ordinal:
     """Grades in the order of the classes, as K - 1 questions "is it above grade k?" (Frank and Hall 2001)."""
 

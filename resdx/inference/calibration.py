@@ -6,7 +6,7 @@ Pure NumPy and SciPy, so that prediction needs no training library; `calibrate` 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -25,7 +25,6 @@ NOT_JUDGED = "not-judged"  # a label with too few calib persons to be ruled in o
 
 
 @record
-@dataclass(frozen=True)
 class OperatingPoint:
     """Call class `of` present where its probability is at least `threshold`; what that gave on calib, by persons.
 
@@ -42,7 +41,6 @@ class OperatingPoint:
 
 
 @record
-@dataclass(frozen=True)
 class Boxing:
     """What turns a detector's answers into boxes: anchors, as shares of the picture, and for each class the score from which a box is shown."""
 
@@ -51,7 +49,6 @@ class Boxing:
 
 
 @record
-@dataclass(frozen=True)
 class Calibration:
     """All that turns the logits of a trained model into answers; stored as calibration.json.
 

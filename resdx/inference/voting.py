@@ -7,7 +7,6 @@ answers (C): Classify asks one with K answers, the others ask each output for no
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -27,7 +26,6 @@ SETTLED = 1e-10  # the largest change of a weight in a round from which on the s
 
 
 @record
-@dataclass(frozen=True)
 class Votes:
     """How M members become one model; ensemble.json holds it.
 

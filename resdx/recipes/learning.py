@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import math
 import re
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import field
+from typing import Annotated, Literal
+
+from annotated_types import Ge, Gt, Le, MinLen, Unit
 
 from ..errors import RecipeError
 from ..models.specs import Net
-from ..records import record
+from ..records import Count, FractionAbove0, FractionBelow1, FractionBetween, Natural, NonNegative, Positive, record
+
+Batch = Annotated[int, Ge(2)]  # BatchNorm has no deviation of one picture
+Pixels = Annotated[int, Ge(0), Unit("pixels")]
 
 SEARCHED = ("learn", "model", "augment")  # what a search may change
 
 
 @record
-@dataclass(frozen=True)
 class Training:
     """Gradient descent on all or part of the network.
 
@@ -35,56 +38,42 @@ class Training:
     and kept on the disk, up to `cache_gb` gigabytes, while the training lasts; the result is the same, and epochs are as short as the rest is small.
     """
 
-    epochs: int = 20
-    head_epochs: int = 0
-    head_penalty: float = 0.0
+    epochs: Count = 20
+    head_epochs: Natural = 0
+    head_penalty: NonNegative = 0.0
     freeze_batchnorm: bool = field(default=False, metadata={"stored": "frozen_norms"})
-    batch: int = 32
+    batch: Batch = 32
     optimiser: Literal["adamw", "adam", "sgd"] = "adamw"
-    lr: float = 1e-3
-    lr_decay: float = 1.0
-    weight_decay: float = 0.05
+    lr: Positive = 1e-3
+    lr_decay: FractionAbove0 = 1.0
+    weight_decay: NonNegative = 0.05
     schedule: Literal["cosine", "onecycle", "plateau", "constant"] = "cosine"
-    plateau_factor: float = 0.5
-    plateau_patience: int = 3
-    min_lr: float = field(default=0.0, metadata={"stored": "least_lr"})
-    epsilon: float = 1e-8
-    warmup: float = 0.05
-    patience: int = 0
-    ema: float = 0.998
+    plateau_factor: FractionBetween = 0.5
+    plateau_patience: Count = 3
+    min_lr: NonNegative = field(default=0.0, metadata={"stored": "least_lr"})
+    epsilon: Positive = 1e-8
+    warmup: FractionBelow1 = 0.05
+    patience: Natural = 0
+    ema: FractionBelow1 = 0.998
     class_weights: Literal["none", "balanced"] = "none"
     sampling: Literal["natural", "balanced"] = "natural"
-    label_smoothing: float = 0.0
-    mixup: float = 0.0
-    start_size: int = 0
-    cached_views: int = field(default=0, metadata={"stored": "kept_views"})
-    cache_gb: float = field(default=8.0, metadata={"stored": "kept_gb"})
+    label_smoothing: FractionBelow1 = 0.0
+    mixup: NonNegative = 0.0
+    start_size: Pixels = 0
+    cached_views: Natural = field(default=0, metadata={"stored": "kept_views"})
+    cache_gb: Annotated[float, Ge(0), Unit("gigabytes")] = field(default=8.0, metadata={"stored": "kept_gb"})
 
     def __post_init__(self) -> None:
-        if self.epochs < 1 or not 0 <= self.head_epochs <= self.epochs:
+        if self.head_epochs > self.epochs:
             raise RecipeError(
-                f"Training needs epochs of at least 1 and head_epochs from 0 to epochs, not {self.epochs} and {self.head_epochs}"
+                f"Training.head_epochs cannot be {self.head_epochs}: the head learns alone for at most all {self.epochs} epochs"
             )
-        if not self.batch >= 2 or not 0 < self.lr < math.inf:
-            raise RecipeError(f"Training needs a batch of at least 2 and lr above 0, not {self.batch} and {self.lr}")
-        if not 0 <= self.ema < 1 or not 0 <= self.label_smoothing < 1 or not 0 <= self.warmup < 1:
-            raise RecipeError("Training ema, label_smoothing and warmup are shares from 0 to below 1")
-        if not 0 < self.lr_decay <= 1:
-            raise RecipeError(f"Training lr_decay is a share above 0 and up to 1, not {self.lr_decay}")
-        if not 0 < self.plateau_factor < 1 or self.plateau_patience < 1:
-            raise RecipeError(
-                f"Training needs a plateau_factor between 0 and 1 and plateau_patience of at least 1, not {self.plateau_factor} and "
-                f"{self.plateau_patience}"
-            )
-        if not 0 < self.epsilon < math.inf or not 0 <= self.min_lr <= self.lr:
-            raise RecipeError(f"Training needs an epsilon above 0 and min_lr from 0 to lr, not {self.epsilon} and {self.min_lr}")
+        if self.min_lr > self.lr:
+            raise RecipeError(f"Training.min_lr cannot be {self.min_lr}: it takes a rate of at most lr, which is {self.lr}")
         if self.cached_views and (self.mixup or self.start_size):
             raise RecipeError(
                 "Training cached_views goes with neither mixup nor start_size: the frozen stages see each picture once"
             )
-        for name in ("weight_decay", "head_penalty", "mixup", "patience", "start_size", "cached_views", "cache_gb"):
-            if not 0 <= (value := getattr(self, name)) < math.inf:
-                raise RecipeError(f"Training {name} must be 0 or more, not {value}")
 
     @property
     def rebalances(self) -> bool:
@@ -93,7 +82,6 @@ class Training:
 
 
 @record
-@dataclass(frozen=True)
 class FeatureClassifier:
     """Frozen features and a classifier on them; nothing else is trained.
 
@@ -102,15 +90,9 @@ class FeatureClassifier:
     train where there is none. `views` pictures a training case (the plain one first, the rest varied by the recipe's `augment`).
     """
 
-    penalties: tuple[float, ...] = (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1)
-    views: int = 1
+    penalties: Annotated[tuple[Positive, ...], MinLen(1)] = (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1)
+    views: Count = 1
     class_weights: Literal["none", "balanced"] = "none"
-
-    def __post_init__(self) -> None:
-        if not self.penalties or not all(0 < penalty < math.inf for penalty in self.penalties):
-            raise RecipeError(f"FeatureClassifier penalties must be numbers above 0, not {self.penalties}")
-        if self.views < 1:
-            raise RecipeError(f"FeatureClassifier needs at least 1 view of a case, not {self.views}")
 
     @property
     def rebalances(self) -> bool:
@@ -119,7 +101,6 @@ class FeatureClassifier:
 
 
 @record
-@dataclass(frozen=True)
 class Search:
     """Train with every combination of some values, then anew with the one of the best tune AUROC (grid search).
 
@@ -129,20 +110,18 @@ class Search:
     """
 
     training: Training = Training()
-    grid: tuple[tuple[str, tuple[str, ...]], ...] = ()
-    draws: int = 0
-    epochs: int = 0
+    grid: tuple[tuple[str, Annotated[tuple[str, ...], MinLen(1)]], ...] = ()
+    draws: Natural = 0
+    epochs: Natural = 0
 
     def __post_init__(self) -> None:
-        if not self.grid or not all(values for _, values in self.grid):
+        if not self.grid:
             raise RecipeError('Search needs a grid of fields and their values, such as grid=(("learn.lr", ("0.001", "0.01")),)')
         if odd := [name for name, _ in self.grid if name.split(".")[0] not in SEARCHED]:
             raise RecipeError(f"Search tries fields of {', '.join(SEARCHED)}, not {odd[0]}: pictures are prepared once")
         # What starting weights have seen decides the split, which comes before any search.
         if any(name.split(".")[-1] == "weights" for name, _ in self.grid):
             raise RecipeError("Search tries no starting weights; make a run with each of them (--weights) and compare those")
-        if self.draws < 0 or self.epochs < 0:
-            raise RecipeError(f"Search draws and epochs must be 0 or more, not {self.draws} and {self.epochs}")
 
     @property
     def rebalances(self) -> bool:
@@ -154,7 +133,6 @@ Alone = Training | FeatureClassifier
 
 
 @record
-@dataclass(frozen=True)
 class Member:
     """One of an ensemble: how it learns, and the network it learns on; without `model` that of the recipe.
 
@@ -173,7 +151,6 @@ class Member:
 
 
 @record
-@dataclass(frozen=True)
 class Ensemble:
     """Members that learn from the same cases and answer together.
 
@@ -183,16 +160,14 @@ class Ensemble:
     which chose the members' epochs and penalties and so flatters the better ones a little ("tune").
     """
 
-    members: tuple[Member, ...]
+    members: Annotated[tuple[Member, ...], MinLen(1)]
     vote: Literal["soft", "weighted", "majority", "stacking"] = "soft"
     stack_on: Literal["folds", "tune"] = "folds"
 
     def __post_init__(self) -> None:
         names = [member.name for member in self.members]
-        if not names or len(set(names)) < len(names):
-            raise RecipeError(
-                f"Ensemble members must be at least one, each with a name of its own, not {', '.join(names) or 'none'}"
-            )
+        if len(set(names)) < len(names):
+            raise RecipeError(f"Ensemble members have each a name of their own, not {', '.join(names)}")
 
     @property
     def rebalances(self) -> bool:
@@ -204,7 +179,6 @@ Learn = Alone | Search | Ensemble
 
 
 @record
-@dataclass(frozen=True)
 class Dcgan:
     """Pictures made for training by one generator a class (DCGAN, Radford et al. 2016), each fitted to the train part alone.
 
@@ -212,26 +186,13 @@ class Dcgan:
     batches at `size` pixels (a power of two); `spectral` normalises the judge's weights, and `matching` weighs its mean features on real and made pictures (0 = the plain DCGAN).
     """
 
-    share: float = 1.0
-    keep: float = 0.5
-    steps: int = 2000
-    batch: int = 32
-    size: int = 128
-    latent: int = 100
-    width: int = 32
-    lr: float = 2e-4
+    share: Annotated[float, Gt(0), Le(100)] = 1.0
+    keep: FractionAbove0 = 0.5
+    steps: Count = 2000
+    batch: Batch = 32
+    size: Literal[16, 32, 64, 128, 256, 512] = 128
+    latent: Count = 100
+    width: Count = 32
+    lr: Positive = 2e-4
     spectral: bool = True
-    matching: float = 1.0
-
-    def __post_init__(self) -> None:
-        if not (0 < self.share <= 100 and 0 < self.keep <= 1 and 0 <= self.matching < math.inf and 0 < self.lr < math.inf):
-            raise RecipeError(
-                "Dcgan needs a share from above 0 to 100, keep from above 0 to 1, matching of 0 or more and lr above 0, "
-                f"not {self.share}, {self.keep}, {self.matching} and {self.lr}"
-            )
-        if min(self.steps, self.latent, self.width) < 1 or self.batch < 2:
-            raise RecipeError(
-                f"Dcgan needs at least 1 step, latent and width and a batch of 2, not {self.steps}, {self.latent}, {self.width} and {self.batch}"
-            )
-        if self.size not in (16, 32, 64, 128, 256, 512):
-            raise RecipeError(f"Dcgan makes pictures of 16, 32, 64, 128, 256 or 512 pixels, not {self.size}")
+    matching: NonNegative = 1.0

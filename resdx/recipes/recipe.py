@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Literal
 
 from ..data.sources import ecg as heartbeats
@@ -17,9 +17,10 @@ from ..data.tasks import Classify, Detect, MultiLabel, Task
 from ..errors import RecipeError
 from ..models.heads.specs import Fitted, Linear, Neighbours, Yolo
 from ..models.specs import Cells, Net, Pretrained, ResNet, Standardised
-from ..records import not_finite, record, set_field, to_record
+from ..records import record, set_field, to_record
 from ..transforms import augment as random
 from ..transforms import image
+from ..transforms.compose import Step
 from ..transforms.readers import copies as offline
 from ..transforms.readers import ecg, voice
 from ..transforms.readers import volume as scan
@@ -28,11 +29,12 @@ from ..transforms.readers.image import ReadImage
 from ..transforms.readers.nifti import ReadNifti
 from .learning import Dcgan, Ensemble, FeatureClassifier, Learn, Search, Training
 
-OTHER_SOURCES = (heartbeats.Heartbeats, voices.Voices, voices.SpeechTable, voc.Voc)  # known, so that any run can be opened
+# Known, so that any run can be opened.
+OTHER_SOURCES = (heartbeats.Heartbeats, voices.Voices, voices.SpeechTable, voc.Voc)
+OTHER_READERS = (ReadDicom, ReadNifti, offline.ReadCopy, scan.ReadScan, ecg.ReadBeat, voice.ReadSpectrogram)
 
 
 @record
-@dataclass(frozen=True)
 class Published:
     """A figure of the paper: `seen` when it was read in the paper or its abstract, False when only reported or remembered."""
 
@@ -41,22 +43,7 @@ class Published:
     seen: bool = False
 
 
-Reader = (
-    ReadImage
-    | ReadDicom
-    | ReadNifti
-    | offline.ReadCopy
-    | scan.ReadScan
-    | ecg.ReadBeat
-    | voice.ReadVoice
-    | voice.ReadSpectrogram
-    | voice.ReadSpeechRow
-)
-STATES = ("", "the paper's data", "real data", "stand-in", "no data")
-
-
 @record
-@dataclass(frozen=True)
 class About:
     """What `resdx recipes` tells of a recipe: the number of its system ("S09"; empty where no paper stands behind it), disease, modality and data.
 
@@ -69,13 +56,8 @@ class About:
     data: str = ""
     state: Literal["", "the paper's data", "real data", "stand-in", "no data"] = ""
 
-    def __post_init__(self) -> None:
-        if self.state not in STATES:
-            raise RecipeError(f"About state must be one of {', '.join(map(repr, STATES))}, not {self.state!r}")
-
 
 @record
-@dataclass(frozen=True)
 class Recipe:
     """One system, from data as downloaded to a model that answers.
 
@@ -87,8 +69,8 @@ class Recipe:
     name: str
     title: str
     about: About = About()
-    read: Reader = ReadImage()
-    prepare: tuple[Any, ...] = (image.Resize(128),)
+    read: Step = ReadImage()
+    prepare: tuple[Step, ...] = (image.Resize(128),)
     augment: tuple[Any, ...] = ()
     model: Net = Net(ResNet(50))
     task: Task = Classify()
@@ -96,84 +78,15 @@ class Recipe:
     source: Source | None = None
     classes: tuple[str, ...] = ()
     pool: Literal["mean", "max"] = "mean"
-    views: int = 1
+    views: Literal[1, 2, 8] = 1
     generator: Dcgan | None = None
     published_split: PublishedSplit | None = None
     published: tuple[Published, ...] = ()
     differs: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        have, before = self.read.gives, type(self.read).__name__
-        for step in self.prepare:
-            if step.takes != have:
-                raise RecipeError(
-                    f"{self.name}: {type(step).__name__} takes a {step.takes}, but {before} before it gives a {have}; change the order of prepare"
-                )
-            have, before = step.gives, type(step).__name__
-        if have != "image" or not any(isinstance(step, image.Resize) for step in self.prepare):
-            raise RecipeError(f"{self.name}: prepare must end in an image of one size; add Resize(224)")
-        for step in self.augment:
-            if not hasattr(step, "draws"):
-                raise RecipeError(
-                    f"{self.name}: {type(step).__name__} is no random step; augment takes {', '.join(random.NAMES)}"
-                )
-        least, start = getattr(self.model.backbone, "least", 0), getattr(self.learn, "start_size", 0) or self.size
-        if min(start, self.size) < least:
-            raise RecipeError(
-                f"{self.name}: {type(self.model.backbone).__name__} needs pictures of at least {least} pixels, not {min(start, self.size)}"
-            )
-        backbone = self.model.backbone
-        if (
-            isinstance(self.read, voice.ReadVoice)
-            and isinstance(backbone, Cells | Standardised)
-            and backbone.columns != self.read.levels + 1
-        ):
-            raise RecipeError(
-                f"{self.name}: {self.read.levels} levels make {self.read.levels + 1} columns, and the network takes {backbone.columns}; set model.backbone.columns"
-            )
-        if self.views not in (1, 2, 8):
-            raise RecipeError(f"{self.name}: views must be 1, 2 (mirrored) or 8 (dihedral), not {self.views}")
-        if isinstance(self.task, Classify) and self.task.positive and self.classes and self.task.positive not in self.classes:
-            raise RecipeError(f"{self.name}: the positive class {self.task.positive!r} is not among {', '.join(self.classes)}")
-        if isinstance(self.learn, Training) and self.learn.cached_views and not self.model.backbone.frozen:
-            raise RecipeError(
-                f"{self.name}: learn.cached_views keeps what frozen stages make; set model.backbone.frozen, such as layer3"
-            )
-        head = type(self.model.head).__name__
-        if isinstance(self.learn, Training | Search) and isinstance(self.model.head, Fitted):
-            raise RecipeError(f"{self.name}: {head}() is fitted to frozen features, not trained; set learn=FeatureClassifier()")
-        if getattr(self.learn, "head_penalty", 0) and not isinstance(self.model.head, Linear):
-            raise RecipeError(f"{self.name}: learn.head_penalty begins a Linear() head, not {head}(); leave it out")
-        if self.learn.rebalances and isinstance(self.model.head, Neighbours):
-            raise RecipeError(f"{self.name}: {head}() knows no class weights; set learn.class_weights=none")
-        if isinstance(self.learn, Search):
-            for name, values in self.learn.grid:  # a wrong field or value is told now, not after hours
-                for value in values:
-                    self.tried({name: value})
-        if isinstance(self.learn, Ensemble) and self.model not in [one.model for one in self.members]:
-            raise RecipeError(f"{self.name}: no member learns on the recipe's own model; leave out the model of the first member")
-        if self.generator and (isinstance(self.learn, Ensemble) or isinstance(self.task, MultiLabel)):
-            raise RecipeError(f"{self.name}: a generator makes pictures of one class each, for one network; leave generator out")
-        if isinstance(self.task, Detect) != isinstance(self.model.head, Yolo):
-            raise RecipeError(f"{self.name}: task=Detect() and the head Yolo() belong together; set both or neither")
-        if isinstance(self.task, Detect):
-            self._check_detection()
-        if odd := not_finite(to_record(self)):
-            raise RecipeError(f"{self.name}: {odd} is no finite number; give one")
-        if len(self.classes) == 1 and not isinstance(self.task, MultiLabel):
-            raise RecipeError(f"{self.name}: one class only ({self.classes[0]}); a classifier needs at least two")
-
-    def _check_detection(self) -> None:
-        learn = self.learn
-        if not isinstance(learn, Training):
-            raise RecipeError(f"{self.name}: boxes are learnt by training one network; set learn=Training()")
-        changed = [name for name in ("mixup", "label_smoothing", "cached_views") if getattr(learn, name)] + ["class weights"] * (
-            learn.rebalances
-        )
-        if changed or self.views != 1:
-            raise RecipeError(
-                f"{self.name}: {changed[0] if changed else 'views'} cannot be used where boxes are found; leave it out"
-            )
+        for check in CHECKS:
+            check(self)
 
     @property
     def members(self) -> tuple[Recipe, ...]:
@@ -226,6 +139,107 @@ class Recipe:
         """Hash of all that is done, not of what is told of it: two runs with the same one did the same thing."""
         done = replace(self, about=About(), title="", published=(), differs=())
         return hashlib.sha256(json.dumps(to_record(done), sort_keys=True).encode()).hexdigest()
+
+
+def _check_steps(recipe: Recipe) -> None:
+    have, before = recipe.read.gives, type(recipe.read).__name__
+    for step in recipe.prepare:
+        if step.takes != have:
+            raise RecipeError(
+                f"{recipe.name}: {type(step).__name__} takes a {step.takes}, but {before} before it gives a {have}; change the order of prepare"
+            )
+        have, before = step.gives, type(step).__name__
+    if have != "image" or not any(isinstance(step, image.Resize) for step in recipe.prepare):
+        raise RecipeError(f"{recipe.name}: prepare must end in an image of one size; add Resize(224)")
+
+
+def _check_random_steps(recipe: Recipe) -> None:
+    if odd := [step for step in recipe.augment if not isinstance(step, random.RandomStep)]:
+        raise RecipeError(f"{recipe.name}: {type(odd[0]).__name__} is no random step; augment takes {', '.join(random.NAMES)}")
+
+
+def _check_size(recipe: Recipe) -> None:
+    least, backbone = getattr(recipe.model.backbone, "least", 0), type(recipe.model.backbone).__name__
+    smallest = min(getattr(recipe.learn, "start_size", 0) or recipe.size, recipe.size)
+    if smallest < least:
+        raise RecipeError(f"{recipe.name}: {backbone} needs pictures of at least {least} pixels, not {smallest}")
+
+
+def _check_columns(recipe: Recipe) -> None:
+    """A heat map of a voice has a column a sub-band."""
+    read, backbone = recipe.read, recipe.model.backbone
+    if not (isinstance(read, voice.ReadVoice) and isinstance(backbone, Cells | Standardised)):
+        return
+    if backbone.columns != read.levels + 1:
+        raise RecipeError(
+            f"{recipe.name}: {read.levels} levels make {read.levels + 1} columns, and the network takes {backbone.columns}; set model.backbone.columns"
+        )
+
+
+def _check_classes(recipe: Recipe) -> None:
+    task, classes = recipe.task, recipe.classes
+    if isinstance(task, Classify) and task.positive and classes and task.positive not in classes:
+        raise RecipeError(f"{recipe.name}: the positive class {task.positive!r} is not among {', '.join(classes)}")
+    if len(classes) == 1 and not isinstance(task, MultiLabel):
+        raise RecipeError(f"{recipe.name}: one class only ({classes[0]}); a classifier needs at least two")
+
+
+def _check_head(recipe: Recipe) -> None:
+    learn, head = recipe.learn, recipe.model.head
+    name = type(head).__name__
+    if isinstance(learn, Training | Search) and isinstance(head, Fitted):
+        raise RecipeError(f"{recipe.name}: {name}() is fitted to frozen features, not trained; set learn=FeatureClassifier()")
+    if getattr(learn, "head_penalty", 0) and not isinstance(head, Linear):
+        raise RecipeError(f"{recipe.name}: learn.head_penalty begins a Linear() head, not {name}(); leave it out")
+    if learn.rebalances and isinstance(head, Neighbours):
+        raise RecipeError(f"{recipe.name}: {name}() knows no class weights; set learn.class_weights=none")
+
+
+def _check_learning(recipe: Recipe) -> None:
+    learn = recipe.learn
+    if isinstance(learn, Training) and learn.cached_views and not recipe.model.backbone.frozen:
+        raise RecipeError(
+            f"{recipe.name}: learn.cached_views keeps what frozen stages make; set model.backbone.frozen, such as layer3"
+        )
+    if isinstance(learn, Ensemble) and recipe.model not in [one.model for one in recipe.members]:
+        raise RecipeError(f"{recipe.name}: no member learns on the recipe's own model; leave out the model of the first member")
+    if recipe.generator and (isinstance(learn, Ensemble) or isinstance(recipe.task, MultiLabel)):
+        raise RecipeError(f"{recipe.name}: a generator makes pictures of one class each, for one network; leave generator out")
+
+
+def _check_search(recipe: Recipe) -> None:
+    """A wrong field or value is told now, not after hours."""
+    if isinstance(recipe.learn, Search):
+        for name, values in recipe.learn.grid:
+            for value in values:
+                recipe.tried({name: value})
+
+
+def _check_detection(recipe: Recipe) -> None:
+    learn = recipe.learn
+    if isinstance(recipe.task, Detect) != isinstance(recipe.model.head, Yolo):
+        raise RecipeError(f"{recipe.name}: task=Detect() and the head Yolo() belong together; set both or neither")
+    if not isinstance(recipe.task, Detect):
+        return
+    if not isinstance(learn, Training):
+        raise RecipeError(f"{recipe.name}: boxes are learnt by training one network; set learn=Training()")
+    used = [name for name in ("mixup", "label_smoothing", "cached_views") if getattr(learn, name)]
+    used += ["class weights"] * learn.rebalances + ["views"] * (recipe.views != 1)
+    if used:
+        raise RecipeError(f"{recipe.name}: {used[0]} cannot be used where boxes are found; leave it out")
+
+
+CHECKS = (
+    _check_steps,
+    _check_random_steps,
+    _check_size,
+    _check_columns,
+    _check_classes,
+    _check_learning,
+    _check_head,
+    _check_search,
+    _check_detection,
+)
 
 
 def on_features(recipe: Recipe, *, views: int = 1) -> Recipe:

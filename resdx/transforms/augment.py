@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import ClassVar, Protocol
+from dataclasses import field
+from typing import ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample, interpolate
 
-from ..errors import RecipeError
-from ..records import record
+from ..records import FractionAbove0, FractionBelow1, record
 
 LEFT = 0.3  # share of a box that must stay in a varied picture
 
 
+@runtime_checkable
 class RandomStep(Protocol):
     """What `apply` calls: `draws` uniform numbers in [0, 1) a case, and one of `matrix` and `colour`."""
 
@@ -31,7 +31,6 @@ class RandomStep(Protocol):
 
 
 @record
-@dataclass(frozen=True)
 class Flip:
     """Mirror left-right, and up-down where `vertical`, each in half of the cases.
 
@@ -50,19 +49,14 @@ class Flip:
 
 
 @record
-@dataclass(frozen=True)
 class Affine:
     """Turn by up to `degrees`, scale by up to `scale`, shift by up to `shift` (both shares of the side), shear by up to `shear` degrees."""
 
     draws: ClassVar[int] = 5
     degrees: float = 7.0
-    scale: float = 0.1
-    shift: float = 0.05
+    scale: FractionBelow1 = 0.1
+    shift: FractionBelow1 = 0.05
     shear: float = 0.0
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.scale < 1 or not 0 <= self.shift < 1:
-            raise RecipeError(f"Affine scale and shift are shares from 0 to below 1, not {self.scale} and {self.shift}")
 
     def matrix(self, uniform: Tensor) -> Tensor:
         """(B, 5) draws -> (B, 2, 3)."""
@@ -76,16 +70,11 @@ class Affine:
 
 
 @record("Crop")
-@dataclass(frozen=True)
 class RandomResizedCrop:
     """Cut out a square of `min_area` to all of the area anywhere in the picture (Szegedy et al. 2015), and enlarge it to the whole."""
 
     draws: ClassVar[int] = 3
-    min_area: float = field(default=0.35, metadata={"stored": "least"})
-
-    def __post_init__(self) -> None:
-        if not 0 < self.min_area <= 1:
-            raise RecipeError(f"RandomResizedCrop min_area is a share of the area above 0 and up to 1, not {self.min_area}")
+    min_area: FractionAbove0 = field(default=0.35, metadata={"stored": "least"})
 
     def matrix(self, uniform: Tensor) -> Tensor:
         """(B, 3) draws -> (B, 2, 3)."""
@@ -95,7 +84,6 @@ class RandomResizedCrop:
 
 
 @record("Tone")
-@dataclass(frozen=True)
 class ColorJitter:
     """Vary brightness and contrast by up to these shares and gamma by up to a factor of 1 + `gamma`."""
 
@@ -113,7 +101,6 @@ class ColorJitter:
 
 
 @record("Tint")
-@dataclass(frozen=True)
 class ChannelJitter:
     """Multiply red, green and blue by up to a factor of 1 + `strength` each: another stain or another camera; a grey picture gets a colour."""
 
@@ -127,7 +114,6 @@ class ChannelJitter:
 
 
 @record("Erase")
-@dataclass(frozen=True)
 class RandomErasing:
     """Grey out one rectangle of up to `fraction` of the area in half of the cases (Zhong et al. 2020), so that no single spot decides."""
 

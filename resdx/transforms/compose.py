@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DataError, ResdxError
+
+
+@runtime_checkable
+class Step(Protocol):
+    """What a recipe's `read` and `prepare` take: a record that turns what it `takes` ("path", "image") into what it `gives`."""
+
+    takes: str
+    gives: str
+
+    def __call__(self, given: Any, /) -> Any: ...
 
 
 def prepare_image(path: str, read: Callable[[str], Any], steps: Sequence[Callable[[Any], Any]]) -> NDArray[np.uint8]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
+from annotated_types import Ge, Gt, Le, Unit
 from numpy.typing import NDArray
 from PIL import Image
 from scipy import fft
@@ -15,15 +15,15 @@ from skimage.exposure import equalize_adapthist, equalize_hist
 from skimage.transform import rescale
 
 from ..errors import DataError, RecipeError
-from ..records import record
+from ..records import Count, Fraction, FractionAbove0, FractionBelow1, Natural, Positive, record
 
 Array = NDArray[np.float32]
+Percentile = Annotated[float, Ge(0), Le(100)]
 MOST_GROWTH = 8  # times that an eye is enlarged at most: of a speck of light the memory would not hold the result
 MOST_SIDE = 20_000  # pixels of a square that is padded
 
 
 @record
-@dataclass(frozen=True)
 class Resize:
     """Bring the picture to `size` by `size` pixels, area-averaged when it shrinks.
 
@@ -32,12 +32,8 @@ class Resize:
     """
 
     takes = gives = "image"
-    size: int = 224
+    size: Annotated[int, Ge(16), Le(4096), Unit("pixels")] = 224
     keep: Literal["stretch", "pad", "crop"] = "stretch"
-
-    def __post_init__(self) -> None:
-        if not 16 <= self.size <= 4096:
-            raise RecipeError(f"Resize size must lie between 16 and 4096 pixels, not {self.size}")
 
     def __call__(self, image: Array) -> Array:
         if self.keep != "stretch":
@@ -52,7 +48,6 @@ class Resize:
 
 
 @record
-@dataclass(frozen=True)
 class Grey:
     """One channel by luminance (ITU-R BT.601 weights): for data sets where colour is no finding but a habit of the source."""
 
@@ -65,17 +60,16 @@ class Grey:
 
 
 @record
-@dataclass(frozen=True)
 class Rescale:
     """Stretch grey values so that the `low` and `high` percentiles (0-100) become 0 and 1, all channels alike."""
 
     takes = gives = "image"
-    low: float = 0.5
-    high: float = 99.5
+    low: Percentile = 0.5
+    high: Percentile = 99.5
 
     def __post_init__(self) -> None:
-        if not 0 <= self.low < self.high <= 100:
-            raise RecipeError(f"Rescale needs 0 <= low < high <= 100, not {self.low} and {self.high}")
+        if self.low >= self.high:
+            raise RecipeError(f"Rescale needs low below high, not {self.low} and {self.high}")
 
     def __call__(self, image: Array) -> Array:
         low, high = np.percentile(image, (self.low, self.high))
@@ -84,23 +78,18 @@ class Rescale:
 
 
 @record
-@dataclass(frozen=True)
 class UnsharpMask:
     """Sharpen edges by adding `amount` times what a Gaussian blur of width `sigma` (pixels) takes away."""
 
     takes = gives = "image"
-    sigma: float = 5.0
-    amount: float = 2.0
-
-    def __post_init__(self) -> None:
-        _above_zero(self, "sigma", "amount")
+    sigma: Positive = 5.0
+    amount: Positive = 2.0
 
     def __call__(self, image: Array) -> Array:
         return _within(image + self.amount * (image - _blurred(image, self.sigma)))
 
 
 @record
-@dataclass(frozen=True)
 class HighEmphasis:
     """High-frequency emphasis: the spectrum times `keep` + `gain` (1 - exp(-D^2 / (2 `cutoff`^2))) (Gonzalez and Woods, section 4.9).
 
@@ -108,12 +97,9 @@ class HighEmphasis:
     """
 
     takes = gives = "image"
-    cutoff: float = 70.0
-    keep: float = 0.5
-    gain: float = 0.75
-
-    def __post_init__(self) -> None:
-        _above_zero(self, "cutoff", "keep", "gain")
+    cutoff: Positive = 70.0
+    keep: Positive = 0.5
+    gain: Positive = 0.75
 
     def __call__(self, image: Array) -> Array:
         height, width, _ = image.shape
@@ -124,7 +110,6 @@ class HighEmphasis:
 
 
 @record
-@dataclass(frozen=True)
 class Equalise:
     """Histogram equalisation of each channel over 256 grey levels."""
 
@@ -136,7 +121,6 @@ class Equalise:
 
 
 @record
-@dataclass(frozen=True)
 class Clahe:
     """Contrast-limited adaptive histogram equalisation (Zuiderveld 1994); of colour pictures the value of HSV.
 
@@ -144,12 +128,8 @@ class Clahe:
     """
 
     takes = gives = "image"
-    tiles: int = 8
-    limit: float = 0.01
-
-    def __post_init__(self) -> None:
-        if self.tiles < 1 or not 0 < self.limit <= 1:
-            raise RecipeError(f"Clahe needs at least 1 tile and a limit above 0 and up to 1, not {self.tiles} and {self.limit}")
+    tiles: Count = 8
+    limit: FractionAbove0 = 0.01
 
     def __call__(self, image: Array) -> Array:
         tile = tuple(max(1, side // self.tiles) for side in image.shape[:2])
@@ -159,16 +139,12 @@ class Clahe:
 
 
 @record
-@dataclass(frozen=True)
 class Smooth:
     """Take noise away over `size` pixels: the median, a Gaussian whose sigma is `size`, or Wiener's filter (Lim 1990)."""
 
     takes = gives = "image"
     kind: Literal["median", "gaussian", "wiener"] = "median"
-    size: int = 3
-
-    def __post_init__(self) -> None:
-        _above_zero(self, "size")
+    size: Count = 3
 
     def __call__(self, image: Array) -> Array:
         if self.kind == "gaussian":
@@ -183,7 +159,6 @@ class Smooth:
 
 
 @record
-@dataclass(frozen=True)
 class EyeRadius:
     """Scale a fundus photograph so that the radius of the eye is `radius` pixels (Graham 2015).
 
@@ -192,10 +167,7 @@ class EyeRadius:
     """
 
     takes = gives = "image"
-    radius: int = 112
-
-    def __post_init__(self) -> None:
-        _above_zero(self, "radius")
+    radius: Count = 112
 
     def __call__(self, image: Array) -> Array:
         row = image[image.shape[0] // 2].sum(axis=1)
@@ -207,35 +179,24 @@ class EyeRadius:
 
 
 @record
-@dataclass(frozen=True)
 class SubtractBlur:
     """What differs from the surroundings: `gain` times the picture less its Gaussian blur (`sigma` pixels), on middle grey (Graham 2015)."""
 
     takes = gives = "image"
-    sigma: float = 10.0
-    gain: float = 4.0
-
-    def __post_init__(self) -> None:
-        _above_zero(self, "sigma", "gain")
+    sigma: Positive = 10.0
+    gain: Positive = 4.0
 
     def __call__(self, image: Array) -> Array:
         return _within(self.gain * (image - _blurred(image, self.sigma)) + 0.5)
 
 
 @record
-@dataclass(frozen=True)
 class CircularCrop:
     """Keep a disc whose diameter is `share` of the shorter side, in the middle, and fill the rest with `fill` (0 to 1)."""
 
     takes = gives = "image"
-    share: float = 0.9
-    fill: float = 0.5
-
-    def __post_init__(self) -> None:
-        if not 0 < self.share <= 1.5 or not 0 <= self.fill <= 1:
-            raise RecipeError(
-                f"CircularCrop needs a share above 0 and up to 1.5 and a fill from 0 to 1, not {self.share} and {self.fill}"
-            )
+    share: Annotated[float, Gt(0), Le(1.5)] = 0.9
+    fill: Fraction = 0.5
 
     def __call__(self, image: Array) -> Array:
         height, width, _ = image.shape
@@ -246,23 +207,17 @@ class CircularCrop:
 
 
 @record("CropDark")
-@dataclass(frozen=True)
 class CropForeground:
     """Cut off what is dark at the sides: the box around all pixels brighter than `above` (0 to 1); a dark picture stays."""
 
     takes = gives = "image"
-    above: float = 7 / 255
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.above < 1:
-            raise RecipeError(f"CropForeground above must lie between 0 and below 1, not {self.above}")
+    above: FractionBelow1 = 7 / 255
 
     def __call__(self, image: Array) -> Array:
         return _box(image, image.max(axis=2) > self.above)
 
 
 @record
-@dataclass(frozen=True)
 class ContourCrop:
     """Cut a slice to its head: blur, threshold, erode by `erode` pixels, and the box around the largest piece that is left.
 
@@ -270,16 +225,9 @@ class ContourCrop:
     """
 
     takes = gives = "image"
-    above: float = 45 / 255
-    sigma: float = 1.0
-    erode: int = 2
-
-    def __post_init__(self) -> None:
-        _above_zero(self, "sigma")
-        if not 0 <= self.above < 1 or self.erode < 0:
-            raise RecipeError(
-                f"ContourCrop needs above from 0 to below 1 and erode of 0 or more, not {self.above} and {self.erode}"
-            )
+    above: FractionBelow1 = 45 / 255
+    sigma: Positive = 1.0
+    erode: Natural = 2
 
     def __call__(self, image: Array) -> Array:
         mask = _blurred(image, self.sigma).mean(axis=2) > self.above
@@ -293,12 +241,6 @@ class ContourCrop:
             True
         )
         return _box(image, rim)
-
-
-def _above_zero(step: object, *names: str) -> None:
-    for name in names:
-        if not getattr(step, name) > 0:
-            raise RecipeError(f"{type(step).__name__} {name} must be above 0, not {getattr(step, name)}")
 
 
 def _within(values: NDArray[Any]) -> Array:

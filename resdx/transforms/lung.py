@@ -6,20 +6,22 @@ is given. A slice in which no lung is found stays as it is, since a black one wo
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
+from annotated_types import Ge, Lt
 from numpy.typing import NDArray
 from scipy.ndimage import binary_fill_holes, distance_transform_edt, gaussian_filter
 from skimage.filters import sobel, threshold_otsu
 from skimage.measure import label
 from skimage.segmentation import watershed
 
-from ..errors import RecipeError
-from ..records import record
+from ..records import FractionBelow1, record
 
 Array = NDArray[np.float32]
 Mask = NDArray[np.bool_]
+
+Closing = Annotated[float, Ge(0), Lt(0.5)]
 
 LEAST = 0.02  # share of the picture below which a dark piece is bowel, windpipe or noise, not a lung
 RIM = 0.02  # of the shorter side: how far the border of a lung may lie from the threshold's
@@ -27,7 +29,6 @@ BEYOND = 3  # the watershed's mark of what is no lung
 
 
 @record
-@dataclass(frozen=True)
 class LungMask:
     """Keep the lungs and fill everything else with black.
 
@@ -36,11 +37,8 @@ class LungMask:
     """
 
     takes = gives = "image"
-    above: float = 0.0
-    closing: float = 0.03
-
-    def __post_init__(self) -> None:
-        _check(self.above, self.closing, "LungMask")
+    above: FractionBelow1 = 0.0
+    closing: Closing = 0.03
 
     def __call__(self, image: Array) -> Array:
         mask = find_lungs(image, above=self.above, closing=self.closing)
@@ -48,16 +46,12 @@ class LungMask:
 
 
 @record
-@dataclass(frozen=True)
 class LungCrop:
     """Cut a slice to the box around both lungs; fields as for LungMask."""
 
     takes = gives = "image"
-    above: float = 0.0
-    closing: float = 0.03
-
-    def __post_init__(self) -> None:
-        _check(self.above, self.closing, "LungCrop")
+    above: FractionBelow1 = 0.0
+    closing: Closing = 0.03
 
     def __call__(self, image: Array) -> Array:
         mask = find_lungs(image, above=self.above, closing=self.closing)
@@ -101,10 +95,3 @@ def _closed(mask: Mask, reach: float) -> Mask:
         return mask
     closed = distance_transform_edt(distance_transform_edt(~wide) <= reach) > reach
     return np.asarray(closed[int(reach) + 1 : -int(reach) - 1, int(reach) + 1 : -int(reach) - 1] | mask)
-
-
-def _check(above: float, closing: float, owner: str) -> None:
-    if not 0 <= above < 1 or not 0 <= closing < 0.5:
-        raise RecipeError(
-            f"{owner} needs above from 0 to below 1 and closing from 0 to below 0.5 of the shorter side, not {above} and {closing}"
-        )

@@ -93,12 +93,10 @@ RECIPE = Recipe(
 )
 """
 DIM = """
-from dataclasses import dataclass
 from pathlib import Path
 from resdx.records import record
 Path(__file__).with_name("opened").touch()
 @record
-@dataclass(frozen=True)
 class Dim:
     takes = gives = "image"
     by: float = 0.5

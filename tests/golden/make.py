@@ -144,7 +144,7 @@ OTHERS = (
     ReadDicom(low=0.0, high=9.0),
     ReadNifti(low=0.0, high=9.0),
     DicomFolder("BodyPartExamined"),
-    Boxing(((0.1, 0.2),), (0.5, None)),
+    Boxing(((0.1, 0.2),), (0.5, 0.25)),
 )  # records that no recipe here has
 LEFT = (  # of a finished run; not the cache, the page and what is drawn
     *("run.json", "manifest.csv", "scan.json", "audit.json", "failures.csv", "split.csv", "split.json", "best.safetensors"),

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
+from annotated_types import MaxLen, MinLen
 from numpy.typing import NDArray
 
-from ...errors import DataError, RecipeError, count
+from ...errors import DataError, count
 from ...records import record
 from ...transforms.readers import wfdb
 from ...transforms.readers.paths import reading
@@ -47,7 +49,6 @@ FINDINGS = {
 
 
 @record
-@dataclass(frozen=True)
 class Heartbeats:
     """The annotated beats of the WFDB records below a folder, a case each; the person is the record.
 
@@ -56,15 +57,11 @@ class Heartbeats:
     The division of de Chazal et al. 2004, train on DS1 and test on DS2, is the default.
     """
 
-    kinds: Pairs = AAMI
+    kinds: tuple[tuple[Annotated[str, MinLen(1), MaxLen(1)], str], ...] = AAMI
     test: tuple[str, ...] = DS2
     without: tuple[str, ...] = PACED
     same: Pairs = (("202", "201"),)
     annotator: str = "atr"
-
-    def __post_init__(self) -> None:
-        if odd := [symbol for symbol, _ in self.kinds if len(symbol) != 1]:
-            raise RecipeError(f"Heartbeats kinds are symbols of one letter and their classes, not {odd[0]!r}")
 
     def scan(self, root: Path) -> Manifest:
         headers = _headers(root)

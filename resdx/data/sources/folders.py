@@ -10,14 +10,14 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
 from ...errors import DataError, RecipeError
-from ...records import record
+from ...records import Count, record
 from ...transforms.readers.paths import file_kind, split_index
 from ...transforms.readers.volume import in_order, path_of
 from ..cases import Case, Finding, Manifest
@@ -58,6 +58,7 @@ GROUP_NAMES = ("group", "patient", "patientid", "person", "personid", "subject",
 NAMED = ("label", "group", "source", "part", "view", "sex", "age")
 
 
+@runtime_checkable
 class Source(Protocol):
     """What a recipe's `source` can do."""
 
@@ -67,7 +68,6 @@ class Source(Protocol):
 
 
 @record
-@dataclass(frozen=True)
 class FolderPerClass:
     """`class/.../file`, or `train/class/.../file` with the part names people use (testing, valid, in any case).
 
@@ -104,7 +104,6 @@ class FolderPerClass:
 
 
 @record
-@dataclass(frozen=True)
 class FilenamePattern:
     """Everything is in the name: a regular expression with the named groups label, group, source, part, view, sex, age.
 
@@ -134,7 +133,6 @@ class FilenamePattern:
 
 
 @record
-@dataclass(frozen=True)
 class DicomFolder:
     """DICOM files in any folders, whose class is the value of the header field `label` (a keyword: BodyPartExamined)."""
 
@@ -151,7 +149,6 @@ class DicomFolder:
 
 
 @record
-@dataclass(frozen=True)
 class ManifestCsv:
     """A table in resdx's own columns (see cases.py): the one to bring your own data with."""
 
@@ -178,7 +175,6 @@ def _below(path: str, folder: Path) -> str:
 
 
 @record
-@dataclass(frozen=True)
 class Npz:
     """One .npz in the MedMNIST layout: {train,val,test}_images and _labels (N, 1), or (N, K) of 0 and 1 for K labels.
 
@@ -216,7 +212,6 @@ class Npz:
 
 
 @record
-@dataclass(frozen=True)
 class Copies:
     """Each picture of `source` and `copies` varied ones of it as cases, `film.png#0` to `film.png#4`, for ReadCopy to read.
 
@@ -225,11 +220,7 @@ class Copies:
     """
 
     source: FolderPerClass
-    copies: int = 4
-
-    def __post_init__(self) -> None:
-        if self.copies < 1:
-            raise RecipeError(f"Copies needs at least 1 copy of a picture, not {self.copies}")
+    copies: Count = 4
 
     def scan(self, root: Path) -> Manifest:
         whole = self.source.scan(root)
@@ -250,7 +241,6 @@ class Copies:
 
 
 @record
-@dataclass(frozen=True)
 class Scans:
     """The slices of `source` as scans, for ReadScan to read: all that a person has in one folder or volume, of one class, are a case.
 
@@ -280,7 +270,6 @@ class Scans:
 
 
 @record
-@dataclass(frozen=True)
 class Unlabelled:
     """Every picture below a folder, of no class, for a pre-training without labels; `group` finds the person as in FolderPerClass.
 

@@ -7,7 +7,6 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -21,7 +20,6 @@ Pairs = tuple[tuple[str, str], ...]
 
 
 @record
-@dataclass(frozen=True)
 class Voc:
     """The XML files below a folder, each with the picture it names; the classes of a case are those of its boxes.
 

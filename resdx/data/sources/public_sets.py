@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from PIL import Image
@@ -31,7 +31,6 @@ MIAS_SIDE = 1024  # pixels of a film in which the list gives its circles
 
 
 @record
-@dataclass(frozen=True)
 class MiniMias:
     """mini-MIAS, Suckling et al. 1994 (licence: research only): films mdb001 ... in any folder and the list `file`, one line a finding.
 

@@ -7,11 +7,11 @@ import io
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from ...errors import DataError, RecipeError
-from ...records import record
+from ...records import Count, record
 from ...transforms.readers.paths import DICOM_SUFFIXES, NIFTI_SUFFIXES, PICTURE_SUFFIXES
 from ..cases import Case, Finding, Manifest
 from .listing import (
@@ -35,7 +35,6 @@ DECISIONS = "label-decisions.csv"  # may lie beside a table without being one (s
 
 
 @record
-@dataclass(frozen=True)
 class Table:
     """A CSV with a row an image. Fields from `path` to `part` name its columns; with `header=False` these are "1", "2" ...
 
@@ -62,7 +61,7 @@ class Table:
     folder: str = ""
     header: bool = True
     group_pattern: str | None = None
-    pairs: int = 1
+    pairs: Count = 1
     rename: Pairs = ()
     patterns: Pairs = ()
     unknown: tuple[str, ...] = ()
@@ -73,8 +72,6 @@ class Table:
         check_pattern(self.group_pattern)
         for pattern in (*self.unknown, *(pattern for _name, pattern in self.patterns)):
             check_pattern(pattern, brackets=False)
-        if self.pairs < 1:
-            raise RecipeError(f"Table pairs must be 1 or more, not {self.pairs}")
 
     def scan(self, root: Path) -> Manifest:
         if not (self.label or self.sides):

@@ -18,7 +18,6 @@ OTHER_SOUNDS = (".mp3", ".flac", ".ogg", ".opus", ".m4a", ".aac", ".wma", ".aif"
 
 
 @record
-@dataclass(frozen=True)
 class Voices:
     """`class/.../file.wav`, for ReadVoice and ReadSpectrogram to read; `group` and `rename` are those of FolderPerClass.
 
@@ -99,7 +98,6 @@ def _findings(sounds: dict[str, Heard]) -> list[Finding]:
 
 
 @record
-@dataclass(frozen=True)
 class SpeechTable:
     """Rows of a table of speech features in the layout of UCI 470 (Sakar et al. 2019), `pd_speech_features.csv#row`, for ReadSpeechRow to read.
 

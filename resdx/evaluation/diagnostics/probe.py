@@ -9,6 +9,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +33,8 @@ from ...training.loop import Progress, bench_of, faster_dtype, run_epoch, steps_
 from ...training.losses import loss_function
 from ...transforms.augment import resize
 
-DEPTH, SIZE = 18, 64  # pixels
+DEPTH: Final = 18
+SIZE = 64  # pixels
 STEPS, BATCH = 120, 32  # of one training
 MOST = 2000  # cases
 LEAST = 10  # cases of one person that are never thinned

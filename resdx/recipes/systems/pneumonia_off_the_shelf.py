@@ -8,7 +8,7 @@ lets a classifier know them; the settings are remembered to have been chosen on 
 
 import hashlib
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from ...data.cases import Manifest
@@ -23,7 +23,6 @@ from ..recipe import About, Published, Recipe, on_features
 
 
 @record
-@dataclass(frozen=True)
 class AsManyOfEach:
     """The cases of a table with one label, of each class as many as the rarest has, drawn by the hash of their names."""
 

@@ -10,7 +10,8 @@ from ...data.sources.public_sets import KERMANY, KERMANY_CLASSES, MiniMias
 from ...data.sources.voice import Voices
 from ...data.tasks import Classify, Task
 from ...recipes.library import get_recipe
-from ...recipes.recipe import Reader, Recipe
+from ...recipes.recipe import Recipe
+from ...transforms.compose import Step
 from ...transforms.readers.voice import ReadVoice
 
 
@@ -23,7 +24,7 @@ class Set:
     source: Source | None = None
     classes: tuple[str, ...] = ()
     task: Task | None = None
-    read: Reader | None = None
+    read: Step | None = None
 
     def recipe_of(self, variant: str = "") -> Recipe:
         """The recipe, or one of its variants, for this set."""

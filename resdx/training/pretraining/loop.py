@@ -29,7 +29,7 @@ from ...files import write_bytes, write_json, write_text
 from ...models.forward import BATCH, DTYPES, default_device, three_channels, to_tensor
 from ...models.network import Network, build, pool
 from ...models.packed import Seen, pack
-from ...models.specs import Net, ResNet
+from ...models.specs import Depth, Net, ResNet
 from ...recipes.learning import Training
 from ...recipes.recipe import Recipe
 from ...records import to_record
@@ -125,7 +125,7 @@ def pretraining_recipe(depth: int = 50, size: int = 112) -> Recipe:
             ChannelJitter(),
             RandomErasing(),
         ),
-        model=Net(ResNet(depth)),
+        model=Net(ResNet(cast(Depth, depth))),  # which ResNet checks
         learn=Training(epochs=10, batch=64, lr=1e-3, ema=0.998, start_size=64),
     )
 

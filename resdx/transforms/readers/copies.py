@@ -6,21 +6,19 @@ Made before a split, copies of one picture stand on both sides of it. resdx vari
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from annotated_types import Ge, Le
 from numpy.typing import NDArray
 from scipy.ndimage import affine_transform
 
-from ...errors import RecipeError
-from ...records import record
+from ...records import FractionBelow1, record
 from .image import ReadImage
 from .paths import split_index
 
 
 @record
-@dataclass(frozen=True)
 class ReadCopy:
     """Read `film.png#k`: the picture itself for k = 0 or without #k, else its k-th copy, turned, shifted and scaled at random.
 
@@ -30,16 +28,9 @@ class ReadCopy:
     takes = "path"
     gives = "image"
     version = 1
-    degrees: float = 10.0
-    shift: float = 0.1
-    zoom: float = 0.1
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.degrees <= 180 or not 0 <= self.shift < 1 or not 0 <= self.zoom < 1:
-            raise RecipeError(
-                "ReadCopy needs degrees from 0 to 180, and shift and zoom from 0 to below 1, "
-                f"not {self.degrees}, {self.shift} and {self.zoom}"
-            )
+    degrees: Annotated[float, Ge(0), Le(180)] = 10.0
+    shift: FractionBelow1 = 0.1
+    zoom: FractionBelow1 = 0.1
 
     def __call__(self, path: str) -> NDArray[np.float32]:
         file, number = split_index(path)

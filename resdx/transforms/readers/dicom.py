@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,6 @@ from .paths import Pixels, check_window, frame_of, one_channel_when_grey, readin
 
 
 @record
-@dataclass(frozen=True)
 class ReadDicom:
     """Read one frame of a DICOM file as a viewer shows it: modality LUT, then VOI LUT or the file's first window.
 

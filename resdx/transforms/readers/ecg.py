@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
+from annotated_types import Ge, Gt, Le, Unit
 from numpy.typing import NDArray
 from scipy.fft import hfft
 from scipy.ndimage import convolve1d
@@ -18,7 +18,7 @@ from scipy.signal import hilbert
 from scipy.signal.windows import hann
 
 from ...errors import DataError, RecipeError
-from ...records import record
+from ...records import Positive, record
 from .paths import split_index
 from .recording import (
     RECORDINGS,
@@ -37,7 +37,6 @@ Complex = NDArray[np.complex128]
 
 
 @record
-@dataclass(frozen=True)
 class WignerVille:
     """How a signal becomes a picture of time and frequency.
 
@@ -46,17 +45,9 @@ class WignerVille:
     """
 
     form: Literal["plain", "pseudo", "smoothed"] = "plain"
-    lags: float = 0.25
-    times: float = 0.03
-    power: float = 0.5
-
-    def __post_init__(self) -> None:
-        if self.form not in ("plain", "pseudo", "smoothed"):
-            raise RecipeError(f"WignerVille form is plain, pseudo or smoothed, not {self.form!r}")
-        if not (0 < self.lags <= 10 and 0 < self.times <= 10 and 0 < self.power <= 4):
-            raise RecipeError(
-                f"WignerVille needs lags and times of up to 10 s and a power of up to 4, all above 0, not {self.lags}, {self.times} and {self.power}"
-            )
+    lags: Annotated[float, Gt(0), Le(10), Unit("seconds")] = 0.25
+    times: Annotated[float, Gt(0), Le(10), Unit("seconds")] = 0.03
+    power: Annotated[float, Gt(0), Le(4)] = 0.5
 
     def __call__(self, signal: Signal, rate: float) -> NDArray[np.float32]:
         """A real signal (N,) -> (N, N, 1) in [0, 1], frequencies from 0 to rate / 2."""
@@ -91,7 +82,6 @@ def wigner_ville(signal: Complex, *, lags: Signal | None = None, times: Signal |
 
 
 @record
-@dataclass(frozen=True)
 class ReadBeat:
     """Read `100.hea#12.5`, the heartbeat whose R peak lies 12.5 s after the beginning of a recording, as a picture.
 
@@ -105,18 +95,14 @@ class ReadBeat:
     look_alike = True  # one person's beat is nearly that of another: only an identical picture is a copy
     suffixes, holds = RECORDINGS, "recordings"
     leads: tuple[str, ...] = ("MLII", "II")
-    before: float = 0.25
-    after: float = 0.4
-    rate: float = 128.0
-    band: tuple[float, float] = (0.5, 40.0)
+    before: Annotated[float, Gt(0), Le(5), Unit("seconds")] = 0.25
+    after: Annotated[float, Gt(0), Le(5), Unit("seconds")] = 0.4
+    rate: Annotated[float, Ge(50), Le(1000), Unit("Hz")] = 128.0
+    band: tuple[Positive, Positive] = (0.5, 40.0)
     picture: WignerVille = WignerVille()
 
     def __post_init__(self) -> None:
-        if not (0 < self.before <= 5 and 0 < self.after <= 5 and 50 <= self.rate <= 1000):
-            raise RecipeError(
-                f"ReadBeat needs 0 to 5 s before and after the peak and a rate of 50 to 1000 Hz, not {self.before}, {self.after} and {self.rate}"
-            )
-        if not 0 < self.band[0] < self.band[1] <= self.rate / 2:
+        if not self.band[0] < self.band[1] <= self.rate / 2:
             raise RecipeError(
                 f"ReadBeat band goes from above 0 to half the rate, {self.rate / 2:g} Hz, not from {self.band[0]} to {self.band[1]}"
             )

@@ -6,14 +6,15 @@ A path may end in `#index` where one file holds many images: `scan.tif#2` (frame
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
+from annotated_types import Ge, Le
 from PIL import Image, ImageOps
 
-from ...errors import DataError, RecipeError
-from ...records import record
+from ...errors import DataError
+from ...records import Natural, record
 from .dicom import ReadDicom
 from .nifti import ReadNifti
 from .npz import read_npz
@@ -21,7 +22,6 @@ from .paths import Pixels, file_kind, frame_of, from_bytes, reading, split_index
 
 
 @record
-@dataclass(frozen=True)
 class ReadImage:
     """Read any picture, DICOM file, NIfTI slice or image of an .npz set.
 
@@ -35,14 +35,8 @@ class ReadImage:
     gives = "image"
     version = 1
     keeps_places = True
-    frame: int = 0
-    bits: int = 16
-
-    def __post_init__(self) -> None:
-        if self.frame < 0:
-            raise RecipeError(f"ReadImage frame counts from 0, not {self.frame}")
-        if not 8 <= self.bits <= 16:
-            raise RecipeError(f"ReadImage bits must be 8 to 16, not {self.bits}")
+    frame: Natural = 0
+    bits: Annotated[int, Ge(8), Le(16)] = 16
 
     def __call__(self, path: str) -> Pixels:
         file, index = split_index(path)

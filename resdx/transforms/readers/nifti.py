@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,6 @@ from .paths import Pixels, check_window, frame_of, reading, split_index, stretch
 
 
 @record
-@dataclass(frozen=True)
 class ReadNifti:
     """Read the axial slice `volume.nii.gz#k`, patient's right on the left and front on top, as radiologists look at it.
 

@@ -10,15 +10,16 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
+from annotated_types import Ge, Gt, Le, Unit
 from numpy.typing import NDArray
 from scipy.io import wavfile
 from scipy.signal import stft
 
 from ...errors import DataError, RecipeError
-from ...records import record
+from ...records import Count, record
 from ..wavelets import FAMILIES, Signal, most_levels, statistics, tqwt
 from .paths import reading, split_index
 from .recording import at_rate
@@ -27,6 +28,10 @@ SILENT = 10 ** (-60 / 20)  # root mean square below which nothing was said, of f
 BANDS = 36  # of a speech table
 UNFINISHED = 0x7FFF0000  # bytes of sound from which a length is that of a stream, which nobody knew when it was written
 DISTORTED = "clipped"  # a recording whose loudest samples were cut off
+Rate = Annotated[float, Ge(4000), Le(96_000), Unit("Hz")]
+Seconds = Annotated[float, Ge(0.05), Le(60), Unit("seconds")]
+Cell = Annotated[int, Ge(1), Le(16), Unit("pixels")]
+
 CLIPPED = 0.01  # share of the samples at full scale from which a recording is distorted
 
 warnings.filterwarnings("ignore", category=wavfile.WavFileWarning)  # chunks that hold no sound are nothing to tell
@@ -143,7 +148,6 @@ def spoken(path: str, rate: float, seconds: float) -> Signal:
 
 
 @record
-@dataclass(frozen=True)
 class ReadVoice:
     """Read a WAV file as a heat map of `12 x (levels + 1)` cells: statistics of the sub-bands of its tunable Q-factor wavelet transform.
 
@@ -156,20 +160,16 @@ class ReadVoice:
     version = 1
     look_alike = True
     suffixes, holds = (".wav",), "recordings"
-    rate: float = 24000.0
-    seconds: float = 0.48
+    rate: Rate = 24000.0
+    seconds: Seconds = 0.48
     q: float = 2.0
     redundancy: float = 4.0
-    levels: int = 35
-    cell: int = 4
+    levels: Count = 35
+    cell: Cell = 4
 
     def __post_init__(self) -> None:
-        if not (4000 <= self.rate <= 96000 and 0.05 <= self.seconds <= 60 and 1 <= self.cell <= 16):
-            raise RecipeError(
-                f"ReadVoice needs a rate of 4,000 to 96,000 Hz, 0.05 to 60 s and cells of 1 to 16 pixels, not {self.rate}, {self.seconds} and {self.cell}"
-            )
         most = most_levels(2 * round(self.seconds * self.rate / 2), self.q, self.redundancy)
-        if not 1 <= self.levels <= most:
+        if self.levels > most:
             raise RecipeError(
                 f"ReadVoice levels must lie between 1 and {most} for {self.seconds:g} s at {self.rate:g} Hz, not {self.levels}"
             )
@@ -205,7 +205,6 @@ def heat_map(values: Signal, cell: int) -> NDArray[np.float32]:
 
 
 @record
-@dataclass(frozen=True)
 class ReadSpeechRow:
     """Read `pd_speech_features.csv#row`, a row of the UCI 470 table, as the heat map of its 12 x 36 wavelet statistics; other columns are not looked at.
 
@@ -217,7 +216,7 @@ class ReadSpeechRow:
     version = 1
     look_alike = True
     suffixes, holds = (".csv",), "tables"
-    cell: int = 4
+    cell: Cell = 4
 
     def __call__(self, path: str) -> NDArray[np.float32]:
         file, index = split_index(path)
@@ -265,7 +264,6 @@ def _speech_rows(file: str, changed: int) -> tuple[list[str], list[list[str]]]:
 
 
 @record
-@dataclass(frozen=True)
 class ReadSpectrogram:
     """Read a WAV file as its log power spectrogram, time to the right and frequency upwards.
 
@@ -277,22 +275,16 @@ class ReadSpectrogram:
     version = 1
     look_alike = True
     suffixes, holds = (".wav",), "recordings"
-    rate: float = 16000.0
-    seconds: float = 0.48
-    window: float = 0.025
-    hop: float = 0.005
-    floor: float = 80.0
+    rate: Rate = 16000.0
+    seconds: Seconds = 0.48
+    window: Annotated[float, Gt(0), Unit("seconds")] = 0.025
+    hop: Annotated[float, Gt(0), Unit("seconds")] = 0.005
+    floor: Annotated[float, Gt(0), Unit("dB")] = 80.0
 
     def __post_init__(self) -> None:
-        if not (
-            4000 <= self.rate <= 96000
-            and 0.05 <= self.seconds <= 60
-            and 0 < self.hop <= self.window <= self.seconds
-            and self.floor > 0
-        ):
+        if not self.hop <= self.window <= self.seconds:
             raise RecipeError(
-                "ReadSpectrogram needs a rate of 4,000 to 96,000 Hz, 0.05 to 60 s, a hop up to the window, a window up to the seconds, and a floor above 0, "
-                f"not {self.rate}, {self.seconds}, {self.hop}, {self.window} and {self.floor}"
+                f"ReadSpectrogram needs a hop up to the window and a window up to the seconds, not {self.hop}, {self.window} and {self.seconds}"
             )
 
     def __call__(self, path: str) -> NDArray[np.float32]:

@@ -5,16 +5,17 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
 import numpy as np
+from annotated_types import Ge, Le, Unit
 from numpy.typing import NDArray
 
-from ...errors import DataError, RecipeError
+from ...errors import DataError
 from ...records import record
+from ..compose import Step
 from ..image import Resize
 from .dicom import ReadDicom, read_header
 from .image import ReadImage
@@ -23,7 +24,6 @@ from .paths import file_kind, split_index
 
 
 @record
-@dataclass(frozen=True)
 class ReadScan:
     """Read `folder/1.dcm#1.dcm|2.dcm|3.dcm` or `scan.nii.gz#0|1|2`, all slices of a scan, as a sheet of `rows` x `columns` of them.
 
@@ -34,17 +34,11 @@ class ReadScan:
     takes = "path"
     gives = "image"
     version = 1
-    rows: int = 4
-    columns: int = 4
-    side: int = 112
+    rows: Annotated[int, Ge(1), Le(16)] = 4
+    columns: Annotated[int, Ge(1), Le(16)] = 4
+    side: Annotated[int, Ge(16), Le(512), Unit("pixels")] = 112
     read: ReadImage | ReadDicom | ReadNifti = ReadImage()
-    each: tuple[Any, ...] = ()
-
-    def __post_init__(self) -> None:
-        if not (1 <= self.rows <= 16 and 1 <= self.columns <= 16 and 16 <= self.side <= 512):
-            raise RecipeError(
-                f"ReadScan needs 1 to 16 rows and columns of 16 to 512 pixels, not {self.rows} x {self.columns} of {self.side}"
-            )
+    each: tuple[Step, ...] = ()
 
     def __call__(self, path: str) -> NDArray[np.float32]:
         slices = slices_of(path)
