@@ -9,6 +9,7 @@ another type, choice or range are refused whoever builds the record, in one sent
 
 from __future__ import annotations
 
+import copyreg
 import dataclasses
 import difflib
 import functools
@@ -19,7 +20,7 @@ from typing import Annotated, Any, Literal, TypeVar, dataclass_transform, overlo
 
 import numpy as np
 from annotated_types import Ge, Gt, Le, Lt, MaxLen, MinLen, Unit
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict, TypeAdapter, ValidationError, WithJsonSchema
 from pydantic_core import ArgsKwargs
 
 from .errors import RecipeError, RunError, count
@@ -36,6 +37,7 @@ FractionAbove0 = Annotated[float, Gt(0), Le(1)]
 FractionBelow1 = Annotated[float, Ge(0), Lt(1)]
 FractionBetween = Annotated[float, Gt(0), Lt(1)]
 
+AnyRecord = WithJsonSchema({"type": "object", "properties": {"is": {"type": "string"}}, "required": ["is"]})
 STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False, arbitrary_types_allowed=True)
 TAG = "__record__"  # the attribute of a class that holds the name it is stored under
 STORED = "stored"  # in the metadata of a field: the name it is stored under, where that is not its own
@@ -50,6 +52,9 @@ NOUNS = {
 }
 
 _KNOWN: dict[str, type] = {}
+
+# A record of a recipe file travels to workers with its class, whose fields without a default must be known there by the same MISSING.
+copyreg.pickle(type(dataclasses.MISSING), lambda _: "MISSING")
 
 
 @overload
@@ -93,14 +98,17 @@ def _checked(init: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(init)
     def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
+        cls: Any = type(self)
         args, kwargs = _plain(args), _plain(kwargs)
         try:
-            adapter(type(self)).validator.validate_python(ArgsKwargs(args, kwargs), self_instance=self)
+            adapter(cls).validator.validate_python(ArgsKwargs(args, kwargs), self_instance=self)
         except ValidationError as error:
-            raise RecipeError(_sentence(type(self), len(args), error)) from None
+            raise RecipeError(_sentence(cls, len(args), error)) from None
         names = [field.name for field in dataclasses.fields(self) if field.init]
         for name, given in (*zip(names, args, strict=False), *kwargs.items()):
             vars(self)[name] = _as_written(given, vars(self)[name])
+            if isinstance(given, bool) and not isinstance(vars(self)[name], bool):  # a choice of 1 or 2 would take True for 1
+                raise RecipeError(_refusal(f"{cls.__name__}.{name}", given, _kinds(cls)[name]))
 
     return __init__
 
@@ -193,6 +201,28 @@ def from_record(data: Any) -> Any:
     return data
 
 
+def json_schema(cls: Any) -> Record:
+    """The JSON schema (2020-12) of what `to_record` makes of a record of this class: types, choices, ranges and defaults of all that is in it."""
+    schema: Record = adapter(cls).json_schema()
+    known = {one.__name__: one for one in _KNOWN.values()}
+    for name, part in ((cls.__name__, schema), *schema.get("$defs", {}).items()):
+        part |= _as_stored(known[name], part)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
+def _as_stored(cls: Any, schema: Record) -> Record:
+    """What the schema of one class becomes with the names, defaults and tag that are stored."""
+    tags = {"is": getattr(cls, TAG)} | ({"version": cls.version} if hasattr(cls, "version") else {})
+    properties: Record = {key: {"const": tag} for key, tag in tags.items()}
+    required = list(tags)
+    for field in dataclasses.fields(cls):
+        default = _default(field)
+        stored = {} if default is dataclasses.MISSING else {"default": to_record(default)}
+        properties[stored_name(field)] = schema["properties"][field.name] | stored
+        required += [] if stored else [stored_name(field)]
+    return {"properties": properties, "required": required}
+
+
 def set_field(value: T, dotted: str, text: str) -> T:
     """Give back `value` with the field at `dotted` ("learn.epochs", "prepare.0.size") parsed from `text` by its type.
 
@@ -213,8 +243,9 @@ def _set(value: Any, keys: list[str], text: str, dotted: str) -> Any:
         return tuple(items)
     if not dataclasses.is_dataclass(value):
         raise RecipeError(f"no field {dotted!r}: {prefix} has no parts")
-    key = _by_stored_name(type(value)).get(key, key)  # a stored search names its fields so
-    kinds = _kinds(type(value))
+    cls: Any = type(value)
+    key = _by_stored_name(cls).get(key, key)  # a stored search names its fields so
+    kinds = _kinds(cls)
     if key not in kinds:
         raise RecipeError(f"no field {dotted!r}; {_suggest(key, list(kinds), prefix)}")
     new = _set(getattr(value, key), rest, text, dotted) if rest else _parse(text, kinds[key], dotted)
@@ -284,11 +315,12 @@ def _sentence(cls: type, placed: int, error: ValidationError) -> str:
     name = list(kinds)[at] if isinstance(at, int) else at
     if first["type"] == "unexpected_keyword_argument":
         return f"{cls.__name__} has no field {name!r}; {_suggest(_by_stored_name(cls).get(name, name), list(kinds), '')}"
-    if first["type"] == "missing":
+    if first["type"] == "missing" and not inner:
         return f"{cls.__name__}.{name} is missing: it takes {words(kinds[name])}"
     if first["type"] == "multiple_argument_values":
         return f"{cls.__name__}.{name} is given twice, by position and by name; leave one out"
-    return _refusal(f"{cls.__name__}.{name}", first["input"], kinds[name], inside=any(isinstance(key, int) for key in inner))
+    inside = first["type"] != "missing" and any(isinstance(key, int) for key in inner)
+    return _refusal(f"{cls.__name__}.{name}", first["input"], kinds[name], inside=inside)
 
 
 def _suggest(key: str, names: list[str], prefix: str) -> str:
@@ -327,7 +359,9 @@ def words(kind: Any, many: bool = False) -> str:
     if origin is tuple and inner[1:] == (...,):
         return f"{'tuples' if many else 'a tuple'} of {words(inner[0], True)}"
     if origin is tuple:
-        return f"{'pairs' if many else 'a pair'} of {words(inner[0], True)}" if len(inner) == 2 else f"{len(inner)} values"
+        noun = {1: "one value", 2: "pairs" if many else "a pair"}.get(len(inner), f"{len(inner)} values")
+        alike = len(set(inner)) == 1
+        return f"{noun} of {words(inner[0], True) if alike else _together([words(one) for one in inner], 'and')}"
     if kind in NOUNS:
         return NOUNS[kind][many]
     name = "None" if kind is type(None) else getattr(kind, "__name__", str(kind))
@@ -344,7 +378,15 @@ def _with_range(kind: Any, limits: tuple[Any, ...], many: bool) -> str:
     if fewest or largest:
         noun = words(typing.get_args(kind)[0], True) if kind is not str else "characters"
         whole = "string" if kind is str else "tuple"
-        often = f"{fewest} to {largest}" if largest else "one or more" if fewest == 1 else f"{fewest} or more"
+        often = (
+            f"{fewest} to {largest}"
+            if fewest and largest
+            else f"up to {largest}"
+            if largest
+            else "one or more"
+            if fewest == 1
+            else f"{fewest} or more"
+        )
         return f"{whole}s of {often} {noun}" if many else f"a {whole} of {often} {noun}"
     return f"{words(kind, many)}{_range(least, most)}{unit}"
 

@@ -67,7 +67,7 @@ class Ordinal:
         return np.asarray(-np.diff(edges, axis=1), np.float32)
 
 
-Task = Classify | MultiLabel | Ordinal
+Task = Classify | MultiLabel | Detect | Ordinal
 
 
 def truth(task: Task, classes: Sequence[str], cases: Sequence[Case]) -> Array:

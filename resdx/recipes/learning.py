@@ -110,12 +110,12 @@ class Search:
     """
 
     training: Training = Training()
-    grid: tuple[tuple[str, Annotated[tuple[str, ...], MinLen(1)]], ...] = ()
+    grid: tuple[tuple[str, tuple[str, ...]], ...] = ()
     draws: Natural = 0
     epochs: Natural = 0
 
     def __post_init__(self) -> None:
-        if not self.grid:
+        if not self.grid or not all(values for _, values in self.grid):
             raise RecipeError('Search needs a grid of fields and their values, such as grid=(("learn.lr", ("0.001", "0.01")),)')
         if odd := [name for name, _ in self.grid if name.split(".")[0] not in SEARCHED]:
             raise RecipeError(f"Search tries fields of {', '.join(SEARCHED)}, not {odd[0]}: pictures are prepared once")

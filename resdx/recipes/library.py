@@ -11,7 +11,7 @@ import pkgutil
 import sys
 import traceback
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -19,6 +19,7 @@ from typing import Any
 import cloudpickle
 
 from ..errors import RecipeError
+from ..records import json_schema, stored_name, to_record
 from .recipe import Recipe
 
 SYSTEMS = Path(__file__).parent / "systems"  # one file a published system
@@ -135,6 +136,18 @@ def recipe_text(facts: Mapping[str, Any]) -> str:
     if facts["variants"]:
         lines += ["", "Variants:", *(f"  {name}  {title}" for name, title in facts["variants"].items())]
     return "\n".join(lines)
+
+
+def recipe_schema(name: str) -> dict[str, Any]:
+    """The JSON schema of a recipe as run.json stores it, with what the recipe `name` says as defaults.
+
+    Raises:
+        RecipeError: as `get_recipe`.
+    """
+    recipe, schema = get_recipe(name), json_schema(Recipe)
+    for field in fields(recipe):
+        schema["properties"][stored_name(field)]["default"] = to_record(getattr(recipe, field.name))
+    return schema | {"title": f"Recipe {name}"}
 
 
 def know_steps_of(name: str) -> None:

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from ..data.sources import ecg as heartbeats
 from ..data.sources import pascal_voc as voc
@@ -17,7 +17,7 @@ from ..data.tasks import Classify, Detect, MultiLabel, Task
 from ..errors import RecipeError
 from ..models.heads.specs import Fitted, Linear, Neighbours, Yolo
 from ..models.specs import Cells, Net, Pretrained, ResNet, Standardised
-from ..records import record, set_field, to_record
+from ..records import AnyRecord, record, set_field, to_record
 from ..transforms import augment as random
 from ..transforms import image
 from ..transforms.compose import Step
@@ -57,6 +57,9 @@ class About:
     state: Literal["", "the paper's data", "real data", "stand-in", "no data"] = ""
 
 
+AnyStep = Annotated[Step, AnyRecord]
+
+
 @record
 class Recipe:
     """One system, from data as downloaded to a model that answers.
@@ -69,13 +72,13 @@ class Recipe:
     name: str
     title: str
     about: About = About()
-    read: Step = ReadImage()
-    prepare: tuple[Step, ...] = (image.Resize(128),)
-    augment: tuple[Any, ...] = ()
+    read: AnyStep = ReadImage()
+    prepare: tuple[AnyStep, ...] = (image.Resize(128),)
+    augment: tuple[Annotated[Any, AnyRecord], ...] = ()
     model: Net = Net(ResNet(50))
     task: Task = Classify()
     learn: Learn = Training()
-    source: Source | None = None
+    source: Annotated[Source, AnyRecord] | None = None
     classes: tuple[str, ...] = ()
     pool: Literal["mean", "max"] = "mean"
     views: Literal[1, 2, 8] = 1

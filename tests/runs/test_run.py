@@ -68,7 +68,16 @@ def test_folder_that_is_no_run_says_how_to_make_one(tmp_path):
         ),
         (lambda data: data["recipe"].update(read={"is": "ReadImage", "version": 9}), "used version 9 of ReadImage"),
         (lambda data: data["recipe"].update(colour=1), r"sets Recipe\.colour"),
-        (lambda data: data["recipe"].update(views=7), "does not fit this version of resdx .*views must be 1, 2"),
+        (
+            lambda data: data["recipe"].update(views=7),
+            "does not fit this version of resdx: Recipe.views cannot be 7: it takes 1, 2 or 8",
+        ),
+        (
+            lambda data: data["recipe"].update(learn={"is": "Training", "epochs": "3"}),
+            "Training.epochs cannot be '3': it takes a whole",
+        ),
+        (lambda data: data["recipe"].update(learn={"is": "Training", "optimiser": "adma"}), "'adma'; did you mean 'adam'"),
+        (lambda data: data["recipe"].update(learn={"is": "Training", "epoch": 3}), r"sets Training\.epoch, which"),
         (lambda data: data["settings"].update(mood="good"), "does not fit this version of resdx .*mood"),
         (lambda data: data.pop("settings"), "does not fit this version of resdx"),
     ],
@@ -76,8 +85,9 @@ def test_folder_that_is_no_run_says_how_to_make_one(tmp_path):
 def test_run_of_another_version_says_what_does_not_fit(tmp_path, change, what):
     run = make(tmp_path)
     rewrite(run, change)
-    with pytest.raises(RunError, match=what):
+    with pytest.raises(RunError, match=what) as caught:
         Run.open(run.path)
+    assert "\n" not in str(caught.value)
 
 
 def test_broken_run_file_is_named(tmp_path):

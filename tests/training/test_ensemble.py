@@ -71,8 +71,8 @@ def test_recipe_gives_each_member_a_recipe_of_its_own():
 @pytest.mark.parametrize(
     ("members", "what"),
     [
-        ((), "Ensemble members must be at least one, each with a name of its own, not none"),
-        ((Member("a", Training()), Member("a", FeatureClassifier())), "each with a name of its own, not a, a"),
+        ((), r"Ensemble.members cannot be \(\): it takes a tuple of one or more Member"),
+        ((Member("a", Training()), Member("a", FeatureClassifier())), "Ensemble members have each a name of their own, not a, a"),
         ((Member("a", Training(), Net(ResNet(18))),), "own: no member learns on the recipe's own model; leave out the model"),
         ((Member("a", Training(cached_views=2)),), "own: learn.cached_views keeps what frozen stages make"),
     ],

@@ -49,7 +49,7 @@ def test_trial_is_the_training_with_its_values_and_its_epochs():
             "Search tries fields of learn, model, augment, not size: pictures are prepared once",
         ),
         ({"grid": (("model.backbone.weights", ("", "imagenet")),)}, "Search tries no starting weights; make a run with each"),
-        ({"grid": GRID, "draws": -1}, "Search draws and epochs must be 0 or more, not -1 and 0"),
+        ({"grid": GRID, "draws": -1}, "Search.draws cannot be -1: it takes a whole number of at least 0"),
     ],
 )
 def test_search_checks_itself(fields, what):
@@ -60,7 +60,7 @@ def test_search_checks_itself(fields, what):
 def test_wrong_field_or_value_is_told_when_the_recipe_is_written():
     with pytest.raises(RecipeError, match=r"no field 'learn\.rate'; there are learn\.epochs"):
         Recipe("own", "", learn=Search(grid=(("learn.rate", ("1",)),)))
-    with pytest.raises(RecipeError, match=r"Training needs a batch of at least 2 and lr above 0, not 32 and -1\.0"):
+    with pytest.raises(RecipeError, match=r"Training\.lr cannot be -1\.0: it takes a number above 0"):
         Recipe("own", "", learn=Search(grid=(("learn.lr", ("0.001", "-1")),)))
 
 

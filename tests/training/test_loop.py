@@ -104,7 +104,7 @@ def test_a_head_may_begin_as_a_regression_on_what_the_backbone_makes(twin):
         np.testing.assert_allclose(logits - logits[:, :1], wanted - wanted[:, :1], atol=5e-3)
     with pytest.raises(RecipeError, match=r"learn\.head_penalty begins a Linear\(\) head, not Mlp\(\); leave it out"):
         replace(run.recipe, learn=learn, model=replace(run.recipe.model, head=Mlp()))
-    with pytest.raises(RecipeError, match="Training head_penalty must be 0 or more, not -1"):
+    with pytest.raises(RecipeError, match=r"Training\.head_penalty cannot be -1: it takes a number of at least 0"):
         replace(learn, head_penalty=-1)
 
 

@@ -335,12 +335,21 @@ class Together(torch.nn.Module):
 @pytest.mark.parametrize(
     ("make", "what"),
     [
-        (lambda: Svm(c=()), "Svm c takes numbers above 0, not none"),
-        (lambda: Svm(gamma=(1.0, -1.0)), r"Svm gamma takes numbers above 0, not 1\.0, -1\.0"),
-        (lambda: Forest(depth=(4, 40)), "Forest depth takes numbers above 0 and up to 12, not 4, 40"),
-        (lambda: Boosting(rate=2.0), r"Boosting rate takes numbers above 0 and up to 1, not 2\.0"),
-        (lambda: NaiveBayes(smoothing=(float("nan"),)), "NaiveBayes smoothing takes numbers above 0, not nan"),
-        (lambda: Neighbours(count=(0,)), "Neighbours count takes numbers above 0, not 0"),
+        (lambda: Svm(c=()), r"Svm.c cannot be \(\): it takes a tuple of one or more numbers above 0"),
+        (lambda: Svm(gamma=(1.0, -1.0)), "Svm.gamma cannot hold -1.0: it takes a tuple of one or more numbers above 0"),
+        (
+            lambda: Forest(depth=(4, 40)),
+            "Forest.depth cannot hold 40: it takes a tuple of one or more whole numbers from 1 to 12",
+        ),
+        (lambda: Boosting(rate=2.0), "Boosting.rate cannot be 2.0: it takes a number above 0 and up to 1"),
+        (
+            lambda: NaiveBayes(smoothing=(float("nan"),)),
+            "NaiveBayes.smoothing cannot hold nan: it takes a tuple of one or more numbers above 0",
+        ),
+        (
+            lambda: Neighbours(count=(0,)),
+            "Neighbours.count cannot hold 0: it takes a tuple of one or more whole numbers of at least 1",
+        ),
     ],
 )
 def test_heads_check_themselves(make, what):

@@ -149,7 +149,7 @@ def test_colours_stay_in_range():
 
 @pytest.mark.parametrize(("field", "value"), [("scale", 1.0), ("scale", -0.1), ("shift", 1.0)])
 def test_affine_out_of_range_fails_when_written(field, value):
-    with pytest.raises(RecipeError, match="shares from 0 to below 1"):
+    with pytest.raises(RecipeError, match=f"Affine.{field} cannot be {value}: it takes a number from 0 to below 1"):
         Affine(**{field: value})
 
 

@@ -101,7 +101,9 @@ def test_a_slice_without_lungs_stays(step):
 @pytest.mark.parametrize("fields", [{"above": 1.0}, {"above": -0.1}, {"closing": 0.5}, {"closing": float("nan")}])
 def test_settings_out_of_range_are_refused(fields):
     for step in (LungMask, LungCrop):
-        with pytest.raises(RecipeError, match=f"{step.__name__} needs above from 0"):
+        with pytest.raises(
+            RecipeError, match=rf"{step.__name__}\.(above|closing) cannot be .*: it takes a number from 0 to below (1|0\.5)$"
+        ):
             step(**fields)
 
 

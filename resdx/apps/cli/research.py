@@ -146,10 +146,15 @@ def gallery_command(out: Path) -> None:
 @command("recipes")
 @click.argument("name", default="")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def recipes_command(name: str, as_json: bool) -> None:
-    from ...recipes.library import recipe_facts, recipe_list, recipe_table, recipe_text
+@click.option("--schema", is_flag=True, help="Print the JSON schema of the recipe NAME as a run stores it.")
+def recipes_command(name: str, as_json: bool, schema: bool) -> None:
+    from ...recipes.library import recipe_facts, recipe_list, recipe_schema, recipe_table, recipe_text
 
-    if as_json:
+    if schema:
+        if not name:
+            raise click.UsageError("--schema needs the NAME of a recipe, such as plain")
+        click.echo(json.dumps(recipe_schema(name), indent=2))
+    elif as_json:
         click.echo(json.dumps(recipe_facts(name) if name else recipe_list()))
     else:
         click.echo(recipe_text(recipe_facts(name)) if name else recipe_table())

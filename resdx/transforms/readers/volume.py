@@ -14,7 +14,7 @@ from annotated_types import Ge, Le, Unit
 from numpy.typing import NDArray
 
 from ...errors import DataError
-from ...records import record
+from ...records import AnyRecord, record
 from ..compose import Step
 from ..image import Resize
 from .dicom import ReadDicom, read_header
@@ -38,7 +38,7 @@ class ReadScan:
     columns: Annotated[int, Ge(1), Le(16)] = 4
     side: Annotated[int, Ge(16), Le(512), Unit("pixels")] = 112
     read: ReadImage | ReadDicom | ReadNifti = ReadImage()
-    each: tuple[Step, ...] = ()
+    each: tuple[Annotated[Step, AnyRecord], ...] = ()
 
     def __call__(self, path: str) -> NDArray[np.float32]:
         slices = slices_of(path)

@@ -80,5 +80,8 @@ def test_default_is_small_enough_for_a_processor_and_takes_the_smallest_pictures
 
 
 def test_wrong_channels_are_refused():
-    with pytest.raises(RecipeError, match="ResidualAttention channels must be 1 to 8 numbers above 0"):
+    with pytest.raises(
+        RecipeError,
+        match=r"ResidualAttention\.channels cannot (be|hold) .*: it takes a tuple of 1 to 8 whole numbers of at least 1",
+    ):
         ResidualAttention(())

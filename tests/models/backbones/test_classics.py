@@ -73,10 +73,10 @@ def test_answer_of_lenet_at_a_place_is_that_of_the_window_below_it():
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda: LeNet(20), "LeNet size must lie between 28 and 1024 pixels, not 20"),
-        (lambda: AlexNet(48), "AlexNet size must lie between 63 and"),
-        (lambda: AlexNet(dropout=1.0), "AlexNet dropout must be at least 0 and below 1"),
-        (lambda: StridedNet(8), "StridedNet size must lie between 16"),
+        (lambda: LeNet(20), "LeNet.size cannot be 20: it takes a whole number from 28 to 1024 pixels"),
+        (lambda: AlexNet(48), "AlexNet.size cannot be 48: it takes a whole number from 63 to 1024"),
+        (lambda: AlexNet(dropout=1.0), "AlexNet.dropout cannot be 1.0: it takes a number from 0 to below 1"),
+        (lambda: StridedNet(8), "StridedNet.size cannot be 8: it takes a whole number from 16"),
         (lambda: AlexNet(frozen="conv6"), "no stage 'conv6' to freeze up to; choose '', 'conv1', .*'dense2' or 'all'"),
     ],
 )

@@ -73,15 +73,18 @@ def test_pictures_of_another_size_are_brought_to_its_own():
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda: Cnn(()), r"Cnn channels must be 1 to 8 numbers above 0, not \(\)"),
-        (lambda: Cnn((8, 0)), "Cnn channels must be 1 to 8 numbers above 0"),
-        (lambda: Cnn(kernel=4), "Cnn kernel must be odd and from 1 to 11, not 4"),
-        (lambda: Cnn(convolutions=0), "Cnn convolutions must be at least 1 a block, not 0"),
+        (lambda: Cnn(()), r"Cnn.channels cannot be \(\): it takes a tuple of 1 to 8 whole numbers of at least 1"),
+        (lambda: Cnn((8, 0)), "Cnn.channels cannot hold 0: it takes a tuple of 1 to 8 whole numbers of at least 1"),
+        (lambda: Cnn(kernel=4), "Cnn.kernel cannot be 4: it takes 1, 3, 5, 7, 9 or 11"),
+        (lambda: Cnn(convolutions=0), "Cnn.convolutions cannot be 0: it takes a whole number of at least 1"),
         (lambda: Cnn((8, 8), frozen="block3"), "no stage 'block3'"),
-        (lambda: RowsRnn(8), "RowsRnn size must lie between 16 and 1024 pixels, not 8"),
-        (lambda: RowsRnn(cell="rnn"), "RowsRnn cell must be 'lstm' or 'gru', not 'rnn'"),
-        (lambda: RowsRnn(hidden=0), "RowsRnn hidden must be at least 1 unit, not 0"),
-        (lambda: RowsRnn(channels=(0,)), "RowsRnn channels must be 1 to 8 numbers above 0"),
+        (lambda: RowsRnn(8), "RowsRnn.size cannot be 8: it takes a whole number from 16 to 1024 pixels"),
+        (lambda: RowsRnn(cell="rnn"), "RowsRnn.cell cannot be 'rnn': it takes 'lstm' or 'gru'"),
+        (lambda: RowsRnn(hidden=0), "RowsRnn.hidden cannot be 0: it takes a whole number of at least 1"),
+        (
+            lambda: RowsRnn(channels=(0,)),
+            "RowsRnn.channels cannot hold 0: it takes a tuple of up to 8 whole numbers of at least 1",
+        ),
     ],
 )
 def test_wrong_settings_are_refused_with_what_would_be_right(make, words):

@@ -58,5 +58,5 @@ def test_a_stage_ends_where_the_map_is_halved_next():
 
 
 def test_a_width_out_of_range_is_refused():
-    with pytest.raises(RecipeError, match=r"MobileNetV1 width must lie between 0\.125 and 2, not 0\.01"):
+    with pytest.raises(RecipeError, match=r"MobileNetV1\.width cannot be 0\.01: it takes a number from 0\.125 to 2"):
         MobileNetV1(0.01)

@@ -170,11 +170,11 @@ def test_groups_hold_every_parameter_once_from_stem_to_head():
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"depth": 20}, "18, 34, 50, 101"),
+        ({"depth": 20}, "ResNet.depth cannot be 20: it takes 18, 34, 50 or 101"),
         ({"depth": 18, "stride": "1x1"}, "depth 50"),
         ({"frozen": "layer5"}, "'layer4'"),
         ({"last_stride": 3}, "1 or 2"),
-        ({"extra": -1}, "ResNet extra must be a number of channels"),
+        ({"extra": -1}, "ResNet.extra cannot be -1: it takes a whole number of at least 0"),
         ({"frozen": "extra"}, "no stage 'extra'"),
         ({"weights": "imagenet", "stem": "3x3"}, "stem='3x3'"),
         ({"weights": "imagenet", "stride": "1x1"}, "stride='1x1'"),

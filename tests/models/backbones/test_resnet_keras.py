@@ -71,7 +71,7 @@ def test_recolour_is_part_of_the_stem():
 
 
 def test_wrong_settings_are_refused_with_what_would_be_right():
-    with pytest.raises(RecipeError, match="KerasResNet depth must be 50 or 101, not 18"):
+    with pytest.raises(RecipeError, match=r"KerasResNet\.depth cannot be 18: it takes 50 or 101"):
         KerasResNet(18)
     with pytest.raises(RecipeError, match="no imagenet weights for KerasResNet"):
         KerasResNet(weights="imagenet")

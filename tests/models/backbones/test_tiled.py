@@ -102,7 +102,11 @@ def test_exported_graph_gives_the_same_for_any_number_of_sheets(network, tiles, 
 
 @pytest.mark.parametrize(
     ("fields", "what"),
-    [({"rows": 0}, "at least 1 row"), ({"top": (17,)}, "between 1 and 16 tiles, not 17"), ({"top": (0,)}, "not 0")],
+    [
+        ({"rows": 0}, "Tiled.rows cannot be 0: it takes a whole number of at least 1"),
+        ({"top": (17,)}, "between 1 and 16 tiles, not 17"),
+        ({"top": (0,)}, "not 0"),
+    ],
 )
 def test_tiles_check_themselves(fields, what):
     with pytest.raises(RecipeError, match=what):

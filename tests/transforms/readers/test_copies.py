@@ -63,7 +63,7 @@ def test_a_turned_copy_is_the_picture_turned_around_its_middle(film):
 
 @pytest.mark.parametrize("fields", [{"degrees": 181}, {"shift": 1.0}, {"zoom": -0.1}])
 def test_settings_out_of_range_are_refused(fields):
-    with pytest.raises(RecipeError, match="ReadCopy needs degrees from 0 to 180"):
+    with pytest.raises(RecipeError, match=r"ReadCopy\.\w+ cannot be \S+: it takes a number from 0 to (180|below 1)$"):
         ReadCopy(**fields)
 
 
@@ -97,7 +97,7 @@ def test_only_a_random_split_parts_copies(tmp_path):
 
 
 def test_copies_are_made_of_files_of_one_picture_alone(tmp_path):
-    with pytest.raises(RecipeError, match="Copies needs at least 1 copy"):
+    with pytest.raises(RecipeError, match="Copies.copies cannot be 0: it takes a whole number of at least 1"):
         Copies(FolderPerClass(), copies=0)
     for name in "ab":
         write_dicom(tmp_path / name / "film.dcm", np.zeros((2, 8, 8), np.uint8))

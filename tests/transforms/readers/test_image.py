@@ -164,9 +164,9 @@ def test_decompression_bomb_is_not_opened(tmp_path, side):
 
 
 def test_wrong_settings_are_refused_when_written():
-    with pytest.raises(RecipeError, match="frame counts from 0"):
+    with pytest.raises(RecipeError, match="ReadImage.frame cannot be -1: it takes a whole number of at least 0"):
         ReadImage(frame=-1)
-    with pytest.raises(RecipeError, match="bits must be 8 to 16"):
+    with pytest.raises(RecipeError, match=r"ReadImage\.bits cannot be \d+: it takes a whole number from 8 to 16"):
         ReadImage(bits=32)
     for reader in (ReadNifti, ReadDicom):
         with pytest.raises(RecipeError, match=f"{reader.__name__} needs low below high"):
