@@ -166,7 +166,8 @@ def test_what_is_told_of_a_recipe_is_no_part_of_its_fingerprint():
     told = replace(recipe, title="another", published=(), differs=("nothing",))
     assert told.fingerprint() == recipe.fingerprint() != recipe.set("learn.epochs", "3").fingerprint()
     with pytest.raises(
-        RecipeError, match="About.state cannot be 'good': it takes '', \"the paper's data\", 'real data', 'stand-in' or 'no data'"
+        RecipeError,
+        match=r"About.state cannot be 'good': it takes '', \"the paper's data\", 'real data', 'stand-in' or 'no data'",
     ):
         About(state="good")
 

@@ -124,11 +124,11 @@ def test_classes_with_too_few_pictures_are_told(finished, tmp_path):
 
 
 def test_settings_that_make_no_sense_are_refused():
-    with pytest.raises(RecipeError, match="Dcgan.keep cannot be 0: it takes a number above 0 and up to 1"):
+    with pytest.raises(RecipeError, match=r"Dcgan.keep cannot be 0: it takes a number above 0 and up to 1"):
         Dcgan(keep=0)
-    with pytest.raises(RecipeError, match="Dcgan.size cannot be 100: it takes 16, 32, 64, 128, 256 or 512"):
+    with pytest.raises(RecipeError, match=r"Dcgan.size cannot be 100: it takes 16, 32, 64, 128, 256 or 512"):
         Dcgan(size=100)
-    with pytest.raises(RecipeError, match="Dcgan.batch cannot be 1: it takes a whole number of at least 2"):
+    with pytest.raises(RecipeError, match=r"Dcgan.batch cannot be 1: it takes a whole number of at least 2"):
         Dcgan(batch=1)
     with pytest.raises(RecipeError, match="a generator makes pictures of one class each, for one network"):
         replace(RECIPE, task=MultiLabel(), classes=("a", "b"))

@@ -97,7 +97,7 @@ def test_only_a_random_split_parts_copies(tmp_path):
 
 
 def test_copies_are_made_of_files_of_one_picture_alone(tmp_path):
-    with pytest.raises(RecipeError, match="Copies.copies cannot be 0: it takes a whole number of at least 1"):
+    with pytest.raises(RecipeError, match=r"Copies.copies cannot be 0: it takes a whole number of at least 1"):
         Copies(FolderPerClass(), copies=0)
     for name in "ab":
         write_dicom(tmp_path / name / "film.dcm", np.zeros((2, 8, 8), np.uint8))

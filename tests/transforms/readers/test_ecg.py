@@ -119,11 +119,11 @@ def test_picture_has_low_frequencies_at_the_bottom_whatever_the_gain(form):
 
 
 def test_settings_that_make_no_sense_are_refused():
-    with pytest.raises(RecipeError, match="WignerVille.form cannot be 'cwd': it takes 'plain', 'pseudo' or 'smoothed'"):
+    with pytest.raises(RecipeError, match=r"WignerVille.form cannot be 'cwd': it takes 'plain', 'pseudo' or 'smoothed'"):
         WignerVille("cwd")
-    with pytest.raises(RecipeError, match="WignerVille.lags cannot be 0: it takes a number above 0 and up to 10 seconds"):
+    with pytest.raises(RecipeError, match=r"WignerVille.lags cannot be 0: it takes a number above 0 and up to 10 seconds"):
         WignerVille(lags=0)
-    with pytest.raises(RecipeError, match="ReadBeat.before cannot be 0: it takes a number above 0 and up to 5 seconds"):
+    with pytest.raises(RecipeError, match=r"ReadBeat.before cannot be 0: it takes a number above 0 and up to 5 seconds"):
         ReadBeat(before=0)
     with pytest.raises(RecipeError, match=r"half the rate, 64 Hz, not from 0.5 to 90"):
         ReadBeat(band=(0.5, 90.0))

@@ -164,7 +164,7 @@ def test_decompression_bomb_is_not_opened(tmp_path, side):
 
 
 def test_wrong_settings_are_refused_when_written():
-    with pytest.raises(RecipeError, match="ReadImage.frame cannot be -1: it takes a whole number of at least 0"):
+    with pytest.raises(RecipeError, match=r"ReadImage.frame cannot be -1: it takes a whole number of at least 0"):
         ReadImage(frame=-1)
     with pytest.raises(RecipeError, match=r"ReadImage\.bits cannot be \d+: it takes a whole number from 8 to 16"):
         ReadImage(bits=32)

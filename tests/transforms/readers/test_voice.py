@@ -120,7 +120,7 @@ def test_bad_recordings_are_told(tmp_path):
 def test_settings_that_make_no_sense_are_refused():
     with pytest.raises(RecipeError, match="levels must lie between 1 and 37 for 0.48 s at 24000 Hz, not 60".replace(".", r"\.")):
         ReadVoice(levels=60)
-    with pytest.raises(RecipeError, match="ReadVoice.cell cannot be 0: it takes a whole number from 1 to 16 pixels"):
+    with pytest.raises(RecipeError, match=r"ReadVoice.cell cannot be 0: it takes a whole number from 1 to 16 pixels"):
         ReadVoice(cell=0)
     with pytest.raises(RecipeError, match="a hop up to the window"):
         ReadSpectrogram(hop=0.1)
