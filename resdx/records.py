@@ -19,11 +19,12 @@ from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal, TypeVar, dataclass_transform, overload
 
 import numpy as np
-from annotated_types import Ge, Gt, Le, Lt, MaxLen, MinLen, Unit
+from annotated_types import Ge, Gt, Le, Lt
 from pydantic import ConfigDict, TypeAdapter, ValidationError, WithJsonSchema
 from pydantic_core import ArgsKwargs
 
 from .errors import RecipeError, RunError, count
+from .words import refusal, together, words
 
 T = TypeVar("T")
 Record = dict[str, Any]
@@ -41,15 +42,6 @@ AnyRecord = WithJsonSchema({"type": "object", "properties": {"is": {"type": "str
 STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False, arbitrary_types_allowed=True)
 TAG = "__record__"  # the attribute of a class that holds the name it is stored under
 STORED = "stored"  # in the metadata of a field: the name it is stored under, where that is not its own
-SHOWN = 80  # characters of a wrong value in a message
-
-NOUNS = {
-    int: ("a whole number", "whole numbers"),
-    float: ("a number", "numbers"),
-    bool: ("true or false", "true or false"),
-    str: ("a string", "strings"),
-    Any: ("any value", "values"),
-}
 
 _KNOWN: dict[str, type] = {}
 
@@ -108,7 +100,7 @@ def _checked(init: Callable[..., None]) -> Callable[..., None]:
         for name, given in (*zip(names, args, strict=False), *kwargs.items()):
             vars(self)[name] = _as_written(given, vars(self)[name])
             if isinstance(given, bool) and not isinstance(vars(self)[name], bool):  # a choice of 1 or 2 would take True for 1
-                raise RecipeError(_refusal(f"{cls.__name__}.{name}", given, _kinds(cls)[name]))
+                raise RecipeError(refusal(f"{cls.__name__}.{name}", given, _kinds(cls)[name]))
 
     return __init__
 
@@ -270,7 +262,7 @@ def _parse(text: str, kind: Any, place: str) -> Any:
                 return tuple(_parse(part.strip(), inner, place) for part in text.split(",") if part.strip())
         except (KeyError, ValueError):
             continue
-    raise RecipeError(_refusal(place, text, kind))
+    raise RecipeError(refusal(place, text, kind))
 
 
 def _default(field: dataclasses.Field[Any]) -> Any:
@@ -311,7 +303,7 @@ def _sentence(cls: type, placed: int, error: ValidationError) -> str:
         return f"{cls.__name__}: {first['msg'].removeprefix('Value error, ')}"
     at, *inner = first["loc"]
     if first["type"] == "unexpected_positional_argument":
-        return f"{cls.__name__} takes {_together(list(kinds), 'and') or 'no values'}, not {count(placed, 'value')} by position"
+        return f"{cls.__name__} takes {together(list(kinds), 'and') or 'no values'}, not {count(placed, 'value')} by position"
     name = list(kinds)[at] if isinstance(at, int) else at
     if first["type"] == "unexpected_keyword_argument":
         return f"{cls.__name__} has no field {name!r}; {_suggest(_by_stored_name(cls).get(name, name), list(kinds), '')}"
@@ -320,7 +312,7 @@ def _sentence(cls: type, placed: int, error: ValidationError) -> str:
     if first["type"] == "multiple_argument_values":
         return f"{cls.__name__}.{name} is given twice, by position and by name; leave one out"
     inside = first["type"] != "missing" and any(isinstance(key, int) for key in inner)
-    return _refusal(f"{cls.__name__}.{name}", first["input"], kinds[name], inside=inside)
+    return refusal(f"{cls.__name__}.{name}", first["input"], kinds[name], inside=inside)
 
 
 def _suggest(key: str, names: list[str], prefix: str) -> str:
@@ -329,80 +321,3 @@ def _suggest(key: str, names: list[str], prefix: str) -> str:
     if near:
         return f"did you mean {dot}{near[0]}?"
     return f"there are {', '.join(dot + name for name in names)}" if names else "it has none"
-
-
-def _refusal(place: str, value: Any, kind: Any, *, inside: bool = False) -> str:
-    """That a field cannot be `value`, or hold it where it stands `inside` a tuple, with the nearest choice."""
-    choices = [choice for choice in _choices(kind) if isinstance(choice, str) and choice]
-    near = difflib.get_close_matches(value, choices, 1) if isinstance(value, str) else []
-    shown = value if len(value := repr(value)) <= SHOWN else f"{value[:SHOWN]}..."
-    if near:
-        return f"{place} cannot be {shown}; did you mean {near[0]!r}? ({_together(choices)})"
-    return f"{place} cannot {'hold' if inside else 'be'} {shown}: it takes {words(kind)}"
-
-
-def _choices(kind: Any) -> list[Any]:
-    """The values of the literals in a type."""
-    inner = typing.get_args(kind)
-    return list(inner) if typing.get_origin(kind) is Literal else [value for one in inner for value in _choices(one)]
-
-
-def words(kind: Any, many: bool = False) -> str:
-    """What a type takes, in words: "a whole number from 16 to 4096 pixels", of `many` "whole numbers from 16 to 4096 pixels"."""
-    origin, inner = typing.get_origin(kind), typing.get_args(kind)
-    if origin is Annotated:
-        return _with_range(inner[0], inner[1:], many)
-    if origin in (types.UnionType, typing.Union):
-        return _together([words(one, many) for one in inner])
-    if origin is Literal:
-        return _together(list(map(repr, inner)))
-    if origin is tuple and inner[1:] == (...,):
-        return f"{'tuples' if many else 'a tuple'} of {words(inner[0], True)}"
-    if origin is tuple:
-        noun = {1: "one value", 2: "pairs" if many else "a pair"}.get(len(inner), f"{len(inner)} values")
-        alike = len(set(inner)) == 1
-        return f"{noun} of {words(inner[0], True) if alike else _together([words(one) for one in inner], 'and')}"
-    if kind in NOUNS:
-        return NOUNS[kind][many]
-    name = "None" if kind is type(None) else getattr(kind, "__name__", str(kind))
-    return f"{name}()" if dataclasses.is_dataclass(kind) else name
-
-
-def _with_range(kind: Any, limits: tuple[Any, ...], many: bool) -> str:
-    """The words of a type with its range and unit, or with how many values a tuple holds."""
-    least = next((limit for limit in limits if isinstance(limit, Ge | Gt)), None)
-    most = next((limit for limit in limits if isinstance(limit, Le | Lt)), None)
-    unit = "".join(f" {limit.unit}" for limit in limits if isinstance(limit, Unit))
-    fewest = next((limit.min_length for limit in limits if isinstance(limit, MinLen)), 0)
-    largest = next((limit.max_length for limit in limits if isinstance(limit, MaxLen)), None)
-    if fewest or largest:
-        noun = words(typing.get_args(kind)[0], True) if kind is not str else "characters"
-        whole = "string" if kind is str else "tuple"
-        often = (
-            f"{fewest} to {largest}"
-            if fewest and largest
-            else f"up to {largest}"
-            if largest
-            else "one or more"
-            if fewest == 1
-            else f"{fewest} or more"
-        )
-        return f"{whole}s of {often} {noun}" if many else f"a {whole} of {often} {noun}"
-    return f"{words(kind, many)}{_range(least, most)}{unit}"
-
-
-def _range(least: Any, most: Any) -> str:
-    open_below = isinstance(least, Gt)
-    low = "" if least is None else f"{least.gt if open_below else least.ge:g}"
-    high = "" if most is None else f"{most.lt if isinstance(most, Lt) else most.le:g}"
-    below = "below " if isinstance(most, Lt) else ""
-    if low and high:
-        return f" above {low} and {below or 'up to '}{high}" if open_below else f" from {low} to {below}{high}"
-    if low:
-        return f" above {low}" if open_below else f" of at least {low}"
-    return f" {below or 'of at most '}{high}" if high else ""
-
-
-def _together(names: list[str], word: str = "or") -> str:
-    """ "a, b or c"."""
-    return f" {word} ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))

@@ -131,7 +131,7 @@ def rooms():
         (("models", "backbones, heads, weights"),),
         (("transforms", "readers, steps, augmentation"), ("metrics", "figures and their intervals")),
         (("records", "settings as data"), ("files", "atomic writing, locks")),
-        (("errors", "one sentence each"),),
+        (("errors", "one sentence each"), ("words", "what a setting takes")),
     )
     parts, height = [], 44
     for k, row in enumerate(rows):
