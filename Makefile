@@ -8,7 +8,7 @@ BENCH := bench
 TESTS ?= -n 2 --dist worksteal
 PYTEST := OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -q
 
-.PHONY: help demo test test-slow coverage check lint wheel docs results bench clean
+.PHONY: help demo test test-slow coverage check lint wheel release-check hooks docs results bench clean
 
 help:
 	@echo 'make demo     install, plant faults in films, find them, train, and write the report'
@@ -17,6 +17,8 @@ help:
 	@echo 'make coverage run all of them and say which lines none of them reaches'
 	@echo 'make check    format, lint, types and tests'
 	@echo 'make wheel    build the wheel and try it in an empty environment'
+	@echo 'make release-check build wheel and source distribution and try both'
+	@echo 'make hooks    check format, lint and types before each commit'
 	@echo 'make docs     build the documentation into site/, which needs no network to be read'
 	@echo 'make results  repeat the published tables'
 	@echo 'make bench    measure speed against other libraries, on a machine that does nothing else'
@@ -67,6 +69,15 @@ wheel: $(VENV)/.dev
 	rm -rf build dist
 	$(VENV)/bin/python -m build --wheel --outdir dist . > /dev/null
 	bash tests/try_wheel.sh $(PYTHON) dist/resdx-*.whl
+
+# The wheel is built from the source distribution, which shows that nothing is missing there.
+release-check: $(VENV)/.dev
+	rm -rf build dist
+	$(VENV)/bin/python -m build --outdir dist . > /dev/null
+	bash tests/try_wheel.sh $(PYTHON) dist/resdx-*.whl dist/resdx-*.tar.gz
+
+hooks: $(VENV)/.dev
+	$(VENV)/bin/pre-commit install
 
 # MkDocs prints advertisements unless told not to.
 docs: $(VENV)/.docs

@@ -12,7 +12,7 @@ from ..recipe import About, Recipe, fine_tuned, on_features
 
 RECIPE = Recipe(
     name="plain",
-    title="Image classification with ResNet-50",
+    title="Image classification",
     about=About("S03", "any", "any", "yours", "real data"),
     prepare=(Resize(128),),
     augment=(Affine(degrees=10, scale=0.12, shift=0.06), ColorJitter()),
