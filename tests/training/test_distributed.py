@@ -119,6 +119,7 @@ ranks.leave()
 """
 
 
+@pytest.mark.slow
 def test_three_processes_have_the_gradients_of_one_also_where_a_share_is_empty(tmp_path):
     (tmp_path / "three.py").write_text(PROGRAM)
     torchrun = [
@@ -151,6 +152,7 @@ def test_a_last_batch_smaller_than_the_processes_is_learnt_from(twin, monkeypatc
     assert np.isfinite(run_epoch(bench, part, Progress(), lambda: None))
 
 
+@pytest.mark.slow
 def test_a_training_that_is_finished_lets_the_other_processes_go(twin):
     run = twin("train")
     (run.path / "familiarity.safetensors").unlink()  # killed before its last file

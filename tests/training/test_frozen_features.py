@@ -70,7 +70,7 @@ def test_fit_chooses_the_setting_of_another_classifier_on_tune(study, twin):
     assert [event["setting"] for event in tried] == [{"smoothing": 0.5}, {"smoothing": 0.001}]
     assert chosen_setting(run) == max(tried, key=lambda event: event["tune_score"])["setting"]
     assert all(torch.equal(load_network(run).state_dict()[key], value) for key, value in network.state_dict().items())
-    assert network.head.centre.shape == (1, 2, 512)
+    assert network.head.centre.shape == (1, 2, 32)
 
 
 def test_head_learns_from_train_alone(study, twin):
@@ -147,8 +147,8 @@ def test_head_with_a_hidden_layer_is_refused(twin):
         fitted(run)
 
 
-def test_kept_embeddings_belong_to_one_form_of_the_backbone(study):
-    finer = replace(study.run, recipe=study.run.recipe.set("model.backbone.last_stride", "1"))
-    network = load_network(study.run)
-    assert _fingerprint(study.run, network) == _fingerprint(study.run, network)
-    assert _fingerprint(study.run, network) != _fingerprint(finer, network)
+def test_kept_embeddings_belong_to_one_form_of_the_backbone(resnet_study):
+    finer = replace(resnet_study.run, recipe=resnet_study.run.recipe.set("model.backbone.last_stride", "1"))
+    network = load_network(resnet_study.run)
+    assert _fingerprint(resnet_study.run, network) == _fingerprint(resnet_study.run, network)
+    assert _fingerprint(resnet_study.run, network) != _fingerprint(finer, network)

@@ -30,12 +30,12 @@ from resdx.transforms.image import Resize
 
 
 @pytest.fixture(scope="module")
-def explained(study, films):
+def explained(resnet_study, films):
     """The finished run with maps of 3 x 3, which need no other weights, and with boxes, and its explain.json."""
-    path = study.run.store / "finer"
-    shutil.copytree(study.run.path, path)
-    finer = replace(study.run.recipe, prepare=(Resize(48),), model=Net(ResNet(18, last_stride=1)))
-    done = replace(study.run, path=path).changed(recipe=finer)
+    path = resnet_study.run.store / "finer"
+    shutil.copytree(resnet_study.run.path, path)
+    finer = replace(resnet_study.run.recipe, prepare=(Resize(48),), model=Net(ResNet(18, last_stride=1)))
+    done = replace(resnet_study.run, path=path).changed(recipe=finer)
     known, manifest = Manifest.read(films.with_name("films-truth.csv")).by_id, done.manifest
     cases = tuple(replace(case, boxes=known[case.id].boxes) for case in manifest.cases)
     (path / "manifest.csv").write_text(replace(manifest, cases=cases).to_csv())
@@ -90,9 +90,9 @@ def test_no_box_means_no_pointing_game(study):
     assert "no case of the part has a box" in found.note
 
 
-def test_a_map_without_places_is_a_sentence(study):
-    explain(study.run, prepared_of(study.run))
-    assert "no map in this graph: the last maps are 1 x 1" in read_json(study.run.path / "explain.json")["missing"]
+def test_a_map_without_places_is_a_sentence(resnet_study):
+    explain(resnet_study.run, prepared_of(resnet_study.run))
+    assert "no map in this graph: the last maps are 1 x 1" in read_json(resnet_study.run.path / "explain.json")["missing"]
 
 
 def test_before_the_test_part_is_scored_calib_is_explained(twin):
