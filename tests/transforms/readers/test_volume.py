@@ -120,7 +120,8 @@ def test_names_come_back(tmp_path, names):
 
 def test_a_scan_of_many_slices_may_have_a_path_longer_than_a_file_can(tmp_path):
     names = [f"{'slice' * 10}-{k}.png" for k in range(200)]
-    paths = [str(pictures(tmp_path, *names) / name) for name in names]
+    folder = pictures(tmp_path, *names)
+    paths = [str(folder / name) for name in names]
     assert slices_of(path_of(paths)) == paths
     assert ReadScan(2, 2, 16)(path_of(paths)).shape == (32, 32, 1)
 
