@@ -118,7 +118,11 @@ def test_page_keeps_to_the_product(page):
 
 def test_make_targets_that_pages_name_exist():
     targets = set(re.findall(r"^([a-z][a-z-]*):", (REPOSITORY / "Makefile").read_text(), re.MULTILINE))
-    named = {target for page in PAGES for target in re.findall(r"^make ([a-z][a-z-]*)|`make ([a-z][a-z-]*)", page.read_text(), re.MULTILINE)}
+    named = {
+        target
+        for page in PAGES
+        for target in re.findall(r"^make ([a-z][a-z-]*)|`make ([a-z][a-z-]*)", page.read_text(), re.MULTILINE)
+    }
     assert {first or second for first, second in named} <= targets
 
 
