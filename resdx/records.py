@@ -41,7 +41,9 @@ FractionBetween = Annotated[float, Gt(0), Lt(1)]
 AnyRecord = WithJsonSchema({"type": "object", "properties": {"is": {"type": "string"}}, "required": ["is"]})
 STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False, arbitrary_types_allowed=True)
 TAG = "__record__"  # the attribute of a class that holds the name it is stored under
-STORED = "stored"  # in the metadata of a field: the name it is stored under, where that is not its own
+STORED = (
+    "stored"  # in the metadata of a field: the name it is stored under, where that is not its own; None where it is told only
+)
 
 _KNOWN: dict[str, type] = {}
 
@@ -143,7 +145,7 @@ def to_record(value: Any) -> Any:
             out["version"] = version
         for field in dataclasses.fields(value):
             item = getattr(value, field.name)
-            if item != _default(field):
+            if item != _default(field) and is_stored(field):
                 out[stored_name(field)] = to_record(item)
         return out
     if isinstance(value, Mapping):
@@ -153,6 +155,11 @@ def to_record(value: Any) -> Any:
     if value is None or isinstance(value, (str, int, float, bool)):
         return value
     raise RecipeError(f"a {type(value).__name__} cannot be stored in a run: {value!r}")
+
+
+def is_stored(field: dataclasses.Field[Any]) -> bool:
+    """False for a field that is told of a record and changes nothing that is done."""
+    return field.metadata.get(STORED, field.name) is not None
 
 
 def stored_name(field: dataclasses.Field[Any]) -> str:
@@ -178,7 +185,7 @@ def from_record(data: Any) -> Any:
                 f"the run used version {data.get('version')} of {name}, this resdx has version {version}; "
                 "open it with the version that wrote it"
             )
-        known = {stored_name(field): field.name for field in dataclasses.fields(cls)}
+        known = {stored_name(field): field.name for field in dataclasses.fields(cls) if is_stored(field)}
         given = {key: from_record(item) for key, item in data.items() if key not in ("is", "version")}
         if unknown := sorted(given.keys() - known.keys()):
             raise RunError(f"the run sets {name}.{unknown[0]}, which this version of resdx does not know")

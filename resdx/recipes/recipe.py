@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import field, replace
 from typing import Annotated, Any, Literal
 
 from ..data.sources import ecg as heartbeats
@@ -17,7 +17,7 @@ from ..data.tasks import Classify, Detect, MultiLabel, Task
 from ..errors import RecipeError
 from ..models.heads.specs import Fitted, Linear, Neighbours, Yolo
 from ..models.specs import Cells, Net, Pretrained, ResNet, Standardised
-from ..records import AnyRecord, record, set_field, to_record
+from ..records import STORED, AnyRecord, record, set_field, to_record
 from ..transforms import augment as random
 from ..transforms import image
 from ..transforms.compose import Step
@@ -27,6 +27,7 @@ from ..transforms.readers import volume as scan
 from ..transforms.readers.dicom import ReadDicom
 from ..transforms.readers.image import ReadImage
 from ..transforms.readers.nifti import ReadNifti
+from .benchmark import Benchmark
 from .learning import Dcgan, Ensemble, FeatureClassifier, Learn, Search, Training
 
 # Known, so that any run can be opened.
@@ -66,12 +67,13 @@ class Recipe:
 
     `source=None` finds out what the data folder holds; `classes=()` takes the classes as found, in alphabetical order.
     `pool` turns a person's image probabilities into one; `views` averages the answer over 1 plain, 2 mirrored or 8
-    dihedral views. `published_split=None` says that the paper does not state its split; `differs` what we chose.
+    dihedral views. `published_split=None` says that the paper does not state its split; `differs` what we chose. `benchmark` is told and not done: it is not stored.
     """
 
     name: str
     title: str
     about: About = About()
+    benchmark: Benchmark | None = field(default=None, compare=False, metadata={STORED: None})
     read: AnyStep = ReadImage()
     prepare: tuple[AnyStep, ...] = (image.Resize(128),)
     augment: tuple[Annotated[Any, AnyRecord], ...] = ()

@@ -13,6 +13,7 @@ from ...records import record
 from ..cases import Box, Case, Manifest
 from .folders import FilenamePattern, FolderPerClass
 from .listing import close, list_images
+from .tables import Table
 
 # Kermany et al. 2018, chest radiographs of children (licence: CC BY 4.0, from memory), with the test part it ships. A number names a child only within
 # its kind: person1_bacteria and person1_virus are two children.
@@ -25,6 +26,26 @@ BREAKHIS = FilenamePattern(
     r"SOB_(?P<label>[BM])_[A-Z]+-(?P<group>\d+-\d+)[A-Z]*-(?P<view>\d+)-", rename=(("B", "benign"), ("M", "malignant"))
 )
 BREAKHIS_CLASSES = ("benign", "malignant")
+
+# COVID-CT, Yang et al. 2020, figures of journals (licence: not stated), with a table of persons for each class.
+JOURNAL_CT = FolderPerClass(
+    rename=(("CT_COVID", "covid"), ("CT_NonCOVID", "other")),
+    tables=(
+        Table(file="COVID-CT-MetaInfo.csv", path="File name", group="Patient ID", folder="CT_COVID"),
+        Table(file="NonCOVID-CT-MetaInfo.csv", path="image name", group="patient id", folder="CT_NonCOVID"),
+    ),
+)
+
+# HAM10000, Tschandl et al. 2018, skin lesions (licence: CC BY-NC 4.0, from memory), with all pictures in one folder; persons are told by lesion.
+HAM10000 = Table(
+    file="HAM10000_metadata.csv", folder="images", path="image_id", label="dx", group="lesion_id", age="age", sex="sex"
+)
+
+# LC25000, Borkowski et al. 2019 (licence: CC BY 4.0, from memory): folders of lung tissue, which stand in for other tissues.
+LUNG_TISSUE = ("lung_n", "lung_aca", "lung_scc")
+
+# GITA, Orozco et al. 2014 (licence: on request): the speaker in the name of a recording, AVPEPUDEA0001a1.wav; C is for controls.
+SPEAKER = r"(AVPEPUDEAC?\d+)"
 
 MIAS_LINE = re.compile(r"^(mdb(\d+))\s+[FGD]\s+([A-Z]{4})(?:\s+[BM]\s+(\d+)\s+(\d+)\s+(\d+))?", re.MULTILINE)
 MIAS_SIDE = 1024  # pixels of a film in which the list gives its circles

@@ -16,6 +16,7 @@ from ...models.heads.specs import Mlp
 from ...models.specs import Cnn, Net
 from ...transforms.augment import Affine, ColorJitter, Flip
 from ...transforms.image import Grey, Rescale, Resize
+from ..benchmark import Benchmark
 from ..learning import Search, Training
 from ..recipe import About, Published, Recipe, fine_tuned, on_features
 
@@ -32,6 +33,7 @@ RECIPE = Recipe(
     name="brain_tumour_cnn",
     title="Brain tumour or none in magnetic resonance slices, a small network",
     about=About("S04", "brain tumour", "magnetic resonance", "Bhuvaji", "real data"),
+    benchmark=Benchmark("mri-brain", small=("features", "")),  # learns from scratch, as the paper's network does
     source=FolderPerClass(rename=(("no_tumor", "no tumour"), *((folder, "tumour") for folder, _ in TUMOURS))),
     classes=("no tumour", "tumour"),
     prepare=(Grey(), Rescale(0, 100), Resize(128)),
@@ -70,5 +72,3 @@ VARIANTS = {
     "types": TYPES,
     "types-features": on_features(TYPES),
 }
-JUDGED_ON = "mri-brain"
-SMALL = ("features", "")  # learns from scratch, as the paper's network does

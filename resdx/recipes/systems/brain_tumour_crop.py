@@ -14,6 +14,7 @@ from ...models.heads.specs import Linear
 from ...models.specs import Net, ResNet
 from ...transforms.augment import Affine, ColorJitter, Flip
 from ...transforms.image import ContourCrop, Grey, Rescale, Resize
+from ..benchmark import Benchmark
 from ..learning import Training
 from ..recipe import About, Recipe, fine_tuned, on_features
 
@@ -21,6 +22,15 @@ RECIPE = Recipe(
     name="brain_tumour_crop",
     title="Brain tumour or none in magnetic resonance slices, cut to the head",
     about=About("S30", "brain tumour", "magnetic resonance", "253 slices or Br35H", "real data"),
+    benchmark=Benchmark(
+        "mri-brain",
+        source=FolderPerClass(
+            rename=(
+                ("no_tumor", "no tumour"),
+                *((f"{kind}_tumor", "tumour") for kind in ("glioma", "meningioma", "pituitary")),
+            )
+        ),
+    ),
     source=FolderPerClass(rename=(("no", "no tumour"), ("yes", "tumour"))),
     classes=("no tumour", "tumour"),
     prepare=(Grey(), ContourCrop(), Rescale(0, 100), Resize(224)),
@@ -42,4 +52,3 @@ VARIANTS = {
     "uncut": WHOLE,
     "uncut-features": on_features(WHOLE),
 }
-JUDGED_ON = "mri-brain"

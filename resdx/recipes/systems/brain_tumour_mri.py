@@ -14,6 +14,7 @@ from ...models.heads.specs import Linear
 from ...models.specs import Net, ResNet
 from ...transforms.augment import Affine, ColorJitter, Flip
 from ...transforms.image import Grey, Rescale, Resize
+from ..benchmark import Benchmark
 from ..learning import Training
 from ..recipe import About, Published, Recipe, fine_tuned, on_features
 
@@ -21,6 +22,7 @@ RECIPE = Recipe(
     name="brain_tumour_mri",
     title="Brain tumours in magnetic resonance slices",
     about=About("S27", "brain tumour", "magnetic resonance", "Bhuvaji", "real data"),
+    benchmark=Benchmark("mri-brain"),
     source=FolderPerClass(
         rename=(
             ("no_tumor", "no tumour"),
@@ -43,4 +45,3 @@ RECIPE = Recipe(
     ),
 )
 VARIANTS = {"features": on_features(RECIPE), "fine-tuned": fine_tuned(RECIPE)}
-JUDGED_ON = "mri-brain"

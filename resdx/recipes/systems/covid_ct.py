@@ -15,12 +15,14 @@ BatchNorm and dropout layers around 256 units (24,122,070 numbers, 24,064,342 of
 from dataclasses import replace
 
 from ...data.sources.folders import FolderPerClass
+from ...data.sources.public_sets import JOURNAL_CT
 from ...data.split import RandomImages
 from ...data.tasks import Classify
 from ...models.heads.specs import Mlp
 from ...models.specs import KerasResNet, Net
 from ...transforms.augment import Affine, Flip
 from ...transforms.image import Resize
+from ..benchmark import Benchmark
 from ..learning import Training
 from ..recipe import About, Published, Recipe, fine_tuned, on_features
 
@@ -28,6 +30,9 @@ RECIPE = Recipe(
     name="covid_ct",
     title="COVID-19 in computed tomography slices",
     about=About("S33", "COVID-19", "computed tomography", "SARS-CoV-2 CT-scan", "real data"),
+    benchmark=Benchmark(
+        "ct-covid", small=("features", ""), source=JOURNAL_CT
+    ),  # learns from scratch, as the paper's network does
     source=FolderPerClass(rename=(("COVID", "covid"), ("non-COVID", "other"))),
     classes=("other", "covid"),
     prepare=(Resize(64),),
@@ -62,5 +67,3 @@ VARIANTS = {
     "fine-tuned": fine_tuned(RECIPE),
     "224": replace(RECIPE.set("size", "224"), title=f"{RECIPE.title} of 224 px"),
 }
-JUDGED_ON = "ct-covid"
-SMALL = ("features", "")  # learns from scratch, as the paper's network does

@@ -13,12 +13,14 @@ Hounsfield units use `ReadScan(read=ReadDicom(low=-1000, high=400), each=(LungCr
 from dataclasses import replace
 
 from ...data.sources.folders import FolderPerClass, Scans
+from ...data.sources.public_sets import JOURNAL_CT
 from ...data.tasks import Classify
 from ...models.heads.specs import Boosting, Forest, HeadSpec, Linear, Svm
 from ...models.specs import Net, Pretrained, ResNet, Tiled
 from ...transforms.image import Grey, Resize
 from ...transforms.lung import LungCrop
 from ...transforms.readers.volume import ReadScan
+from ..benchmark import Benchmark
 from ..learning import Ensemble, FeatureClassifier, Member
 from ..recipe import About, Published, Recipe
 
@@ -37,6 +39,12 @@ RECIPE = Recipe(
     name="covid_ct_scans",
     title="COVID-19 and other pneumonia in scans of computed tomography",
     about=About("S06", "COVID-19, pneumonia", "computed tomography", "COVID-CT-MD", "stand-in"),
+    benchmark=Benchmark(
+        "ct-covid",
+        defect="journal figures, a few slices of a person and no whole scan, two classes; file format, size and colour tell something of the class",
+        source=Scans(JOURNAL_CT),
+        classes=("other", "covid"),
+    ),
     source=Scans(
         FolderPerClass(
             group=r"([^/]+)/[^/]+$",
@@ -64,4 +72,3 @@ FEATURES = replace(
     differs=(*RECIPE.differs, "MobileNet-V2, of which one stage is tapped, instead of a multi-scale ResNet-50"),
 )
 VARIANTS = {"features": FEATURES}
-JUDGED_ON = "ct-covid"

@@ -18,6 +18,7 @@ from ...models.heads.specs import Linear
 from ...models.specs import Net, ResNet
 from ...transforms.augment import Affine, ColorJitter
 from ...transforms.image import Grey, Resize
+from ..benchmark import Benchmark
 from ..learning import Training
 from ..recipe import About, Recipe, fine_tuned, on_features
 
@@ -25,6 +26,7 @@ RECIPE = Recipe(
     name="covid_cxr",
     title="COVID-19 in chest radiographs",
     about=About("S07", "COVID-19", "chest radiograph", "Cohen", "real data"),
+    benchmark=Benchmark("cxr-covid-cohen"),
     source=Table(
         file="metadata.csv",
         folder="images",
@@ -67,4 +69,3 @@ TALO = replace(
     ),
 )
 VARIANTS = {"features": on_features(RECIPE), "fine-tuned": fine_tuned(RECIPE), "talo": TALO, "talo-features": on_features(TALO)}
-JUDGED_ON = "cxr-covid-cohen"

@@ -13,6 +13,7 @@ from ...models.heads.specs import Linear, Mlp
 from ...models.specs import Cnn, Net, Pretrained, ResNet
 from ...transforms.augment import Affine, ColorJitter
 from ...transforms.image import Grey, Resize
+from ..benchmark import Benchmark
 from ..learning import Training
 from ..recipe import About, Published, Recipe, fine_tuned, on_features
 
@@ -21,6 +22,7 @@ RECIPE = Recipe(
     title="COVID-19 and lung disease in chest radiographs, three networks: a small one",
     # NIH names films by person and visit; films of other names are a person each, as far as the names tell.
     about=About("S22", "COVID-19, pneumonia", "chest radiograph", "Ozturk", "real data"),
+    benchmark=Benchmark("cxr-covid-talo", defect="the source determines the class"),
     source=FolderPerClass(
         group=r"^(\d{8})_\d{3}\.|^(.+)\.\w+$",
         rename=(("Covid-19", "covid"), ("No_findings", "no finding"), ("Pneumonia", "pneumonia")),
@@ -49,4 +51,3 @@ VARIANTS = {
         model=Net(Pretrained("vgg19"), Mlp(hidden=256, dropout=0.5)),
     ),
 }
-JUDGED_ON = "cxr-covid-talo"

@@ -10,10 +10,12 @@ models/attention.py.
 from dataclasses import replace
 
 from ...data.sources.folders import FolderPerClass
+from ...data.sources.public_sets import LUNG_TISSUE
 from ...models.heads.specs import Linear
 from ...models.specs import Net, Pretrained, ResidualAttention, ResNet
 from ...transforms.augment import Affine, ColorJitter, Flip
 from ...transforms.image import Resize
+from ..benchmark import Benchmark
 from ..learning import Training
 from ..recipe import About, Published, Recipe, fine_tuned, on_features
 
@@ -21,6 +23,7 @@ RECIPE = Recipe(
     name="dranet",
     title="Skin diseases in histopathology images, residual attention network",
     about=About("S17", "skin diseases", "histology", "folders of a class", "stand-in"),
+    benchmark=Benchmark("histo-lung", source=FolderPerClass(), classes=LUNG_TISSUE),
     source=FolderPerClass(),
     prepare=(Resize(128),),
     augment=(Flip(vertical=True), Affine(degrees=180, scale=0.1, shift=0.05), ColorJitter()),
@@ -40,4 +43,3 @@ VARIANTS = {
     "resnet50": replace(RECIPE, title=f"{RECIPE.title}: ResNet-50 instead", model=Net(ResNet(50), Linear())),
     "vgg16": replace(RECIPE, title=f"{RECIPE.title}: VGG-16 instead", model=Net(Pretrained("vgg16"), Linear())),
 }
-JUDGED_ON = "histo-lung"

@@ -17,6 +17,7 @@ from ...models.specs import Cnn, Net, ResNet
 from ...transforms.augment import Affine
 from ...transforms.image import Resize
 from ...transforms.readers.ecg import ReadBeat, WignerVille
+from ..benchmark import Benchmark
 from ..learning import Training
 from ..recipe import About, Published, Recipe, on_features
 
@@ -42,6 +43,7 @@ RECIPE = Recipe(
     name="ecg_heartbeats",
     title="Kinds of heartbeats in electrocardiograms",
     about=About("S08", "arrhythmia", "electrocardiogram", "MIT-BIH", "the paper's data"),
+    benchmark=Benchmark("ecg-mitbih", small=("cnn", "cnn-frequent_kinds", "cnn-de_chazal")),
     source=Heartbeats(),
     classes=("N", "S", "V", "F"),
     read=ReadBeat(picture=WignerVille("plain")),
@@ -109,5 +111,3 @@ VARIANTS |= {
     )
     for name in ("kinds", "frequent_kinds", "de_chazal")
 }
-JUDGED_ON = "ecg-mitbih"
-SMALL = ("cnn", "cnn-frequent_kinds", "cnn-de_chazal")

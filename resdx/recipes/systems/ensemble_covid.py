@@ -10,11 +10,13 @@ and who fits the weights of an ensemble on the test part reports what he chose.
 from dataclasses import replace
 
 from ...data.sources.folders import FolderPerClass
+from ...data.sources.public_sets import JOURNAL_CT
 from ...data.tasks import Classify
 from ...models.heads.specs import Linear, Svm
 from ...models.specs import Net, Pretrained
 from ...transforms.augment import Affine, ColorJitter, Flip
 from ...transforms.image import Grey, Resize
+from ..benchmark import Benchmark
 from ..learning import Ensemble, FeatureClassifier, Member, Training
 from ..recipe import About, Recipe
 
@@ -24,6 +26,7 @@ RECIPE = Recipe(
     title="COVID-19 in tomography or radiographs, three networks together",
     # A slice of COVID-CT is named by its publication, page and figure, a film of NIH by its person and visit.
     about=About("S05", "COVID-19", "computed tomography, chest radiograph", "SARS-CoV-2 CT-scan", "real data"),
+    benchmark=Benchmark("ct-covid", source=JOURNAL_CT),
     source=FolderPerClass(
         group=r"^(.+?)(?:-p\d|%|_\d{3}\.|\.\w+$)",
         rename=(
@@ -79,5 +82,4 @@ FEATURES = replace(
         "two regressions and a support vector machine on frozen features of MobileNet-V2 of two widths, stacked on out-of-fold answers, instead of three trained networks",
     ),
 )
-JUDGED_ON = "ct-covid"
 VARIANTS = {"weighted": WEIGHTED, "majority": MAJORITY, "stacking": STACKING, "features": FEATURES}

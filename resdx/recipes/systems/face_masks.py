@@ -15,6 +15,7 @@ from ...models.heads.specs import Yolo
 from ...models.specs import Net, Pretrained, ResNet, Truncated
 from ...transforms.augment import Affine, ColorJitter, Flip
 from ...transforms.image import Resize
+from ..benchmark import Benchmark
 from ..learning import Training
 from ..recipe import About, Published, Recipe
 
@@ -33,6 +34,7 @@ RECIPE = Recipe(
     name="face_masks",
     title="Face masks in photographs",
     about=About("S13", "none: prevention", "photographs", "face-mask detection (Kaggle)", "the paper's data"),
+    benchmark=Benchmark("face-mask", small=("mobilenet",)),  # no frozen features find boxes
     source=Voc(rename=KINDS),
     classes=("mask", "no mask", "worn wrongly"),
     prepare=(Resize(416, keep="pad"),),
@@ -66,5 +68,3 @@ VARIANTS = {
         model=MOBILENET,
     ),
 }
-JUDGED_ON = "face-mask"
-SMALL = ("mobilenet",)  # no frozen features find boxes

@@ -12,6 +12,7 @@ from ...models.heads.specs import Linear
 from ...models.specs import Net, ResNet
 from ...transforms.augment import Affine, ColorJitter, Flip
 from ...transforms.image import Resize
+from ..benchmark import Benchmark
 from ..learning import Training
 from ..recipe import About, Recipe, fine_tuned, on_features
 
@@ -25,6 +26,7 @@ RECIPE = Recipe(
     name="fundus_multilabel",
     title="Eye diseases in fundus photographs",
     about=About("", "eye diseases", "fundus photograph", "ODIR", "real data"),
+    benchmark=Benchmark("fundus-odir"),
     source=Table(
         file="full_df.csv",
         folder="images",
@@ -56,4 +58,3 @@ RECIPE = Recipe(
     ),
 )
 VARIANTS = {"features": on_features(RECIPE), "fine-tuned": fine_tuned(RECIPE)}
-JUDGED_ON = "fundus-odir"

@@ -7,12 +7,14 @@ taken for further slides of one person, as the names suggest. BreakHis was not a
 
 from dataclasses import replace
 
-from ...data.sources.public_sets import BREAKHIS, BREAKHIS_CLASSES
+from ...data.sources.folders import FolderPerClass
+from ...data.sources.public_sets import BREAKHIS, BREAKHIS_CLASSES, LUNG_TISSUE
 from ...data.tasks import Classify
 from ...models.heads.specs import Linear
 from ...models.specs import Net, Pretrained, ResNet
 from ...transforms.augment import Affine, ColorJitter, Flip
 from ...transforms.image import Resize
+from ..benchmark import Benchmark
 from ..learning import Training
 from ..recipe import About, Recipe, fine_tuned, on_features
 
@@ -22,6 +24,7 @@ RECIPE = Recipe(
     name="histology_transfer",
     title="Breast tumours in tissue",
     about=About("S18", "breast cancer", "histology", "BreakHis", "stand-in"),
+    benchmark=Benchmark("histo-lung", source=FolderPerClass(), classes=LUNG_TISSUE, task=Classify()),
     source=BREAKHIS,
     classes=BREAKHIS_CLASSES,
     prepare=(Resize(224),),
@@ -41,4 +44,3 @@ VARIANTS = {
         for name in OTHERS
     },
 }
-JUDGED_ON = "histo-lung"

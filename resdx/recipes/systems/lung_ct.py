@@ -14,6 +14,7 @@ from ...models.specs import Net, ResNet
 from ...transforms.augment import Affine, ColorJitter, Flip
 from ...transforms.image import Grey, Resize, Smooth
 from ...transforms.lung import LungCrop, LungMask
+from ..benchmark import Benchmark
 from ..learning import Training
 from ..recipe import About, Recipe, fine_tuned, on_features
 
@@ -23,6 +24,7 @@ RECIPE = Recipe(
     name="lung_ct",
     title="Lung cancer in slices of computed tomography",
     about=About("S14", "lung cancer", "computed tomography", "IQ-OTH/NCCD", "real data"),
+    benchmark=Benchmark("ct-lung", defect="no person ids; a window of bones, in which few slices show the lungs"),
     source=FolderPerClass(
         rename=(
             ("Bengin cases", "benign"),
@@ -51,4 +53,3 @@ VARIANTS = {
         for name, step in FILTERS.items()
     },
 }
-JUDGED_ON = "ct-lung"

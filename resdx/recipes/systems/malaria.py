@@ -11,6 +11,7 @@ from ...data.tasks import Classify
 from ...models.specs import Net, ResNet
 from ...transforms.augment import Affine, ColorJitter, Flip
 from ...transforms.image import Resize
+from ..benchmark import Benchmark
 from ..learning import Training
 from ..recipe import About, Published, Recipe, fine_tuned, on_features
 
@@ -18,6 +19,7 @@ RECIPE = Recipe(
     name="malaria",
     title="Malaria in single cells of thin blood smears",
     about=About("S12", "malaria", "blood smear", "NIH cells", "the paper's data"),
+    benchmark=Benchmark("malaria-cells"),
     source=FolderPerClass(group=r"^(C\d+)", rename=(("Parasitized", "parasitised"), ("Uninfected", "uninfected"))),
     classes=("uninfected", "parasitised"),
     prepare=(Resize(96),),
@@ -33,4 +35,3 @@ RECIPE = Recipe(
     ),
 )
 VARIANTS = {"features": on_features(RECIPE), "fine-tuned": fine_tuned(RECIPE)}
-JUDGED_ON = "malaria-cells"

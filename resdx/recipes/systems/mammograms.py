@@ -13,6 +13,7 @@ from ...models.heads.specs import Linear
 from ...models.specs import Net, Pretrained, ResNet
 from ...transforms.augment import Affine, ColorJitter, Flip
 from ...transforms.image import CropForeground, Grey, Resize
+from ..benchmark import Benchmark
 from ..learning import Training
 from ..recipe import About, Published, Recipe, fine_tuned, on_features
 
@@ -20,6 +21,7 @@ RECIPE = Recipe(
     name="mammograms",
     title="Normal or abnormal mammograms",
     about=About("S11", "breast tumour", "mammogram", "mini-MIAS", "real data"),
+    benchmark=Benchmark("mammo-mias", source=MiniMias("labels")),
     source=MiniMias(),
     classes=("normal", "abnormal"),
     prepare=(Grey(), CropForeground(above=0.1), Resize(224, keep="pad")),
@@ -37,4 +39,3 @@ VGG = replace(
     published=(Published("accuracy", 0.94),),
 )
 VARIANTS = {"features": on_features(RECIPE), "fine-tuned": fine_tuned(RECIPE), "vgg16": VGG}
-JUDGED_ON = "mammo-mias"

@@ -9,12 +9,15 @@ cannot be judged here, and other tissue stands in for the run alone.
 
 from dataclasses import replace
 
+from ...data.sources.folders import FolderPerClass
+from ...data.sources.public_sets import LUNG_TISSUE
 from ...data.sources.tables import Table
 from ...data.tasks import Classify
 from ...models.heads.specs import Linear
 from ...models.specs import Net, Pretrained, ResNet
 from ...transforms.augment import Affine, ColorJitter, Flip
 from ...transforms.image import Resize
+from ..benchmark import Benchmark
 from ..learning import Training
 from ..recipe import About, Recipe, fine_tuned, on_features
 
@@ -22,6 +25,7 @@ RECIPE = Recipe(
     name="metastasis_tta",
     title="Metastases in tiles of lymph nodes, eight views",
     about=About("S32", "breast cancer", "histology", "PCam (Kaggle)", "stand-in"),
+    benchmark=Benchmark("histo-lung", source=FolderPerClass(), classes=LUNG_TISSUE, task=Classify()),
     source=Table(
         file="train_labels.csv", folder="train", path="id", label="label", rename=(("0", "no tumour"), ("1", "metastasis"))
     ),
@@ -48,4 +52,3 @@ VARIANTS = {
         for name in ("vgg16", "vgg19")
     },
 }
-JUDGED_ON = "histo-lung"

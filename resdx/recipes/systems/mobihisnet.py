@@ -8,12 +8,14 @@ one than over pictures. `resdx export --to int8` or bf16 makes a small model and
 
 from dataclasses import replace
 
-from ...data.sources.public_sets import BREAKHIS, BREAKHIS_CLASSES
+from ...data.sources.folders import FolderPerClass
+from ...data.sources.public_sets import BREAKHIS, BREAKHIS_CLASSES, LUNG_TISSUE
 from ...data.tasks import Classify
 from ...models.heads.specs import Linear
 from ...models.specs import BackboneSpec, MobileNetV1, Net, Pretrained, ResNet
 from ...transforms.augment import Affine, ColorJitter, Flip
 from ...transforms.image import Resize
+from ..benchmark import Benchmark
 from ..learning import Training
 from ..recipe import About, Recipe, fine_tuned, on_features
 
@@ -27,6 +29,7 @@ RECIPE = Recipe(
     name="mobihisnet",
     title="MobiHisNet: breast tumours in tissue",
     about=About("S20", "breast cancer", "histology", "BreakHis", "stand-in"),
+    benchmark=Benchmark("histo-lung", source=FolderPerClass(), classes=LUNG_TISSUE, task=Classify()),
     source=BREAKHIS,
     classes=BREAKHIS_CLASSES,
     prepare=(Resize(224),),
@@ -47,4 +50,3 @@ VARIANTS = {
         for name, backbone in OTHERS.items()
     },
 }
-JUDGED_ON = "histo-lung"

@@ -7,6 +7,7 @@ It comes with no data set: the licence is that of the images you bring.
 from ...models.specs import Net, ResNet
 from ...transforms.augment import Affine, ColorJitter
 from ...transforms.image import Resize
+from ..benchmark import Benchmark
 from ..learning import Training
 from ..recipe import About, Recipe, fine_tuned, on_features
 
@@ -14,6 +15,7 @@ RECIPE = Recipe(
     name="plain",
     title="Image classification",
     about=About("S03", "any", "any", "yours", "real data"),
+    benchmark=Benchmark("us-breast"),  # of any folder, one in three classes
     prepare=(Resize(128),),
     augment=(Affine(degrees=10, scale=0.12, shift=0.06), ColorJitter()),
     model=Net(ResNet(50)),
@@ -21,4 +23,3 @@ RECIPE = Recipe(
     differs=("the paper states neither data nor training: all settings are ours",),
 )
 VARIANTS = {"features": on_features(RECIPE), "fine-tuned": fine_tuned(RECIPE)}
-JUDGED_ON = "us-breast"  # of any folder, one in three classes

@@ -12,6 +12,7 @@ from ...models.heads.specs import Linear
 from ...models.specs import BackboneSpec, Net, Pretrained, ResNet
 from ...transforms.augment import Affine, ColorJitter
 from ...transforms.image import Grey, Resize
+from ..benchmark import Benchmark
 from ..learning import Training
 from ..recipe import About, Recipe, fine_tuned, on_features
 
@@ -24,6 +25,7 @@ RECIPE = Recipe(
     name="pneumonia_mobilenet",
     title="Pneumonia in children's chest radiographs, MobileNet-V2",
     about=About("S25", "pneumonia", "chest radiograph", "Kermany", "real data"),
+    benchmark=Benchmark("cxr-pneumonia"),
     source=KERMANY,
     classes=KERMANY_CLASSES,
     prepare=(Grey(), Resize(224)),
@@ -46,4 +48,3 @@ VARIANTS = {
         for name, backbone in OTHERS.items()
     },
 }
-JUDGED_ON = "cxr-pneumonia"

@@ -12,12 +12,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from ...data.cases import Manifest
+from ...data.sources.public_sets import KERMANY, KERMANY_CLASSES
 from ...data.sources.tables import Table
 from ...data.tasks import Classify
 from ...models.heads.specs import Forest, HeadSpec, NaiveBayes, Neighbours, Svm
 from ...models.specs import Net, Pretrained, ResNet
 from ...records import record
 from ...transforms.image import Grey, Resize
+from ..benchmark import Benchmark
 from ..learning import FeatureClassifier
 from ..recipe import About, Published, Recipe, on_features
 
@@ -65,6 +67,12 @@ PLAIN = Recipe(
     name="pneumonia_off_the_shelf",
     title="Pneumonia in chest radiographs",
     about=About("S24", "pneumonia", "chest radiograph", "ChestX-ray14", "real data"),
+    benchmark=Benchmark(
+        "cxr-pneumonia",
+        small=("features", *(f"features-{head}" for head in HEADS)),
+        source=KERMANY,
+        classes=KERMANY_CLASSES,
+    ),
     source=AsManyOfEach(
         Table(
             file="Data_Entry_2017.csv",
@@ -106,5 +114,3 @@ VARIANTS |= {"features": FEATURES} | {
     )
     for head, (classifier, spec) in HEADS.items()
 }
-JUDGED_ON = "cxr-pneumonia"
-SMALL = ("features", *(f"features-{head}" for head in HEADS))

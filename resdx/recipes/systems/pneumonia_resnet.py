@@ -13,6 +13,7 @@ from ...models.heads.specs import Linear
 from ...models.specs import Net, ResNet
 from ...transforms.augment import Affine, ColorJitter
 from ...transforms.image import Grey, Resize
+from ..benchmark import Benchmark
 from ..learning import Training
 from ..recipe import About, Published, Recipe, fine_tuned, on_features
 
@@ -20,6 +21,7 @@ RECIPE = Recipe(
     name="pneumonia_resnet",
     title="Pneumonia in children's chest radiographs",
     about=About("S28", "pneumonia", "chest radiograph", "Kermany", "real data"),
+    benchmark=Benchmark("cxr-pneumonia"),
     source=KERMANY,
     classes=KERMANY_CLASSES,
     prepare=(Grey(), Resize(112)),
@@ -43,4 +45,3 @@ STAGED = replace(
     ),
 )
 VARIANTS = {"features": on_features(RECIPE), "fine-tuned": fine_tuned(RECIPE), "two-stage": STAGED}
-JUDGED_ON = "cxr-pneumonia"

@@ -16,6 +16,7 @@ from ...models.specs import Net, ResNet
 from ...transforms.augment import Affine
 from ...transforms.image import Grey, Resize
 from ...transforms.readers.copies import ReadCopy
+from ..benchmark import Benchmark
 from ..learning import Training
 from ..recipe import About, Published, Recipe, fine_tuned, on_features
 
@@ -23,6 +24,7 @@ RECIPE = Recipe(
     name="pneumonia_resnetchest",
     title="ResNetChest: pneumonia in children's chest radiographs",
     about=About("S15", "pneumonia", "chest radiograph", "Kermany", "the paper's data"),
+    benchmark=Benchmark("cxr-pneumonia"),
     source=KERMANY,
     classes=KERMANY_CLASSES,
     prepare=(Grey(), Resize(224)),
@@ -52,4 +54,3 @@ VARIANTS = {
     "copies-first": COPIES,
     "copies-first-features": on_features(COPIES),
 }
-JUDGED_ON = "cxr-pneumonia"

@@ -23,6 +23,7 @@ from ...models.specs import (
 )
 from ...transforms.augment import Affine, ColorJitter
 from ...transforms.image import Grey, Resize
+from ..benchmark import Benchmark
 from ..learning import Training
 from ..recipe import About, Published, Recipe, fine_tuned, on_features
 
@@ -39,6 +40,7 @@ RECIPE = Recipe(
     name="pneumonia_six_nets",
     title="Pneumonia in chest radiographs, six networks: ResNet-50",
     about=About("S21", "pneumonia", "chest radiograph", "Kermany", "real data"),
+    benchmark=Benchmark("cxr-pneumonia", small=("features", "lenet")),  # learns from scratch, as the paper's network does
     source=KERMANY,
     classes=KERMANY_CLASSES,
     prepare=(Grey(), Resize(SIZE)),
@@ -63,5 +65,3 @@ VARIANTS = {"features": on_features(RECIPE), "fine-tuned": fine_tuned(RECIPE)} |
     )
     for name, (title, backbone, figure) in NETS.items()
 }
-JUDGED_ON = "cxr-pneumonia"
-SMALL = ("features", "lenet")  # learns from scratch, as the paper's network does

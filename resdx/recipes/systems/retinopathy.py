@@ -16,6 +16,7 @@ from ...models.heads.specs import Linear
 from ...models.specs import Net, ResNet
 from ...transforms.augment import Affine, ColorJitter, Flip
 from ...transforms.image import CircularCrop, CropForeground, EyeRadius, Resize, SubtractBlur
+from ..benchmark import Benchmark
 from ..learning import Training
 from ..recipe import About, Published, Recipe, fine_tuned, on_features
 
@@ -30,6 +31,17 @@ RECIPE = Recipe(
     name="retinopathy",
     title="Grades of diabetic retinopathy in fundus photographs",
     about=About("S19", "diabetic retinopathy", "fundus photograph", "EyePACS, MESSIDOR, APTOS", "real data"),
+    benchmark=Benchmark(
+        "fundus-aptos",
+        source=Table(
+            file="labels.csv",
+            header=False,
+            path="1",
+            label="2",
+            folder="images",
+            rename=tuple((str(k), grade) for k, grade in enumerate(("none", "mild", "moderate", "severe", "proliferative"))),
+        ),
+    ),
     source=EYEPACS,
     classes=GRADES,
     prepare=(CropForeground(), Resize(224, keep="pad"), SubtractBlur(sigma=10, gain=4), CircularCrop(0.9)),
@@ -50,4 +62,3 @@ OTHERS: dict[str, dict[str, Any]] = {
 }
 VARIANTS = {name: replace(RECIPE, title=f"{RECIPE.title}, {name}", **fields) for name, fields in OTHERS.items()}
 VARIANTS |= {"features": on_features(RECIPE), "fine-tuned": fine_tuned(RECIPE), "aptos-features": on_features(VARIANTS["aptos"])}
-JUDGED_ON = "fundus-aptos"

@@ -8,11 +8,13 @@ here it reads rows of the picture (`rnn`), or of a small network's map (`cnn-rnn
 
 from dataclasses import replace
 
+from ...data.sources.public_sets import HAM10000
 from ...data.sources.tables import Table
 from ...models.heads.specs import Linear, Mlp
 from ...models.specs import Cnn, Net, Pretrained, ResNet, RowsRnn
 from ...transforms.augment import Affine, ColorJitter, Flip
 from ...transforms.image import Resize
+from ..benchmark import Benchmark
 from ..learning import Training
 from ..recipe import About, Recipe, fine_tuned, on_features
 
@@ -22,6 +24,7 @@ RECIPE = Recipe(
     name="skin_lesions",
     title="Skin lesions in dermoscopic images: ResNet-50",
     about=About("S29", "skin lesions", "dermoscopy", "HAM10000", "real data"),
+    benchmark=Benchmark("skin-ham10000", source=HAM10000),
     source=Table(file="HAM10000_metadata.csv", path="image_id", label="dx", group="lesion_id", age="age", sex="sex"),
     classes=("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc"),
     prepare=(Resize(SIZE),),
@@ -43,4 +46,3 @@ VARIANTS = {"features": on_features(RECIPE), "fine-tuned": fine_tuned(RECIPE)} |
         ("xception", "Xception", Net(Pretrained("legacy_xception"), Linear(dropout=0.2))),
     )
 }
-JUDGED_ON = "skin-ham10000"

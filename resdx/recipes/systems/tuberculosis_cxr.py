@@ -10,6 +10,7 @@ amount 2, shares 0.5 and 0.75 and cut-off 70 come from public code of the same f
 from dataclasses import replace
 
 from ...data.sources.folders import FilenamePattern
+from ...data.sources.public_sets import KERMANY, KERMANY_CLASSES
 from ...data.tasks import Classify
 from ...models.heads.specs import Linear
 from ...models.specs import BackboneSpec, Net, Pretrained, ResNet
@@ -22,6 +23,7 @@ from ...transforms.image import (
     Resize,
     UnsharpMask,
 )
+from ..benchmark import Benchmark
 from ..learning import Training
 from ..recipe import About, Published, Recipe, fine_tuned, on_features
 
@@ -39,6 +41,13 @@ RECIPE = Recipe(
     name="tuberculosis_cxr",
     title="Tuberculosis in chest radiographs",
     about=About("S09", "tuberculosis", "chest radiograph", "Shenzhen, Montgomery", "no data"),
+    benchmark=Benchmark(
+        "cxr-pneumonia",
+        defect="pneumonia of children, no tuberculosis",
+        source=KERMANY,
+        classes=KERMANY_CLASSES,
+        task=Classify("PNEUMONIA"),
+    ),
     source=FilenamePattern(
         r"(?P<group>(?P<source>CHN|MCU)CXR_\d+)_(?P<label>[01])\.", rename=(("0", "normal"), ("1", "tuberculosis"))
     ),
@@ -66,4 +75,3 @@ OTHERS["efficientnet-unsharp"] = replace(
     OTHERS["efficientnet-unsharp"], published=(Published("accuracy", 0.899, seen=True), Published("auroc", 0.948))
 )
 VARIANTS = {"features": on_features(RECIPE), "fine-tuned": fine_tuned(RECIPE), **ENHANCED, **OTHERS}
-JUDGED_ON = "cxr-pneumonia"

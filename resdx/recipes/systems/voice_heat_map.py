@@ -11,12 +11,14 @@ the plain baselines on the same 432 values. The variants "wav" and "wav-..." com
 
 from dataclasses import replace
 
+from ...data.sources.public_sets import SPEAKER
 from ...data.sources.voice import SpeechTable, Voices
 from ...data.tasks import Classify
 from ...models.heads.specs import Boosting, HeadSpec, Linear, Svm
 from ...models.specs import Cells, Net, Pretrained, ResNet, Standardised
 from ...transforms.image import Resize
 from ...transforms.readers.voice import ReadSpeechRow, ReadVoice
+from ..benchmark import Benchmark
 from ..learning import FeatureClassifier, Training
 from ..recipe import About, Published, Recipe
 
@@ -24,6 +26,13 @@ RECIPE = Recipe(
     name="voice_heat_map",
     title="Parkinson's disease by the voice, wavelet statistics as a heat map",
     about=About("S16", "Parkinson's disease", "voice", "UCI 470", "stand-in"),
+    benchmark=Benchmark(
+        "voice-parkinson",
+        small=("features", "svm", "boosting"),
+        source=Voices(SPEAKER),
+        classes=("control", "parkinson"),
+        read=ReadVoice(),
+    ),
     source=SpeechTable(),
     classes=("control", "parkinson"),
     read=ReadSpeechRow(),
@@ -74,5 +83,3 @@ VARIANTS = {
     "wav": of_recordings(RECIPE),
     **{f"wav-{name}": of_recordings(recipe) for name, recipe in TABLE.items()},
 }
-JUDGED_ON = "voice-parkinson"
-SMALL = ("features", "svm", "boosting")

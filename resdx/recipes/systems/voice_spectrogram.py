@@ -10,11 +10,13 @@ same network without made pictures, "dcgan" the generator without spectral norma
 
 from dataclasses import replace
 
+from ...data.sources.public_sets import SPEAKER
 from ...data.sources.voice import Voices
 from ...data.tasks import Classify
 from ...models.specs import Net, Pretrained, ResNet
 from ...transforms.image import Resize
 from ...transforms.readers.voice import ReadSpectrogram
+from ..benchmark import Benchmark
 from ..learning import Dcgan, FeatureClassifier, Training
 from ..recipe import About, Published, Recipe
 
@@ -22,6 +24,9 @@ RECIPE = Recipe(
     name="voice_spectrogram",
     title="Parkinson's disease by the voice, spectrogram and generated pictures",
     about=About("S10", "Parkinson's disease", "voice", "Sakar 2013", "stand-in"),
+    benchmark=Benchmark(
+        "voice-parkinson", small=("features", "features-without"), source=Voices(SPEAKER), classes=("control", "parkinson")
+    ),
     source=Voices(),
     classes=("control", "parkinson"),
     read=ReadSpectrogram(),
@@ -55,5 +60,3 @@ VARIANTS = {
     "without": WITHOUT,
     "dcgan": replace(RECIPE, title=f"{RECIPE.title}, plain generator", generator=Dcgan(spectral=False, matching=0.0)),
 }
-JUDGED_ON = "voice-parkinson"
-SMALL = ("features", "features-without")

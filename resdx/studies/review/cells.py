@@ -19,7 +19,7 @@ from ...errors import ResdxError, RunError
 from ...files import read_json, write_json
 from ...inference.logits import predict_logits
 from ...inference.opening import load_network
-from ...recipes.library import recipe_names, system_module, variants_of
+from ...recipes.library import get_recipe, recipe_names, variants_of
 from ...recipes.recipe import Recipe
 from ...runs.prepared import prepared_of
 from ...runs.run import Run
@@ -70,14 +70,14 @@ class Trial:
     @property
     def recipe(self) -> Recipe:
         """The recipe as it is run, fitted to the data set."""
-        return judged(self.system, self.data, self.variant)
+        return judged(self.system, self.variant)
 
 
 def trials(systems: Sequence[str], *, budget: str, seeds: int) -> Iterator[Trial]:
     """What there is to measure: each system that has a data set, its variants of the budget, both protocols, every seed.
 
-    The recipe's file names its set as JUDGED_ON, and as SMALL the variants that are cheap enough for the small budget ("features", where it
-    says nothing). The full budget runs the recipe as it is and all its variants.
+    The recipe's `benchmark` names its set and the variants that are cheap enough for the small budget. The full budget runs the recipe as it
+    is and all its variants.
 
     Raises:
         RunError: no such budget.
@@ -85,16 +85,13 @@ def trials(systems: Sequence[str], *, budget: str, seeds: int) -> Iterator[Trial
     if budget not in BUDGETS:
         raise RunError(f"the budget is {' or '.join(BUDGETS)}, not {budget!r}")
     for system in systems:
-        module = system_module(system)
-        data = getattr(module, "JUDGED_ON", "")
-        if not data:
+        if not (benchmark := get_recipe(system).benchmark):
             continue
-        small = getattr(module, "SMALL", ("features",))
-        for variant in small if budget == "small" else ("", *variants_of(system)):
-            recipe = module.VARIANTS[variant] if variant else module.RECIPE
+        for variant in benchmark.small if budget == "small" else ("", *variants_of(system)):
+            recipe = get_recipe(f"{system}:{variant}" if variant else system)
             own: Protocol = "published" if recipe.published_split else "assumed"
             for protocol, seed in [(one, seed) for one in ("honest", own) for seed in range(seeds)]:
-                yield Trial(system, variant, protocol, seed, data)
+                yield Trial(system, variant, protocol, seed, benchmark.data)
 
 
 def review(

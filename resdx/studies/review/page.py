@@ -15,7 +15,7 @@ from ...metrics.paired_tests import holm
 from ...recipes.library import get_recipe, recipe_names, variants_of
 from ...report.format import figure, interval, named
 from ...report.render import p_value, render
-from .benchmark_sets import SETS, defect_of
+from .benchmark_sets import DEFECTS, defect_of
 from .cells import SEEDS, Trial, cells, trials
 
 Json = dict[str, Any]
@@ -236,7 +236,7 @@ def about(one: Json) -> Json:
         against.append(f"images of test persons in training would be worth {_shown(worth)} of AUROC to {one['by']}")
     return {
         "data": one["data"],
-        "defect": SETS[one["data"]].defect if one["data"] in SETS else one["defect"],
+        "defect": DEFECTS.get(one["data"], one["defect"]),
         "by": one["by"],
         "border": _shown(share) if share else one["controls"].get("missing", "not measured"),
         "leak": _shown(worth) if worth else one["leak"].get("missing", "not estimable"),

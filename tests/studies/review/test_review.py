@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import re
 from dataclasses import replace
@@ -13,6 +12,7 @@ from places import REPOSITORY
 from resdx.errors import RunError
 from resdx.files import read_json, write_json
 from resdx.recipes.library import get_recipe, recipe_names
+from resdx.records import from_record, to_record
 from resdx.report.render import render
 from resdx.studies.review import review, reviewed, write_pages
 from resdx.studies.review.benchmark_sets import defect_of, judged
@@ -71,17 +71,23 @@ def test_each_system_is_tried_honestly_and_by_its_own_protocol():
 
 
 def test_system_without_its_set_reads_a_stand_in_and_keeps_all_else():
-    recipe, own = judged("tuberculosis_cxr", "cxr-pneumonia", "features"), get_recipe("tuberculosis_cxr:features")
+    recipe, own = judged("tuberculosis_cxr", "features"), get_recipe("tuberculosis_cxr:features")
     assert recipe.classes == ("NORMAL", "PNEUMONIA") != own.classes and recipe.source != own.source
     assert replace(recipe, source=own.source, classes=own.classes, task=own.task) == own
-    assert judged("malaria", "malaria-cells") == get_recipe("malaria")
+    assert judged("malaria") == get_recipe("malaria")
 
 
 @pytest.mark.parametrize("system", recipe_names())
 def test_every_system_that_is_judged_can_be_read_and_has_a_defect_told(system):
-    module = importlib.import_module(f"resdx.recipes.systems.{system}")
-    folder = module.JUDGED_ON
-    assert judged(system, folder, getattr(module, "SMALL", ("features",))[0]).name == system and defect_of(system, folder)
+    benchmark = get_recipe(system).benchmark
+    assert judged(system, benchmark.small[0]).name == system and defect_of(system, benchmark.data) not in ("", "not known")
+
+
+@pytest.mark.parametrize("system", recipe_names())
+def test_what_a_system_is_judged_on_is_told_and_not_done(system):
+    recipe = get_recipe(system)
+    assert replace(recipe, benchmark=None).fingerprint() == recipe.fingerprint()
+    assert "benchmark" not in to_record(recipe) and from_record(to_record(recipe)) == recipe
 
 
 def test_cell_of_a_run_holds_its_figures_and_names_no_case(study):
@@ -112,7 +118,7 @@ def test_what_is_absent_is_said_and_the_rest_goes_on(tmp_path):
 
 
 def test_cell_that_is_there_is_not_measured_again_unless_its_recipe_has_changed(tmp_path):
-    asked = judged("malaria", "malaria-cells", "features").fingerprint()
+    asked = judged("malaria", "features").fingerprint()
     keep(tmp_path / "out", cell(asked=asked), cell(protocol="assumed", asked="another"))
     (tmp_path / "data").mkdir()
     found = review(["malaria"], data=tmp_path / "data", out=tmp_path / "out", seeds=1, quiet=True)
