@@ -62,7 +62,7 @@ def fit_calibration(
         groups: the person of each case; an empty one makes the case a person of its own.
         balanced_training: the loss or the sampling gave rare classes more weight than they have in the data.
         level: share of cases of each class whose conformal set keeps that class.
-        distance: (N,) of `Familiarity` on the same cases, for the threshold of "unlike-training".
+        distance: (N,) of `OodScore` on the same cases, for the threshold of "unlike-training".
         cross_fitted: the cases are no part of their own: each was answered by a fit that had seen nothing of its person.
 
     Raises:

@@ -23,7 +23,7 @@ from .calibration import Calibration
 from .engines import Engine
 from .engines.onnx import Onnx
 from .engines.openvino import Openvino
-from .ood import Familiarity
+from .ood import OodScore
 
 FORMAT = 1  # of the folder; raised when an older resdx could not read it
 SUMS = "SHA256SUMS"  # as sha256sum writes and checks it
@@ -41,7 +41,7 @@ class Bundle(NamedTuple):
     prepare: tuple[Any, ...]
     engines: tuple[Engine, ...]
     calibration: Calibration
-    familiarities: tuple[Familiarity, ...]
+    ood_scores: tuple[OodScore, ...]
 
 
 def read_bundle(folder: Path, engine: str = "auto") -> Bundle:
@@ -59,14 +59,14 @@ def read_bundle(folder: Path, engine: str = "auto") -> Bundle:
         read, prepare, calibration = (from_record(about[key]) for key in ("read", "prepare", "calibration"))
         if name not in ENGINES or not isinstance(calibration, Calibration) or read.gives != prepare[0].takes:
             raise TypeError("it names another engine, calibration or reading step")
-        familiarity = Familiarity.from_arrays(load_file(folder / "familiarity.safetensors"))
+        ood_score = OodScore.from_arrays(load_file(folder / "familiarity.safetensors"))
     except (LookupError, TypeError, ValueError, AttributeError, SafetensorError) as error:
         raise RunError(
             f"{folder / EXPORTED} is not what resdx writes ({error}); copy the folder again, or export it again"
         ) from error
     if engine not in ("auto", name):
         raise RunError(f"{folder} was exported for {name}, not for {engine}; leave out --engine, or export it for {engine}")
-    return Bundle(run, read, prepare, (load_engine(folder, name),), calibration, (familiarity,))
+    return Bundle(run, read, prepare, (load_engine(folder, name),), calibration, (ood_score,))
 
 
 def can_load(name: str) -> bool:

@@ -122,7 +122,7 @@ class Calibration:
         return [tuple(name for name, is_in in zip(self.classes, row, strict=True) if is_in) for row in self._may_be_present(p)]
 
     def decide(self, probabilities: ArrayLike, distance: ArrayLike | None = None) -> list[Decision]:
-        """(label, flags) for each case; `distance` is that of Familiarity, where there is one.
+        """(label, flags) for each case; `distance` is that of OodScore, where there is one.
 
         One class or grade a case: the label is the only member of the conformal set, where `choose` picks it too; else
         None, for a person to judge, flagged "unsure" or "no-class-fits". A model that is right more often than `level` rules

@@ -1,4 +1,4 @@
-"""How unlike the training cases a case is, from its embedding: the distance behind the flag "unlike-training"."""
+"""Out-of-distribution (OOD) score: how far an embedding lies from those of the training cases; behind the flag "unlike-training"."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DIRECTIONS = 64  # principal directions of the embedding that are kept
 
 
 @dataclass(frozen=True, eq=False)
-class Familiarity:
+class OodScore:
     """How far an embedding lies from those of the training cases.
 
     The distance has no unit: it is the root of the sum of the squared Mahalanobis distance a direction, within the leading
@@ -60,14 +60,14 @@ class Familiarity:
         }
 
     @classmethod
-    def from_arrays(cls, arrays: Mapping[str, Array]) -> Familiarity:
+    def from_arrays(cls, arrays: Mapping[str, Array]) -> OodScore:
         """The inverse of `to_arrays`. Raises DataError where an array is missing."""
         if missing := {"mean", "directions", "spread", "rest"} - set(arrays):
-            raise DataError(f"the familiarity file lacks {min(missing)}; fit the calibration again")
+            raise DataError(f"the file of the OOD score lacks {min(missing)}; fit the calibration again")
         return cls(arrays["mean"], arrays["directions"], arrays["spread"], float(arrays["rest"][0]))
 
 
-def fit_familiarity(embeddings: ArrayLike) -> Familiarity:
+def fit_ood_score(embeddings: ArrayLike) -> OodScore:
     """Mean and leading directions of the training embeddings (N, E).
 
     Raises:
@@ -91,7 +91,7 @@ def fit_familiarity(embeddings: ArrayLike) -> Familiarity:
     shrink = kept / (n + kept)  # as many pretended cases of mean spread as there are directions
     spread = (1 - shrink) * variance + shrink * variance.mean()
     rest = total - variance.sum()
-    return Familiarity(
+    return OodScore(
         mean.astype(np.float32),
         directions.astype(np.float32),
         spread.astype(np.float32),

@@ -1,4 +1,4 @@
-"""What a training left in a run, opened: its network, what is familiar to it, and both as a Predictor."""
+"""What a training left in a run, opened: its network, its OOD score, and both as a Predictor."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from .engines import Engine
 from .engines.combined import Together
 from .engines.graph import Graph
 from .engines.torch import Torch
-from .ood import Familiarity
+from .ood import OodScore
 from .predictor import Predictor
 from .voting import Votes
 
@@ -42,9 +42,9 @@ def open_trained(path: Path, *, recipe: str | Path = "", quiet: bool = False) ->
 
 
 def calibrated(run: Run) -> Predictor:
-    """A run's calibration and familiarity, for raw outputs that are there already: no network is loaded. Raises RunError."""
+    """A run's calibration and OOD score, for raw outputs that are there already: no network is loaded. Raises RunError."""
     calibration, recipe = run.read_as("calibration.json", "calibrate", calibration_of), run.recipe
-    return Predictor(run.path.name, recipe.read, recipe.prepare, (), calibration, (load_familiarity(run),))
+    return Predictor(run.path.name, recipe.read, recipe.prepare, (), calibration, (load_ood_score(run),))
 
 
 def calibration_of(record: Any) -> Calibration:
@@ -72,7 +72,7 @@ def _open_folds(parent: Path, recipe: str | Path, quiet: bool) -> Predictor:
     runs = tuple(Run.open(parent / f"fold-{k}", recipe=recipe, quiet=quiet) for k in range(count))
     asked = runs[0].recipe
     engines = tuple(engine_of(run, calibration) for run in runs)
-    return Predictor(parent.name, asked.read, asked.prepare, engines, calibration, tuple(map(load_familiarity, runs)))
+    return Predictor(parent.name, asked.read, asked.prepare, engines, calibration, tuple(map(load_ood_score, runs)))
 
 
 def engine_of(run: Run, calibration: Calibration) -> Engine:
@@ -107,11 +107,11 @@ def load_network(run: Run) -> Network:
     return network.to(default_device())
 
 
-def load_familiarity(run: Run) -> Familiarity:
+def load_ood_score(run: Run) -> OodScore:
     """What embeddings of training cases look like. Raises RunError when the file is broken."""
     path = run.need("familiarity.safetensors", "train")
     try:
-        return Familiarity.from_arrays(load_file(path))
+        return OodScore.from_arrays(load_file(path))
     except (SafetensorError, OSError, KeyError) as error:
         raise RunError(f"{path} cannot be loaded ({error}); repeat `resdx train {run.path}`") from error
 

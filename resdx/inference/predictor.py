@@ -28,7 +28,7 @@ from .bundle import EXPORTED, can_load, read_bundle
 from .calibration import Boxing, Calibration
 from .drawing import boxed, captioned, overlay, short_name
 from .engines import Engine
-from .ood import Familiarity
+from .ood import OodScore
 
 if TYPE_CHECKING:
     from ..runs.run import Scores
@@ -62,7 +62,7 @@ class Predictor:
     prepare: tuple[Callable[[Any], Any], ...]
     engines: tuple[Engine, ...]
     calibration: Calibration
-    familiarities: tuple[Familiarity, ...]
+    ood_scores: tuple[OodScore, ...]
 
     @classmethod
     def open(cls, run: str | PathLike[str], *, engine: str = "auto", recipe: str | Path = "", quiet: bool = False) -> Predictor:
@@ -86,13 +86,13 @@ class Predictor:
         return cast(Predictor, _opening().open_trained(path, recipe=recipe, quiet=quiet))
 
     @property
-    def familiarity(self) -> Familiarity:
-        """What is familiar to the network of a single run; of folds to the first."""
-        return self.familiarities[0]
+    def ood_score(self) -> OodScore:
+        """The OOD score of a single run; of folds that of the first."""
+        return self.ood_scores[0]
 
     def calibrate(self, scores: Scores) -> list[Prediction]:
         """Calibrated predictions from raw outputs of a single run."""
-        return self._calibrate(scores.ids, scores.logits, self.familiarity.distance(scores.embeddings))
+        return self._calibrate(scores.ids, scores.logits, self.ood_score.distance(scores.embeddings))
 
     def _calibrate(self, ids: Sequence[str], logits: NDArray[np.float32], distance: NDArray[np.float64]) -> list[Prediction]:
         probabilities = self.calibration.probabilities(logits)
@@ -142,7 +142,7 @@ class Predictor:
         batches = tee(self._batches(map(str, files), failures, waiting), len(self.engines))
         for outputs in zip(*(engine.predict(mine) for engine, mine in zip(self.engines, batches, strict=True)), strict=True):
             batch = waiting.popleft()
-            distances = [known.distance(one.embeddings) for known, one in zip(self.familiarities, outputs, strict=True)]
+            distances = [known.distance(one.embeddings) for known, one in zip(self.ood_scores, outputs, strict=True)]
             answers = self._calibrate(batch.paths, np.mean([one.logits for one in outputs], axis=0), np.mean(distances, axis=0))
             if found and (grids := outputs[0].maps) is not None:
                 answers = [

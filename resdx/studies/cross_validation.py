@@ -24,7 +24,7 @@ from ..evaluation.figures import answers_of
 from ..evaluation.scoring import left_out
 from ..files import write_json
 from ..inference.calibration import Calibration
-from ..inference.opening import load_familiarity
+from ..inference.opening import load_ood_score
 from ..metrics.classification import Array, Metric, accuracy, auroc, balanced_accuracy, macro_auroc, majority_rate
 from ..metrics.estimate import Estimate
 from ..metrics.intervals import (
@@ -141,9 +141,7 @@ def pooled_calibration(runs: Sequence[Run]) -> Calibration:
         truth(recipe.task, recipe.classes, cases),
         [case.group for case in cases],
         balanced_training=recipe.learn.rebalances,
-        distance=np.concatenate(
-            [load_familiarity(run).distance(part.embeddings) for run, part in zip(runs, scores, strict=True)]
-        ),
+        distance=np.concatenate([load_ood_score(run).distance(part.embeddings) for run, part in zip(runs, scores, strict=True)]),
         cross_fitted=True,
     )
 

@@ -148,7 +148,7 @@ def _export(run: Run, engine: str, predictor: Predictor, prepared: Prepared, kno
             else:
                 _save(_needs("openvino").convert_model(graph), part)
             parity = _parity(*_timed(load_engine(part, engine), prepared, known), predictor, calibration, known)
-        write_bytes(part / "familiarity.safetensors", save(predictor.familiarity.to_arrays()))
+        write_bytes(part / "familiarity.safetensors", save(predictor.ood_score.to_arrays()))
         about = {
             "format": FORMAT,
             "engine": engine,
@@ -299,7 +299,7 @@ def _calibrated(run: Run, predictor: Predictor, said: Outputs, known: Known) -> 
         calib.groups,
         balanced_training=run.recipe.learn.rebalances,
         level=predictor.calibration.level,
-        distance=predictor.familiarity.distance(said.embeddings[known.own]),
+        distance=predictor.ood_score.distance(said.embeddings[known.own]),
     )
     return replace(fitted, boxes=predictor.calibration.boxes), ""
 
@@ -307,7 +307,7 @@ def _calibrated(run: Run, predictor: Predictor, said: Outputs, known: Known) -> 
 def _parity(said: Outputs, speed: float, predictor: Predictor, calibration: Calibration, known: Known) -> Parity:
     ours, theirs = predictor.calibration.probabilities(known.said.logits), calibration.probabilities(said.logits)
     referred = [
-        np.array([label is None for label, _ in one.decide(p, predictor.familiarity.distance(x))])
+        np.array([label is None for label, _ in one.decide(p, predictor.ood_score.distance(x))])
         for one, p, x in ((predictor.calibration, ours, known.said.embeddings), (calibration, theirs, said.embeddings))
     ]
     return Parity(

@@ -272,7 +272,7 @@ def _cases(run: Run, place: Elsewhere, shared: Shared, left_out: set[str]) -> li
 
 
 def _judged(run: Run, predictor: Predictor, cases: Sequence[Case], scores: Scores, draws: int) -> Json:
-    """Figures there, their change, drift of calibration, how many are referred and how familiar they look."""
+    """Figures there, their change, drift of calibration, how many are referred and how far they lie from training."""
     recipe, calibration = run.recipe, predictor.calibration
     said, own_said = predictor.calibrate(scores), predictor.calibrate(run.scores("test"))
     result = judge(run, calibration, cases, scores.logits, said)
@@ -306,7 +306,7 @@ def _judged(run: Run, predictor: Predictor, cases: Sequence[Case], scores: Score
         "calibration": {
             of: {"internal": _drift(run, home.answers, of), "external": _drift(run, away.answers, of)} for of in result["shown"]
         },
-        **_unfamiliar(run, predictor, scores, (own_said, said), (own.person, there.person)),
+        **_ood_shift(run, predictor, scores, (own_said, said), (own.person, there.person)),
     }
 
 
@@ -319,7 +319,7 @@ def _drift(run: Run, side: Answers, of: str) -> Json:
     return {key: one.to_json() for key, one in found.items()}
 
 
-def _unfamiliar(
+def _ood_shift(
     run: Run,
     predictor: Predictor,
     scores: Scores,
@@ -327,7 +327,7 @@ def _unfamiliar(
     person: tuple[NDArray[np.intp], NDArray[np.intp]],
 ) -> Json:
     """Shares referred and flagged at home and there, and how well the distance from training cases tells the two sets apart."""
-    near, far = (predictor.familiarity.distance(one.embeddings) for one in (run.scores("test"), scores))
+    near, far = (predictor.ood_score.distance(one.embeddings) for one in (run.scores("test"), scores))
     flags = sorted({flag for side in said for one in side for flag in one.flags})
     place = np.repeat([0, 1], [len(near), len(far)])
     groups = np.concatenate([person[0], person[1] + person[0].max() + 1])

@@ -31,8 +31,8 @@ from ..evaluation.saliency.explain import explain
 from ..evaluation.test_set import evaluate
 from ..files import write_bytes, write_json, write_text
 from ..inference.logits import predict_part, predict_run
-from ..inference.ood import fit_familiarity
-from ..inference.opening import load_familiarity
+from ..inference.ood import fit_ood_score
+from ..inference.opening import load_ood_score
 from ..metrics.estimate import Estimate
 from ..recipes.learning import Ensemble, FeatureClassifier, Search, Training
 from ..records import to_record
@@ -50,7 +50,7 @@ from ..training.loop import assist, fit
 from ..training.starting_weights import resolve_start
 from ..training.synthesis import enlarge
 
-FAMILIAR = 2000  # train cases whose embeddings say what is familiar; more changes nothing
+OOD_CASES = 2000  # train cases whose embeddings the OOD score is fitted to; more changes nothing
 EVIDENCE: dict[str, Callable[[Run, Prepared], None]] = {
     "controls": controls,
     "explain": explain,
@@ -181,11 +181,11 @@ def train(run: Run) -> None:
     else:
         run = _train_alone(run, prepared, parts)
         sign(run)
-    some = np.sort(np.random.default_rng(run.settings.seed).permutation(len(parts["train"].ids))[:FAMILIAR])
+    some = np.sort(np.random.default_rng(run.settings.seed).permutation(len(parts["train"].ids))[:OOD_CASES])
     embeddings = predict_run(run, prepared, parts["train"].rows[some]).embeddings
     for name in judged:
         predict_part(run, prepared, name, parts[name])
-    write_bytes(run.path / "familiarity.safetensors", save(fit_familiarity(embeddings).to_arrays()))
+    write_bytes(run.path / "familiarity.safetensors", save(fit_ood_score(embeddings).to_arrays()))
     (run.path / "state.safetensors").unlink(missing_ok=True)  # four times the size of the weights, and of no more use
 
 
@@ -222,7 +222,7 @@ def assist_training(run: Run) -> None:
 
 
 def calibrate(run: Run) -> None:
-    """Fit calibrator, operating points, conformal limits and the familiarity threshold on calib; writes calibration.json."""
+    """Fit calibrator, operating points, conformal limits and the OOD threshold on calib; writes calibration.json."""
     for member in run.members:
         calibrate(replace(member, quiet=True))
     scores, crossed = run.scores("calib"), is_cross_fitted(run)
@@ -231,7 +231,7 @@ def calibrate(run: Run) -> None:
     distance = (
         out_of_fold_distance(scores.embeddings, train_folds(run, chosen))
         if crossed
-        else load_familiarity(run).distance(scores.embeddings)
+        else load_ood_score(run).distance(scores.embeddings)
     )
     calibration = fit_calibration(
         run.recipe.task,

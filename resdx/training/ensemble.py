@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from ..data.tasks import target, truth
 from ..errors import RunError, count
 from ..files import write_bytes, write_json, write_text
-from ..inference.opening import load_familiarity
+from ..inference.opening import load_ood_score
 from ..inference.voting import Votes, fit_weights, log_odds
 from ..recipes.learning import Ensemble
 from ..recipes.recipe import Recipe
@@ -69,7 +69,7 @@ def join(run: Run) -> Votes:
     """What makes the trained members one, fitted on tune or on out-of-fold answers to train."""
     learn, recipe, members = cast(Ensemble, run.recipe.learn), run.recipe, run.members
     names, equal = tuple(one.name for one in learn.members), (1 / len(members),) * len(members)
-    votes = Votes(names, learn.vote, equal, tuple(load_familiarity(one).extent for one in members))
+    votes = Votes(names, learn.vote, equal, tuple(load_ood_score(one).extent for one in members))
     if learn.vote in ("soft", "majority"):
         return votes
     on_folds = learn.vote == "stacking" and learn.stack_on == "folds"

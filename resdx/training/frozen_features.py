@@ -24,7 +24,7 @@ from ..data.persons import count_persons
 from ..data.split import grouped_folds
 from ..errors import DataError, RecipeError
 from ..inference.logits import cached_embeddings, head_logits, predict_run
-from ..inference.ood import fit_familiarity
+from ..inference.ood import fit_ood_score
 from ..models.backbones.wrappers import fit_inputs
 from ..models.forward import default_device, three_channels, to_tensor
 from ..models.heads.fitted import FittedHead
@@ -177,10 +177,10 @@ def out_of_fold(
 
 
 def out_of_fold_distance(embeddings: Floats32, fold: NDArray[np.int64]) -> Floats:
-    """(N,) how unlike the cases of the other folds each case is: what `Familiarity.distance` says of new cases."""
+    """(N,) how unlike the cases of the other folds each case is: what `OodScore.distance` says of new cases."""
     out = np.zeros(len(fold))
     for number in np.unique(fold):
-        out[fold == number] = fit_familiarity(embeddings[fold != number]).distance(embeddings[fold == number])
+        out[fold == number] = fit_ood_score(embeddings[fold != number]).distance(embeddings[fold == number])
     return out
 
 

@@ -19,7 +19,7 @@ from resdx.data.cases import Case, Manifest
 from resdx.data.tasks import Classify
 from resdx.errors import RecipeError, RunError, WeightsError
 from resdx.files import read_json, read_log, write_bytes, write_text
-from resdx.inference.ood import fit_familiarity
+from resdx.inference.ood import fit_ood_score
 from resdx.inference.opening import votes_of
 from resdx.inference.predictor import Predictor
 from resdx.models.specs import Net, Pretrained, ResNet
@@ -232,7 +232,7 @@ def written(folder, vote, *, stack_on="folds", seed=0, flipped=()):
             rows = [i for i, one in enumerate(part) if one == of]
             ids = tuple(cases[i].id for i in rows)
             member.write_scores(which, Scores(ids, logits[rows].astype(np.float32), embeddings[rows]))
-        write_bytes(member.path / "familiarity.safetensors", save(fit_familiarity(embeddings).to_arrays()))
+        write_bytes(member.path / "familiarity.safetensors", save(fit_ood_score(embeddings).to_arrays()))
     return own
 
 
