@@ -41,9 +41,7 @@ FractionBetween = Annotated[float, Gt(0), Lt(1)]
 AnyRecord = WithJsonSchema({"type": "object", "properties": {"is": {"type": "string"}}, "required": ["is"]})
 STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False, arbitrary_types_allowed=True)
 TAG = "__record__"  # the attribute of a class that holds the name it is stored under
-STORED = (
-    "stored"  # in the metadata of a field: the name it is stored under, where that is not its own; None where it is told only
-)
+STORED = "stored"  # in the metadata of a field: the name it is stored under, where that is not its own; None: it is not stored
 
 _KNOWN: dict[str, type] = {}
 
@@ -214,7 +212,7 @@ def _as_stored(cls: Any, schema: Record) -> Record:
     tags = {"is": getattr(cls, TAG)} | ({"version": cls.version} if hasattr(cls, "version") else {})
     properties: Record = {key: {"const": tag} for key, tag in tags.items()}
     required = list(tags)
-    for field in dataclasses.fields(cls):
+    for field in filter(is_stored, dataclasses.fields(cls)):
         default = _default(field)
         stored = {} if default is dataclasses.MISSING else {"default": to_record(default)}
         properties[stored_name(field)] = schema["properties"][field.name] | stored
@@ -288,7 +286,7 @@ def _kinds(cls: Any) -> dict[str, Any]:
 
 
 def _by_stored_name(cls: type) -> dict[str, str]:
-    return {stored_name(field): field.name for field in dataclasses.fields(cls)}
+    return {stored_name(field): field.name for field in dataclasses.fields(cls) if is_stored(field)}
 
 
 def _bare(kind: Any) -> Any:

@@ -19,7 +19,7 @@ from typing import Any
 import cloudpickle
 
 from ..errors import RecipeError
-from ..records import json_schema, stored_name, to_record
+from ..records import is_stored, json_schema, stored_name, to_record
 from .recipe import Recipe
 
 SYSTEMS = Path(__file__).parent / "systems"  # one file a published system
@@ -145,7 +145,7 @@ def recipe_schema(name: str) -> dict[str, Any]:
         RecipeError: as `get_recipe`.
     """
     recipe, schema = get_recipe(name), json_schema(Recipe)
-    for field in fields(recipe):
+    for field in filter(is_stored, fields(recipe)):
         schema["properties"][stored_name(field)]["default"] = to_record(getattr(recipe, field.name))
     return schema | {"title": f"Recipe {name}"}
 

@@ -27,6 +27,7 @@ from ..transforms.readers import volume as scan
 from ..transforms.readers.dicom import ReadDicom
 from ..transforms.readers.image import ReadImage
 from ..transforms.readers.nifti import ReadNifti
+from ..transforms.readers.protocol import cell_columns
 from .benchmark import Benchmark
 from .learning import Dcgan, Ensemble, FeatureClassifier, Learn, Search, Training
 
@@ -171,13 +172,11 @@ def _check_size(recipe: Recipe) -> None:
 
 
 def _check_columns(recipe: Recipe) -> None:
-    """A heat map of a voice has a column a sub-band."""
-    read, backbone = recipe.read, recipe.model.backbone
-    if not (isinstance(read, voice.ReadVoice) and isinstance(backbone, Cells | Standardised)):
-        return
-    if backbone.columns != read.levels + 1:
+    """A network that takes cells must have as many columns of them as the reader makes."""
+    made, backbone = cell_columns(recipe.read), recipe.model.backbone
+    if made and isinstance(backbone, Cells | Standardised) and backbone.columns != made:
         raise RecipeError(
-            f"{recipe.name}: {read.levels} levels make {read.levels + 1} columns, and the network takes {backbone.columns}; set model.backbone.columns"
+            f"{recipe.name}: {type(recipe.read).__name__} makes {made} columns, and the network takes {backbone.columns}; set model.backbone.columns"
         )
 
 

@@ -23,7 +23,7 @@ class Reader(Protocol):
     - `flags(paths) -> list[tuple[str, ...]]`: what a person must know of cases of one file, in their order (`flags_of`)
     - `look_alike`: True where pictures of different persons are nearly the same by nature, so that only identical ones are copies
     - `keeps_places`: True where a pixel of the picture is one of the file, so that boxes can be followed
-    - `columns`: how many columns of cells its pictures have, where the network has to fit
+    - `cell_columns`: how many columns of cells its pictures have, where the network has to fit
     - `leads`: of an electrocardiogram, those that are read, the preferred one first
     """
 
@@ -67,6 +67,11 @@ def looks_alike(read: Any) -> bool:
 def keeps_places(read: Any) -> bool:
     """Whether boxes of a file can be followed into its picture."""
     return bool(getattr(read, "keeps_places", False))
+
+
+def cell_columns(read: Any) -> int:
+    """How many columns of cells a reader's pictures have; 0 where they are not made of cells."""
+    return int(getattr(read, "cell_columns", 0))
 
 
 def leads_of(read: Any) -> tuple[str, ...]:

@@ -182,7 +182,7 @@ class ReadVoice:
         return heat_map(statistics(tqwt(piece, self.q, self.redundancy, self.levels)), self.cell)
 
     @property
-    def columns(self) -> int:
+    def cell_columns(self) -> int:
         """One a sub-band."""
         return self.levels + 1
 

@@ -11,6 +11,7 @@ from resdx.transforms.readers.image import ReadImage
 from resdx.transforms.readers.nifti import ReadNifti
 from resdx.transforms.readers.protocol import (
     cases_in,
+    cell_columns,
     files_of,
     flags_of,
     gathered,
@@ -76,7 +77,7 @@ def test_what_our_readers_say(asked, readers):
 def test_columns_of_a_heat_map_are_those_of_its_picture():
     read = ReadVoice(levels=10, cell=2)
     picture = read.of(np.sin(np.arange(round(read.rate * read.seconds)) / 5))
-    assert picture.shape[1] == 2 * read.columns == 22
+    assert picture.shape[1] == 2 * cell_columns(read) == 22
 
 
 def test_slices_of_a_folder_are_gathered_into_a_scan_and_volumes_stay():
