@@ -467,6 +467,13 @@ def test_json_is_all_that_is_printed(study, twin):
         assert json.loads(said.stdout)
 
 
+def test_schema_of_a_recipe_is_json_and_needs_its_name():
+    said = resdx("recipes", "malaria", "--schema")
+    assert said.exit_code == 0 and json.loads(said.stdout)["properties"]["name"]["default"] == "malaria"
+    said = resdx("recipes", "--schema")
+    assert said.exit_code == 2 and "--schema needs the NAME of a recipe, such as plain" in said.stderr
+
+
 def test_metrics_of_a_finished_run_are_printed_as_they_were_stored(study):
     assert json.loads(resdx("resume", study.run.path, "--json").stdout) == study.metrics
 

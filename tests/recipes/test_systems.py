@@ -12,6 +12,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import jsonschema
 import pytest
 from places import REPOSITORY
 from write_files import labels, pictures
@@ -31,9 +32,11 @@ from resdx.recipes.library import (
     recipe_facts,
     recipe_list,
     recipe_names,
+    recipe_schema,
     recipe_table,
     recipe_text,
     recipe_titles,
+    variants_of,
 )
 from resdx.recipes.recipe import About, Published, Recipe
 from resdx.records import from_record, to_record
@@ -223,6 +226,18 @@ def test_recipe_file_with_an_error_is_one_sentence_with_file_and_line(tmp_path, 
     with pytest.raises(RecipeError, match=what) as caught:
         get_recipe(f"{tmp_path}/own.py")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_schema_of_a_recipe_fits_what_is_stored_of_it_and_of_its_variants(name):
+    schema = recipe_schema(name)
+    check = jsonschema.Draft202012Validator(schema)
+    check.check_schema(schema)
+    for other in (name, *(f"{name}:{variant}" for variant in variants_of(name))):
+        stored = to_record(get_recipe(other))
+        assert not [error.message for error in check.iter_errors(stored)]
+        assert list(check.iter_errors(stored | {"views": 3})) and list(check.iter_errors(stored | {"colour": 1}))
+    assert schema["properties"]["learn"]["default"] == to_record(get_recipe(name).learn)
 
 
 def test_wrong_name_suggests_the_right_one():
