@@ -67,7 +67,7 @@ def test_other_networks_have_nothing_to_fit():
 
 
 def test_grids_and_limits_are_checked():
-    with pytest.raises(RecipeError, match="1 to 512 rows and columns of cells, not 0 and 36"):
+    with pytest.raises(RecipeError, match=r"Cells\.rows cannot be 0: it takes a whole number from 1 to 512"):
         Cells(rows=0)
     with pytest.raises(
         RecipeError, match=r"Standardised\.limit cannot be 0(\.0)?: it takes a number above 0 and up to 100 deviations"
