@@ -8,13 +8,13 @@ BENCH := bench
 TESTS ?= -n 2 --dist worksteal
 PYTEST := OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -q
 
-.PHONY: help demo test test-slow coverage check lint wheel release-check hooks docs results bench clean
+.PHONY: help demo test test-slow test-all coverage check lint wheel release-check hooks docs results bench clean
 
 help:
 	@echo 'make demo     install, plant faults in films, find them, train, and write the report'
 	@echo 'make test     run the tests, in about five minutes on two cores'
 	@echo 'make test-slow run the long ones, which `make test` leaves out'
-	@echo 'make coverage run all of them and say which lines none of them reaches'
+	@echo 'make coverage run both and say which lines none of them reaches'
 	@echo 'make check    format, lint, types and tests'
 	@echo 'make wheel    build the wheel and try it in an empty environment'
 	@echo 'make release-check build wheel and source distribution and try both'
@@ -55,6 +55,9 @@ test: $(VENV)/.dev
 test-slow: $(VENV)/.dev
 	$(PYTEST) $(TESTS) -m slow
 
+test-all: $(VENV)/.dev
+	$(PYTEST) $(TESTS) -m ''
+
 coverage: $(VENV)/.dev
 	$(PYTEST) $(TESTS) -m '' --cov --cov-report=term
 
@@ -63,7 +66,7 @@ lint: $(VENV)/.dev
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy --strict resdx
 
-check: lint test test-slow
+check: lint test-all
 
 wheel: $(VENV)/.dev
 	rm -rf build dist
