@@ -163,7 +163,9 @@ def test_broken_annotations_name_the_record(tmp_path):
 
 
 def test_kinds_are_symbols():
-    with pytest.raises(RecipeError, match="kinds are symbols of one letter and their classes, not 'normal'"):
+    with pytest.raises(
+        RecipeError, match="kinds cannot hold 'normal': it takes a tuple of pairs of a string of 1 to 1 characters and a string"
+    ):
         Heartbeats(kinds=(("normal", "N"),))
 
 
