@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Literal
+
+from ..records import record
 
 Protocol = Literal["honest", "published", "assumed"]
 
 
-@dataclass(frozen=True)
+@record
 class Settings:
     """What was asked, beside the recipe: stored in run.json and not changed by a stage, except for what it settles.
 

@@ -14,6 +14,7 @@ import sys
 import warnings
 import zlib
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -331,6 +332,82 @@ def test_run_directory_of_another_format_is_refused(twin):
     for command in (["resume"], ["train"], ["predict", "x.png"]):
         said = refusal(command[0], run.path, *command[1:])
         assert "has run format 99, this resdx reads 1; open it with the version that wrote it" in said
+
+
+GOLDEN = Path(__file__).parents[1] / "golden"  # made before the modules moved into rooms
+
+
+def kept_run(folder, change=lambda stored: None):
+    """A copy of a finished run of before, whose run.json may be changed."""
+    shutil.copytree(GOLDEN / "run", folder)
+    stored = json.loads((folder / "run.json").read_text())
+    change(stored)
+    (folder / "run.json").write_text(json.dumps(stored))
+    return folder
+
+
+def test_run_directory_of_before_the_rooms_predicts(tmp_path):
+    film = next((GOLDEN / "films").rglob("*.png"))
+    said = resdx("predict", kept_run(tmp_path / "run"), film, "--json")
+    assert said.exit_code == 0 and json.loads(said.stdout)[0]["case"] == str(film)
+
+
+def newer(stored):
+    stored["format"] = 2
+
+
+def unknown_class(stored):
+    stored["recipe"]["prepare"][1]["is"] = "Gray"
+
+
+def gone_class(stored):
+    stored["recipe"]["model"]["trunk"]["is"] = "Swin"
+
+
+def unknown_field(stored):
+    stored["recipe"]["learn"]["epoch"] = 3
+
+
+def wrong_type(stored):
+    stored["recipe"]["learn"]["epochs"] = "twelve"
+
+
+def wrong_choice(stored):
+    stored["recipe"]["learn"]["optimiser"] = "adma"
+
+
+def out_of_range(stored):
+    stored["recipe"]["learn"]["batch"] = -1
+
+
+def wrong_setting(stored):
+    stored["settings"]["seed"] = "zero"
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        (newer, "has run format 2, this resdx reads 1; open it with the version that wrote it"),
+        (unknown_class, "'Gray'"),
+        (gone_class, "'Swin'"),
+        (unknown_field, "epoch"),
+        (wrong_type, "epochs"),
+        (wrong_choice, "adma"),
+        (out_of_range, "batch"),
+        (wrong_setting, "seed"),
+    ],
+)
+def test_run_directory_that_cannot_be_understood_is_refused_in_one_sentence(tmp_path, change, what):
+    run = kept_run(tmp_path / "run", change)
+    for command in (["predict", run, "x.png"], ["report", run], ["evaluate", run], ["resume", run], ["export", run]):
+        assert what in refusal(*command), command[0]
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"format": 1}', '{"format": 1, "recipe": 3, "settings": {}}'])
+def test_run_json_that_is_broken_is_refused_in_one_sentence(tmp_path, text):
+    run = kept_run(tmp_path / "run")
+    (run / "run.json").write_text(text)
+    assert "run" in refusal("resume", run)
 
 
 def test_folder_that_is_no_run_is_refused(tmp_path):
