@@ -13,7 +13,7 @@ from ..recipe import About, Recipe, fine_tuned, on_features
 
 RECIPE = Recipe(
     name="plain",
-    title="Image classification",
+    title="Image classification with ResNet-50",
     about=About("S03", "any", "any", "yours", "real data"),
     benchmark=Benchmark("us-breast"),  # of any folder, one in three classes
     prepare=(Resize(128),),
