@@ -48,7 +48,8 @@ def read_bundle(folder: Path, engine: str = "auto") -> Bundle:
     """The model of a folder that `resdx export` wrote.
 
     Raises:
-        RunError: a file is missing or has changed, the folder is of another version or for another engine, or the engine is not installed.
+        RunError: a file is missing or has changed, the folder is of another version or for another engine, or the engine is not
+            installed.
     """
     check(folder)
     about = read_json(folder / EXPORTED)

@@ -42,7 +42,9 @@ class OperatingPoint:
 
 @record
 class Boxing:
-    """What turns a detector's answers into boxes: anchors, as shares of the picture, and for each class the score from which a box is shown."""
+    """What turns a detector's answers into boxes: anchors, as shares of the picture, and for each class the score from which a
+    box is shown.
+    """
 
     anchors: tuple[tuple[float, float], ...]
     limits: tuple[float, ...]
@@ -174,11 +176,13 @@ def check_logits(task: Task, classes: Sequence[str], logits: ArrayLike) -> Float
     z = np.asarray(logits, float)
     if z.ndim != 2 or z.shape[1] != task.outputs(classes):
         raise DataError(
-            f"logits have shape {z.shape}, but {type(task).__name__} over {len(classes)} classes needs (N, {task.outputs(classes)})"
+            f"logits have shape {z.shape}, but {type(task).__name__} over {len(classes)} classes needs (N, "
+            f"{task.outputs(classes)})"
         )
     if not (finite := np.isfinite(z).all(axis=1)).all():
         raise DataError(
-            f"{(~finite).sum()} of {len(z)} cases have logits that are not finite, first row {finite.argmin()}; did training diverge?"
+            f"{(~finite).sum()} of {len(z)} cases have logits that are not finite, first row {finite.argmin()}; did "
+            f"training diverge?"
         )
     return z
 

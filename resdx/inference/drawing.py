@@ -22,7 +22,8 @@ DASH = 5  # pixels of a dash of their line
 def overlay(picture: NDArray[np.uint8], heat: NDArray[np.floating]) -> Image.Image:
     """A map (h, w) over a dimmed grey picture (S, S, C); a line runs at half of the peak.
 
-    The map is enlarged so that the centre of a cell stays where it was. The colours are matplotlib's inferno, whose lightness grows evenly
+    The map is enlarged so that the centre of a cell stays where it was. The colours are matplotlib's inferno, whose lightness
+    grows evenly
     with the heat: it reads in greyscale and for colour-blind readers.
     """
     side = (picture.shape[1], picture.shape[0])
@@ -37,7 +38,8 @@ def overlay(picture: NDArray[np.uint8], heat: NDArray[np.floating]) -> Image.Ima
 
 
 def boxed(picture: NDArray[np.uint8], found: Sequence[Box], there: Sequence[Box] = ()) -> Image.Image:
-    """A prepared picture (S, S, C) with boxes in shares of it: those found in orange with name and score, those that are there in a broken blue line.
+    """A prepared picture (S, S, C) with boxes in shares of it: those found in orange with name and score, those that are there
+    in a broken blue line.
 
     The colours are told apart by colour-blind readers, and the lines by anybody (Okabe and Ito).
     """

@@ -1,4 +1,6 @@
-"""Out-of-distribution (OOD) score: how far an embedding lies from those of the training cases; behind the flag "unlike-training"."""
+"""Out-of-distribution (OOD) score: how far an embedding lies from those of the training cases; behind the flag
+"unlike-training".
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Outputs of several models as one: votes over their probabilities, and a regression on their log-odds.
 
-All is done on log-probabilities, so that nothing is cut off where a model is sure. A task asks questions (Q), each with its possible
-answers (C): Classify asks one with K answers, the others ask each output for no or yes.
+All is done on log-probabilities, so that nothing is cut off where a model is sure. A task asks questions (Q), each with its
+possible answers (C): Classify asks one with K answers, the others ask each output for no or yes.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ SETTLED = 1e-10  # the largest change of a weight in a round from which on the s
 class Votes:
     """How M members become one model; ensemble.json holds it.
 
-    `weights` (M,) of the votes sum to 1. Of stacking `slopes`, one row an output, and `bias` are the regression on `log_odds`. `spreads` (M,) are
-    the root mean square distances of the training cases from their mean in each member's embedding.
+    `weights` (M,) of the votes sum to 1. Of stacking `slopes`, one row an output, and `bias` are the regression on `log_odds`.
+    `spreads` (M,) are the root mean square distances of the training cases from their mean in each member's embedding.
     """
 
     members: tuple[str, ...]
@@ -49,7 +49,9 @@ class Votes:
         return _as_logits(task, majority(opinions, mean) if self.vote == "majority" else mean)
 
     def together(self, task: Task, each: Sequence[Outputs]) -> Outputs:
-        """One output of the members' outputs; the embeddings stand side by side, each in units of its spread, so that none drowns another."""
+        """One output of the members' outputs; the embeddings stand side by side, each in units of its spread, so that none
+        drowns another.
+        """
         embeddings = [one.embeddings / spread for one, spread in zip(each, self.spreads, strict=True)]
         return Outputs(self.logits(task, [one.logits for one in each]), np.concatenate(embeddings, axis=1, dtype=np.float32))
 
@@ -57,7 +59,8 @@ class Votes:
 def majority(opinions: Floats, mean: Floats) -> Floats:
     """(N, Q, C) logarithms of (votes + mean probability) / (M + 1): `opinions` (M, N, Q, C) vote for their likeliest answer each.
 
-    More votes always count for more, and the mean probability, which is less than a vote, orders cases and classes of as many votes.
+    More votes always count for more, and the mean probability, which is less than a vote, orders cases and classes of as many
+    votes.
     """
     first = opinions == opinions.max(axis=-1, keepdims=True)
     votes = (first & (first.cumsum(axis=-1) == 1)).sum(axis=0)
@@ -68,7 +71,8 @@ def majority(opinions: Floats, mean: Floats) -> Floats:
 def fit_weights(task: Task, logits: Logits, targets: NDArray[np.float32], groups: Sequence[str]) -> tuple[float, ...]:
     """(M,) weights of greatest likelihood for the mixture of the members' probabilities, each person counting once.
 
-    The likelihood of a mixture has one peak; expectation maximisation climbs it from equal weights (Dempster, Laird and Rubin 1977).
+    The likelihood of a mixture has one peak; expectation maximisation climbs it from equal weights (Dempster, Laird and Rubin
+    1977).
 
     Args:
         targets: (N, outputs) of losses.target, NaN where not known.
@@ -90,7 +94,9 @@ def fit_weights(task: Task, logits: Logits, targets: NDArray[np.float32], groups
 
 
 def log_odds(task: Task, logits: Logits) -> Floats:
-    """(N, M * outputs) what stacking regresses on: each member's logits; for two classes the one difference that counts, for more those to their mean."""
+    """(N, M * outputs) what stacking regresses on: each member's logits; for two classes the one difference that counts, for
+    more those to their mean.
+    """
     if not isinstance(task, Classify):
         return np.concatenate(logits, axis=1).astype(np.float64)
     if logits[0].shape[1] == 2:

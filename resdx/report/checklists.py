@@ -67,7 +67,8 @@ TRIPOD: tuple[Item, ...] = (
     ("3b", "For whom, at which step of care, used by whom", "", "the intended use"),
     ("3c", "Known inequalities in health between groups", "", "what is known for this disease"),
     ("4", "Aim: making a model, judging one, or both", "asked", "the aim as a sentence"),
-    ("5a", "Where the data come from, for learning and for judging; how representative", "asked", "why these data, and whom they stand for"),
+    ("5a", ("Where the data come from, for learning and for judging; how "
+"representative"), "asked", "why these data, and whom they stand for"),
     ("5b", "When the people were seen", "", "first and last date of imaging"),
     ("6a", "Setting and number of centres", "", "the hospitals and their kind"),
     ("6b", "Who could take part", "flow", "the rules by which persons came into the collection"),

@@ -140,7 +140,9 @@ def price(persons: int, slope: Mapping[str, Any], each: Mapping[str, Any]) -> st
 
 
 def samples(run: Run, picture: Picture) -> Json:
-    """A few training pictures a class as data URLs, each of another person where there are enough; and how many could not be read."""
+    """A few training pictures a class as data URLs, each of another person where there are enough; and how many could not be
+    read.
+    """
     pictures: dict[str, list[str]] = {}
     failed = 0
     cases = run.cases("train")

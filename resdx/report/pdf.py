@@ -25,7 +25,8 @@ def to_pdf(run: Run) -> Path:
     browser = next((found for name in BROWSERS if (found := shutil.which(name))), None)
     if browser is None:
         raise RunError(
-            f"no Chromium, Chrome or Edge is on the path to make a PDF; open {page} in any browser and print it to a file (Ctrl+P)"
+            f"no Chromium, Chrome or Edge is on the path to make a PDF; open {page} in any browser and print it to a file "
+            f"(Ctrl+P)"
         )
     out.unlink(missing_ok=True)
     with tempfile.TemporaryDirectory() as profile:

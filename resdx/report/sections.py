@@ -1,7 +1,7 @@
 """What a run's own stages say, as plain data: one reader a section, each from its own files.
 
-A section whose stage has not been run is `{"missing": why}`. One that fails, for a broken file or a bug, is `{"missing": why, "error": what}`:
-the other sections stand, and `report` raises when all are written.
+A section whose stage has not been run is `{"missing": why}`. One that fails, for a broken file or a bug, is `{"missing": why,
+"error": what}`: the other sections stand, and `report` raises when all are written.
 """
 
 from __future__ import annotations
@@ -113,7 +113,9 @@ def audit(run: Run) -> Json:
 
 
 def training(run: Run) -> Json:
-    """The epochs, the penalties of a regression on frozen features, and the other settings that were tried, in words; of an ensemble, its members."""
+    """The epochs, the penalties of a regression on frozen features, and the other settings that were tried, in words; of an
+    ensemble, its members.
+    """
     if run.members:
         return _training_together(run)
     epochs = {entry["epoch"]: entry for entry in run.events("epoch")}  # a resumed epoch counts once, as it was last
@@ -157,7 +159,10 @@ def _training_together(run: Run) -> Json:
             {
                 "name": member.path.name,
                 "network": network(member.recipe.model.backbone),
-                "learnt": f"{own['classifier'] + ': ' if 'classifier' in own else ''}{len(rows)} {what}, {own['chosen'] or format(own['best'], 'g')} was best",
+                "learnt": (
+                    f"{own['classifier'] + ': ' if 'classifier' in own else ''}{len(rows)} {what}, "
+                    f"{own['chosen'] or format(own['best'], 'g')} was best"
+                ),
                 "tune_score": max((row["tune_score"] for row in rows if row["tune_score"]), default=None),
                 "weight": None if votes.vote == "stacking" else weight,
             }

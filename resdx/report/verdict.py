@@ -121,7 +121,8 @@ def _fallen(points: Mapping[str, Any]) -> list[str]:
             here = row["test"][name]
             if here["high"] is not None and here["high"] < row[name] - OFF:
                 out.append(
-                    f"The threshold of {row['of']} does not carry over: {name} {row[name]:.2f} on calib, {with_interval(here)} here."
+                    f"The threshold of {row['of']} does not carry over: {name} {row[name]:.2f} on calib, "
+                    f"{with_interval(here)} here."
                 )
     return out
 
@@ -140,7 +141,8 @@ def limits(found: Mapping[str, Any]) -> list[str]:
         out.append(f"This test part has been read {count(reads, 'time')} in this store{kinder}.")
         if who["persons"] < FEW_TEST_PERSONS:
             out.append(
-                f"{count(who['persons'], 'test person')}: below {FEW_TEST_PERSONS} the intervals are wide, and they are what to read."
+                f"{count(who['persons'], 'test person')}: below {FEW_TEST_PERSONS} the intervals are wide, and they are "
+                f"what to read."
             )
         if scores["not_assessed"]:
             out.append(f"{count(scores['not_assessed'], 'test image')} had no known truth and are not scored.")

@@ -170,12 +170,18 @@ def mean_over_folds(
         return Estimate(value, None, None, persons, f"no interval: {few} persons in the smallest class of {folds} folds")
     if metric is auroc and few < MIN_FOR_AUROC_PERCENTILES:
         error, freedom = _error_of_area(known, answer, codes)
-        note = f"mean over {folds} folds; t interval on the logit scale, variance between persons of a fold, {freedom:.0f} degrees of freedom"
+        note = (
+            f"mean over {folds} folds; t interval on the logit scale, variance between persons of a fold, {freedom:.0f} "
+            f"degrees of freedom"
+        )
         return logit_t_interval(value, error, freedom, persons, (0.0, 1.0), note)
     means = _draws_of_mean(metric, known, answer, codes, seed)
     if few < MIN_FOR_PERCENTILES:
         error, freedom = float(np.nanstd(means)) * (few / (few - folds)) ** 0.5, few - folds
-        note = f"mean over {folds} folds; t interval, error from {DRAWS} draws of persons within each fold, {freedom} degrees of freedom"
+        note = (
+            f"mean over {folds} folds; t interval, error from {DRAWS} draws of persons within each fold, {freedom} degrees "
+            f"of freedom"
+        )
         return logit_t_interval(value, error, freedom, persons, (0.0, 1.0), note)
     low, high = np.nanquantile(means, (0.025, 0.975))
     return Estimate(value, float(low), float(high), persons, f"mean over {folds} folds; persons drawn within each fold")

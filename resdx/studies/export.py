@@ -1,8 +1,8 @@
 """Export a finished run to a folder that answers like it, and measure on its own validation images how nearly.
 
-int8 (NNCF) is calibrated on training pictures; then calibrator, thresholds and limits are fitted again on what the int8 graph says of
-calib. A guard holds it to the trained network: where AUROC or decisions suffer, the first layer and the last ones stay in float32, and
-if that is not enough nothing is written.
+int8 (NNCF) is calibrated on training pictures; then calibrator, thresholds and limits are fitted again on what the int8 graph
+says of calib. A guard holds it to the trained network: where AUROC or decisions suffer, the first layer and the last ones stay
+in float32, and if that is not enough nothing is written.
 """
 
 from __future__ import annotations
@@ -60,8 +60,9 @@ TAIL = 0.25  # share of the last convolutions that a mixed graph leaves in float
 class Parity:
     """How far an engine's answers lie from those of the trained network on `cases` of the parts `on`.
 
-    Probabilities are compared after each one's own calibration; a decision flips when another class is called, a referral when a case
-    is sent to a person by one alone. `auroc` is that of the positive class, or the macro mean; None where it is not defined. `ap50` is that of boxes.
+    Probabilities are compared after each one's own calibration; a decision flips when another class is called, a referral when a
+    case is sent to a person by one alone. `auroc` is that of the positive class, or the macro mean; None where it is not
+    defined. `ap50` is that of boxes.
     """
 
     on: str
@@ -196,7 +197,9 @@ def _made(folder: Path) -> Iterator[Path]:
 
 
 def _known(run: Run, prepared: Prepared) -> Known:
-    """tune and calib with what the run has kept; of a run without them some of train, whose pictures serve as well to compare two engines."""
+    """tune and calib with what the run has kept; of a run without them some of train, whose pictures serve as well to compare
+    two engines.
+    """
     if not is_cross_fitted(run):
         parts = [part_of(run, prepared, name) for name in ("tune", "calib")]
         scores = [run.scores(name) for name in ("tune", "calib")]
@@ -215,12 +218,16 @@ def _known(run: Run, prepared: Prepared) -> Known:
 
 
 def _shuffled(run: Run, train: Part) -> NDArray[np.intp]:
-    """Places of the train part in an order by chance: an engine is compared on the first, where it has to be, and calibrated on the last."""
+    """Places of the train part in an order by chance: an engine is compared on the first, where it has to be, and calibrated on
+    the last.
+    """
     return np.random.default_rng(run.settings.seed).permutation(len(train.ids))
 
 
 def write_graph(graph: Graph, size: int, path: Path) -> None:
-    """An ONNX graph, in float32, for any number of pictures of `size` pixels at a time. Raises RunError where PyTorch gives none."""
+    """An ONNX graph, in float32, for any number of pictures of `size` pixels at a time. Raises RunError where PyTorch gives
+    none.
+    """
     _needs("onnxscript")
     graph.eval()
     names = ["logits", "probabilities", "embedding", *filter(None, [graph.last])]
@@ -276,7 +283,8 @@ def _quantised(
     share, number = MOST_FLIPPED
     raise RunError(
         f"int8 answers too differently, also in mixed precision ({parity}); at most {MOST_LOST} of AUROC may be lost, and "
-        f"{MOST_LOST_BOXES} of AP50, and {share:.0%} or {number} decisions flip. Export to openvino or bf16, or keep it in spite of that with --no-guard"
+        f"{MOST_LOST_BOXES} of AP50, and {share:.0%} or {number} decisions flip. Export to openvino or bf16, or keep it "
+        f"in spite of that with --no-guard"
     )
 
 

@@ -164,7 +164,8 @@ def prepare_stage(run: Run) -> None:
     prepared = prepared_of(run)
     shape = "x".join(map(str, prepared.images.shape[1:]))
     run.say(
-        f"prepare: {count(len(prepared.row), 'picture')} of {shape} in {time.perf_counter() - started:.0f} s, {len(prepared.failures)} failed"
+        f"prepare: {count(len(prepared.row), 'picture')} of {shape} in {time.perf_counter() - started:.0f} s, "
+        f"{len(prepared.failures)} failed"
     )
 
 
@@ -266,7 +267,8 @@ def headline(result: dict[str, Any]) -> list[str]:
     level, test = result["scores"]["image"], result["test"]
     lines = [result["stamp"]] if result["stamp"] else []
     lines.append(
-        f"test: {count(test['cases'], 'case')} of {count(test['persons'], 'person')}, read {count(test['reads'], 'time')} by runs of this store"
+        f"test: {count(test['cases'], 'case')} of {count(test['persons'], 'person')}, read {count(test['reads'], 'time')} "
+        f"by runs of this store"
     )
     for name, figures in level["classes"].items():
         lines.append(f"  {name}: AUROC {_shown(figures['auroc'])}")
@@ -288,10 +290,14 @@ def _tested_again(run: Run, divided: splits.Split, learnt: Collection[str]) -> l
     tested = [case for case in divided.ids("test") if divided.persons[case] in known]
     if not tested:
         return []
-    text = f"The starting weights have learnt from {count(len(tested), 'case')} of the test part, or from others of the same persons, e.g. {tested[0]}."
+    text = (
+        f"The starting weights have learnt from {count(len(tested), 'case')} of the test part, or from others of the same "
+        f"persons, e.g. {tested[0]}."
+    )
     if splits.SEEN not in run.settings.accepted:
         raise AuditStop(
-            f"{text} Its figures would flatter. Start from other weights, or go on with: resdx resume {run.path} --accept {splits.SEEN}"
+            f"{text} Its figures would flatter. Start from other weights, or go on with: resdx resume {run.path} --accept "
+            f"{splits.SEEN}"
         )
     return [Finding(splits.SEEN, "stop", text, tuple(tested))]
 

@@ -2,8 +2,8 @@
 
     scan -> audit -> split -> prepare -> train -> calibrate -> evaluate -> controls, explain, embedding, suspects -> report
 
-Repeating a stage removes what others made from its old result: all later ones; of the evidence after evaluate, which stands side by
-side, the report alone.
+Repeating a stage removes what others made from its old result: all later ones; of the evidence after evaluate, which stands side
+by side, the report alone.
 """
 
 from __future__ import annotations
@@ -151,7 +151,9 @@ def adopt(run: Run, other: Run) -> None:
 
 
 def resume(run: Run) -> None:
-    """Run every stage from the first that is not finished, but for what is skipped or has to be asked for; nothing where all are."""
+    """Run every stage from the first that is not finished, but for what is skipped or has to be asked for; nothing where all
+    are.
+    """
     if world() > 1:
         raise RunError(TOGETHER)
     todo = [stage for stage in STAGES if _wanted(run, stage) and not is_done(run, stage)]

@@ -51,10 +51,11 @@ def strategies(
     passes: int = PASSES,
     quiet: bool = False,
 ) -> Json:
-    """Run the strategies one after the other, or go on where that was stopped, and write strategies.json and strategies.html into `out`.
+    """Run the strategies one after the other, or go on where that was stopped, and write strategies.json and strategies.html
+    into `out`.
 
-    The split is that of the first run, so that all are judged on the same test part. ImageNet weights are looked for as for any run;
-    where they cannot be had, what needs them is said to be absent.
+    The split is that of the first run, so that all are judged on the same test part. ImageNet weights are looked for as for any
+    run; where they cannot be had, what needs them is said to be absent.
 
     Args:
         recipe: one that trains a network; it gives source, pictures, augmentation and network of all four
@@ -86,7 +87,9 @@ def strategies(
 
 
 def told(runs: dict[str, Run], before: Run) -> Json:
-    """What strategies.json holds: a row a strategy, and every pair compared on the same test images. `before` is the pre-training."""
+    """What strategies.json holds: a row a strategy, and every pair compared on the same test images. `before` is the
+    pre-training.
+    """
     compared = compare(list(runs.values()))
     rows = [_row(name, run, compared, before if name == "pretrained" else None) for name, run in runs.items()]
     return {

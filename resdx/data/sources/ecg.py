@@ -44,7 +44,12 @@ FINDINGS = {
     "record-without-heartbeats": "{records} with annotations of no heartbeat: {some}; copy the annotations again",
     "broken-record": "{records} left out: {some}",
     "annotations-end-early": "annotations of {records} end before the recording: {some}; copy them again where they were cut off",
-    "beats-beside-peaks": "annotated beats of {records} do not lie on peaks of the signal: {some}; are the annotations of another record, or is the header's sampling rate wrong?",
+    "beats-beside-peaks": (
+        "annotated beats of {records} do not lie on peaks of the signal: {some}; are the annotations of "
+        "another "
+        "record, or is "
+        "the header's sampling rate wrong?"
+    ),
 }
 
 
@@ -52,9 +57,11 @@ FINDINGS = {
 class Heartbeats:
     """The annotated beats of the WFDB records below a folder, a case each; the person is the record.
 
-    `kinds` maps the symbols of annotations to classes; beats of other kinds are left out and counted. The records in `test` are the part that judges, those in
-    `without` are left out: both only where all records are of that division. `same` says which records are of one person as another: 201 and 202 of the MIT-BIH Arrhythmia Database, for one.
-    The division of de Chazal et al. 2004, train on DS1 and test on DS2, is the default.
+    `kinds` maps the symbols of annotations to classes; beats of other kinds are left out and counted. The records in `test` are
+    the part that judges, those in
+    `without` are left out: both only where all records are of that division. `same` says which records are of one person as
+    another: 201 and 202 of the MIT-BIH Arrhythmia Database, for one. The division of de Chazal et al. 2004, train on DS1 and
+    test on DS2, is the default.
     """
 
     kinds: tuple[tuple[Annotated[str, MinLen(1), MaxLen(1)], str], ...] = AAMI
@@ -79,7 +86,8 @@ class Heartbeats:
         there = [path for path in headers if path.with_suffix(f".{self.annotator}").is_file()]
         if not there:
             raise DataError(
-                f"{headers[0]} has no annotations beside it ({headers[0].stem}.{self.annotator}); to learn, beats must be annotated"
+                f"{headers[0]} has no annotations beside it ({headers[0].stem}.{self.annotator}); to learn, beats must be "
+                f"annotated"
             )
         told: dict[str, list[str]] = defaultdict(list)
         told["record-without-annotations"] = [path.name for path in headers if path not in there]
@@ -124,7 +132,9 @@ class Heartbeats:
         return close(root, cases, findings)
 
     def _record(self, root: Path, header: Path, told: dict[str, list[str]]) -> tuple[list[Case], Counter[str]]:
-        """The cases of a record, in the part of the division, and how many beats of what kinds are none; what is odd goes into `told`."""
+        """The cases of a record, in the part of the division, and how many beats of what kinds are none; what is odd goes into
+        `told`.
+        """
         with reading(str(header), "an annotated WFDB record"):
             seconds, symbols = wfdb.beats(str(header), self.annotator)
             said = wfdb.comments(str(header))
@@ -166,7 +176,9 @@ def _pieces(header: Path) -> list[Path]:
 
 
 def _doubt(header: Path, seconds: NDArray[np.float64]) -> tuple[str, str] | None:
-    """Code of a finding, and what it says, where annotations do not fit the signal; a signal that cannot be read is the audit's to tell."""
+    """Code of a finding, and what it says, where annotations do not fit the signal; a signal that cannot be read is the audit's
+    to tell.
+    """
     try:
         recording = read_recording(str(header))
     except DataError:

@@ -215,8 +215,8 @@ class Npz:
 class Copies:
     """Each picture of `source` and `copies` varied ones of it as cases, `film.png#0` to `film.png#4`, for ReadCopy to read.
 
-    Offline augmentation before the split, to study what it leaks: only a split at random parts copies, since they share their picture's person, or the
-    picture itself where none is known.
+    Offline augmentation before the split, to study what it leaks: only a split at random parts copies, since they share their
+    picture's person, or the picture itself where none is known.
     """
 
     source: FolderPerClass
@@ -242,7 +242,8 @@ class Copies:
 
 @record
 class Scans:
-    """The slices of `source` as scans, for ReadScan to read: all that a person has in one folder or volume, of one class, are a case.
+    """The slices of `source` as scans, for ReadScan to read: all that a person has in one folder or volume, of one class, are a
+    case.
 
     What is known of a scan is what its first slice says; boxes, which lie in single slices, are left out.
     """
@@ -271,7 +272,8 @@ class Scans:
 
 @record
 class Unlabelled:
-    """Every picture below a folder, of no class, for a pre-training without labels; `group` finds the person as in FolderPerClass.
+    """Every picture below a folder, of no class, for a pre-training without labels; `group` finds the person as in
+    FolderPerClass.
 
     Without it, folders are persons where there are too many of them to be classes. A train, val or test folder is the part.
     """

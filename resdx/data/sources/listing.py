@@ -115,9 +115,9 @@ def search_all(pattern: str, files: Iterable[str]) -> dict[str, re.Match[str]]:
 def person_patterns(files: Sequence[str], *, fewest: int) -> dict[str, bool]:
     """Patterns that may catch the person, from the coarsest: a folder, or a name before or up to its first, second, ... number.
 
-    A third of the files share what a pattern catches with another one in the same place, there are at least `fewest` of these, and none has a
-    fifth of all files. True where names alone speak for it: what follows repeats, as "left" and "right" or 1, 2, 3 do, and the same
-    is not caught again in other places, as numbers are that start again in each folder.
+    A third of the files share what a pattern catches with another one in the same place, there are at least `fewest` of these,
+    and none has a fifth of all files. True where names alone speak for it: what follows repeats, as "left" and "right" or 1, 2,
+    3 do, and the same is not caught again in other places, as numbers are that start again in each folder.
     """
     names = [name.rpartition(".")[0] or name for name in (file.rpartition("/")[2] for file in files)]
     numbers = min((len(re.findall(r"\d+", name)) for name in names), default=0)

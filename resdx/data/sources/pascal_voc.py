@@ -23,8 +23,9 @@ Pairs = tuple[tuple[str, str], ...]
 class Voc:
     """The XML files below a folder, each with the picture it names; the classes of a case are those of its boxes.
 
-    Corners count from 1 and lie inside the box, so 1 is taken from the first. Boxes without an area or outside the picture are left out and named, as are those that are cut to it. `only` names
-    the objects that are kept, as `rename` calls them (default: all); `difficult` keeps those that are marked so. A picture whose XML names nothing is one of a case without any class; one
+    Corners count from 1 and lie inside the box, so 1 is taken from the first. Boxes without an area or outside the picture are
+    left out and named, as are those that are cut to it. `only` names the objects that are kept, as `rename` calls them (default:
+    all); `difficult` keeps those that are marked so. A picture whose XML names nothing is one of a case without any class; one
     without an XML is left out and counted.
     """
 
@@ -68,7 +69,9 @@ class Voc:
         return close(root, cases, _findings(gone, alone, odd, shortened, others, near, boxes_there))
 
     def _boxes(self, note: Path) -> tuple[str, list[Box], list[str], int, str]:
-        """The picture's file name, the boxes that can be used, what is wrong with the others, how many were cut to the picture, and its size."""
+        """The picture's file name, the boxes that can be used, what is wrong with the others, how many were cut to the picture,
+        and its size.
+        """
         try:
             root = ElementTree.parse(note).getroot()
             if root.tag != "annotation":
@@ -166,7 +169,10 @@ def _findings(
 ) -> list[Finding]:
     out = []
     if alone:
-        text = f"{count(len(alone), 'picture')} without an XML file, left out: {some(alone)}. Where nothing is in them, an XML without objects takes them in"
+        text = (
+            f"{count(len(alone), 'picture')} without an XML file, left out: {some(alone)}. Where nothing is in them, an XML "
+            f"without objects takes them in"
+        )
         out.append(Finding("pictures-without-boxes", "look", text, figures={"files": len(alone)}))
     if others:
         each = ", ".join(f"{name} {number:,}" for name, number in others.most_common())

@@ -53,9 +53,11 @@ MIAS_SIDE = 1024  # pixels of a film in which the list gives its circles
 
 @record
 class MiniMias:
-    """mini-MIAS, Suckling et al. 1994 (licence: research only): films mdb001 ... in any folder and the list `file`, one line a finding.
+    """mini-MIAS, Suckling et al. 1994 (licence: research only): films mdb001 ... in any folder and the list `file`, one line a
+    finding.
 
-    Films 2n - 1 and 2n are one woman's. A film is "normal" or "abnormal", with a box around each circle of the list (x, y from the bottom, radius).
+    Films 2n - 1 and 2n are one woman's. A film is "normal" or "abnormal", with a box around each circle of the list (x, y from
+    the bottom, radius).
     """
 
     file: str = "Info.txt"

@@ -33,7 +33,8 @@ class Voices:
     def scan(self, root: Path) -> Manifest:
         if not root.is_dir():
             raise DataError(
-                f"{root} is {'a file, not a folder' if root.exists() else 'not there'}; give a folder of WAV files, a folder a class"
+                f"{root} is {'a file, not a folder' if root.exists() else 'not there'}; give a folder of WAV files, a "
+                f"folder a class"
             )
         every = sorted(walk(str(root)))
         files = [file for file in every if file.lower().endswith(".wav") and not file.rpartition("/")[2].startswith(".")]
@@ -54,7 +55,10 @@ class Voices:
         ]
         findings = _findings(sounds)
         if others := [file for file in every if file.lower().endswith(OTHER_SOUNDS)]:
-            text = f"{count(len(others), 'recording')} of another kind than WAV, left out: {some(others)}; convert them (ffmpeg -i a.mp3 a.wav)"
+            text = (
+                f"{count(len(others), 'recording')} of another kind than WAV, left out: {some(others)}; convert them (ffmpeg "
+                f"-i a.mp3 a.wav)"
+            )
             findings.append(Finding("other-recordings", "look", text, tuple(others), {"files": len(others)}))
         if loose := [file for file, (name, _) in places.items() if not name]:
             text = f"{count(len(loose), 'recording')} in no class folder, left out: {some(loose)}"
@@ -84,7 +88,10 @@ def _findings(sounds: dict[str, Heard]) -> list[Finding]:
     """Rates and channels that differ, and recordings that are distorted."""
     out = []
     if clipped := [file for file, sound in sounds.items() if sound.clipped > CLIPPED]:
-        text = f"{count(len(clipped), 'recording')} of {len(sounds)} clipped (more than {CLIPPED:.0%} of the samples at full scale): {some(clipped)}; record them anew, softer"
+        text = (
+            f"{count(len(clipped), 'recording')} of {len(sounds)} clipped (more than {CLIPPED:.0%} of the samples at full "
+            f"scale): {some(clipped)}; record them anew, softer"
+        )
         out.append(Finding("clipped-recordings", "look", text, tuple(clipped), {"count": len(clipped)}))
     rates = Counter(sound.rate for sound in sounds.values())
     if len(rates) > 1:
@@ -99,7 +106,8 @@ def _findings(sounds: dict[str, Heard]) -> list[Finding]:
 
 @record
 class SpeechTable:
-    """Rows of a table of speech features in the layout of UCI 470 (Sakar et al. 2019), `pd_speech_features.csv#row`, for ReadSpeechRow to read.
+    """Rows of a table of speech features in the layout of UCI 470 (Sakar et al. 2019), `pd_speech_features.csv#row`, for
+    ReadSpeechRow to read.
 
     Two lines of headings, the columns `id` (the speaker), `gender` (1 = male) and `class`; several rows are of one speaker.
     """

@@ -1,7 +1,7 @@
 """Ways to run a trained network, one module an engine: prepared pictures in, outputs out.
 
-An `Engine` takes an iterator of batches, (B, S, S, 1 or 3) uint8, and gives their `Outputs` in the same order; it may work on several
-batches at a time. Which one is used changes speed, not meaning: `export` measures how far their outputs lie apart.
+An `Engine` takes an iterator of batches, (B, S, S, 1 or 3) uint8, and gives their `Outputs` in the same order; it may work on
+several batches at a time. Which one is used changes speed, not meaning: `export` measures how far their outputs lie apart.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ sys.modules.setdefault("openvino_telemetry", cast(ModuleType, None))
 
 
 class Outputs(NamedTuple):
-    """What a network predicts for N pictures: logits (N, outputs), embeddings (N, E) and, where there are some, maps (N, K, h, w).
+    """What a network predicts for N pictures: logits (N, outputs), embeddings (N, E) and, where there are some, maps (N, K, h,
+    w).
 
     In the place of maps a detector has what it predicts for each cell (N, A, 5 + K, h, w).
     """

@@ -1,4 +1,6 @@
-"""The one graph that is exported: a prepared picture in; logits, calibrated probabilities, embedding and maps out, in one pass."""
+"""The one graph that is exported: a prepared picture in; logits, calibrated probabilities, embedding and maps out, in one
+pass.
+"""
 
 from __future__ import annotations
 
@@ -16,13 +18,14 @@ from ...models.network import Detector, Network
 
 
 class Graph(nn.Module):
-    """(B, S, S, 3) uint8 -> logits (B, outputs), probabilities (B, K), embedding (B, E) and, where there is a `last`, one output more.
+    """(B, S, S, 3) uint8 -> logits (B, outputs), probabilities (B, K), embedding (B, E) and, where there is a `last`, one output
+    more.
 
-    The calibrator is the two buffers `scale` and `bias`, which keep their names in the exported file. `views` are the quarter turns
-    whose logits and embeddings are averaged (engines.torch.VIEWS); the map is of the picture as it stands.
+    The calibrator is the two buffers `scale` and `bias`, which keep their names in the exported file. `views` are the quarter
+    turns whose logits and embeddings are averaged (engines.torch.VIEWS); the map is of the picture as it stands.
 
-    A detector's is "grid": what it says of each cell (B, A, 5 + K, h, w), of which `boxes.decode` makes boxes. Else it is "map" (B, K, h, w),
-    the class activation map of each class's log-odds (maps.class_activation), made of forward steps alone: the maps
+    A detector's is "grid": what it says of each cell (B, A, 5 + K, h, w), of which `boxes.decode` makes boxes. Else it is "map"
+    (B, K, h, w), the class activation map of each class's log-odds (maps.class_activation), made of forward steps alone: the maps
     weighted with the head's weights, less those of the other classes in proportion to how likely they are. Grades, and a
     head that is not linear, have none.
     """

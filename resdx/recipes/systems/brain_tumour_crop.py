@@ -1,9 +1,10 @@
 """S30: brain tumour or none in magnetic resonance slices, cut to the head by contours, ResNet-50.
 
-Paper: Rathore et al. 2023; it was not read. Its data are unknown; here the public layout of two folders, yes and no, of 253 slices (Chakrabarty 2019) or of Br35H
-(licence: none is stated, from memory). Published: "high accuracy", by a review. To doubt: pictures from the web with copies among them, and no person is named,
-so near-duplicates are kept together; tumours and healthy heads come from other sources. The review names "image processing" alone: blur, threshold, erosion and the box
-of the largest contour are a common way, chosen by us. Measured on the folders of Bhuvaji et al. 2020, three tumours taken together.
+Paper: Rathore et al. 2023; it was not read. Its data are unknown; here the public layout of two folders, yes and no, of 253
+slices (Chakrabarty 2019) or of Br35H (licence: none is stated, from memory). Published: "high accuracy", by a review. To doubt:
+pictures from the web with copies among them, and no person is named, so near-duplicates are kept together; tumours and healthy
+heads come from other sources. The review names "image processing" alone: blur, threshold, erosion and the box of the largest
+contour are a common way, chosen by us. Measured on the folders of Bhuvaji et al. 2020, three tumours taken together.
 """
 
 from dataclasses import replace

@@ -39,7 +39,10 @@ RECIPE = Recipe(
     learn=Training(epochs=20),
     published=(Published("accuracy", 0.9867),),
     differs=(
-        "another data set: four folders with a class without tumour; the paper's .mat files (HDF5) need a reader that resdx does not have",
+        (
+            "another data set: four folders with a class without tumour; the paper's .mat files (HDF5) need a reader that "
+            "resdx does not have"
+        ),
         "no file names its person, so near-duplicate slices are kept together instead of persons",
         "the paper's split, sizes and rates were not seen: all are ours",
     ),

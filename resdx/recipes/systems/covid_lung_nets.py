@@ -2,8 +2,8 @@
 
 Paper: Shukla et al. 2022; it was not read. Its data, sizes, split and training are unknown here. Published: accuracy 0.993
 as reported by a review, which does not say of which network. Data: the three folders of Ozturk et al. 2020 (licence: terms of the
-NIH, and one for each image of COVID-19; from memory). To doubt: each class comes from its own source, so that size and colour tell the class,
-and a score says nothing about the disease.
+NIH, and one for each image of COVID-19; from memory). To doubt: each class comes from its own source, so that size and colour
+tell the class, and a score says nothing about the disease.
 """
 
 from dataclasses import replace

@@ -3,8 +3,8 @@
 Paper: Jiang, Li and Jin 2021 (DRANet); it was not read. Its data, about 1,167 images of 11 diseases, is its own and not public
 (from memory). Published: accuracy 0.868, from memory; a review says only that it competes with fewer parameters. To doubt:
 several images a case, small classes, and class activation maps shown as if they proved the reasoning. Any set of folders, one a
-class, can be put in place of the paper's; the licence is that of the images you bring. The block layout is unknown: ours is described in
-models/attention.py.
+class, can be put in place of the paper's; the licence is that of the images you bring. The block layout is unknown: ours is
+described in models/attention.py.
 """
 
 from dataclasses import replace
@@ -32,7 +32,10 @@ RECIPE = Recipe(
     published=(Published("accuracy", 0.868),),
     differs=(
         "another data set: the paper's is not public",
-        "layout and width of the network are ours; known are residual attention, filter response normalisation and the pooled linear head",
+        (
+            "layout and width of the network are ours; known are residual attention, filter response normalisation and the "
+            "pooled linear head"
+        ),
         "the paper's split, sizes, augmentation and rates were not seen: all are ours",
         "without a group pattern each image counts as a person: name the case in the file name and set source.group",
     ),

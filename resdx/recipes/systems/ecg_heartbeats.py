@@ -1,12 +1,17 @@
-"""S08: kinds of heartbeats in electrocardiograms: the Wigner-Ville distribution of a beat's analytic signal as a picture, ResNet-101.
+"""S08: kinds of heartbeats in electrocardiograms: the Wigner-Ville distribution of a beat's analytic signal as a picture,
+ResNet-101.
 
-Paper: Zhang et al. 2021, of which the abstract was read. Data: MIT-BIH Arrhythmia Database (licence: ODC-By 1.0, from memory), 48 half-hour recordings of 47 persons at 360 Hz. Published, as
-seen in the abstract, for five classes: F1 of N .9899, S .9376, V .9845, F .8889, Q .9968 (their mean is .9595, as stated); for 14 kinds of beats: accuracy .9975, which is a mean over one-against-rest answers, sensitivity .9136, F1 .9016.
-To doubt: S at .94 is far above what is found in persons not learnt from; Q is mostly paced beats of four persons; whether a person's beats stand on both sides is not said.
+Paper: Zhang et al. 2021, of which the abstract was read. Data: MIT-BIH Arrhythmia Database (licence: ODC-By 1.0, from memory),
+48 half-hour recordings of 47 persons at 360 Hz. Published, as
+seen in the abstract, for five classes: F1 of N .9899, S .9376, V .9845, F .8889, Q .9968 (their mean is .9595, as stated); for
+14 kinds of beats: accuracy .9975, which is a mean over one-against-rest answers, sensitivity .9136, F1 .9016.
+To doubt: S at .94 is far above what is found in persons not learnt from; Q is mostly paced beats of four persons; whether a
+person's beats stand on both sides is not said.
 
-Here Q is left out, as AAMI does, and so are the four paced recordings. The honest protocol is the division of de Chazal et al. 2004 by persons, DS1 and DS2, without record 201, which
-is of the same man as 202; the variant "de_chazal" keeps it, as that paper did. A beat is cut from 250 ms before to 400 ms after the peak that
-was annotated, filtered to 0.5-40 Hz and brought to 128 Hz, so that its picture goes from 0 to 64 Hz. The variant "kinds" has the 14 kinds as classes.
+Here Q is left out, as AAMI does, and so are the four paced recordings. The honest protocol is the division of de Chazal et al.
+2004 by persons, DS1 and DS2, without record 201, which is of the same man as 202; the variant "de_chazal" keeps it, as that
+paper did. A beat is cut from 250 ms before to 400 ms after the peak that was annotated, filtered to 0.5-40 Hz and brought to 128
+Hz, so that its picture goes from 0 to 64 Hz. The variant "kinds" has the 14 kinds as classes.
 """
 
 from dataclasses import replace

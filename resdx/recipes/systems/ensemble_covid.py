@@ -1,10 +1,11 @@
 """S05: COVID-19 in computed tomography or chest radiographs, an ensemble of networks.
 
-Paper: Shrivastava et al. 2021; it was not read. Its data, members, vote, split and training are unknown here, and so is its score; a review
-shows images with and without COVID-19 of both kinds. Data: two folders of slices, as SARS-CoV-2 CT-scan of Soares et al. 2020 or COVID-CT of Zhao et
-al. 2020 have them, or three folders of radiographs as those of Ozturk et al. 2020 (licence: research use, from memory; one for each image of the
-radiographs). To doubt: no person is named, so slices of one scan may stand on both sides of the split; each class may come from sources of its own;
-and who fits the weights of an ensemble on the test part reports what he chose.
+Paper: Shrivastava et al. 2021; it was not read. Its data, members, vote, split and training are unknown here, and so is its
+score; a review shows images with and without COVID-19 of both kinds. Data: two folders of slices, as SARS-CoV-2 CT-scan of
+Soares et al. 2020 or COVID-CT of Zhao et al. 2020 have them, or three folders of radiographs as those of Ozturk et al. 2020
+(licence: research use, from memory; one for each image of the radiographs). To doubt: no person is named, so slices of one scan
+may stand on both sides of the split; each class may come from sources of its own; and who fits the weights of an ensemble on the
+test part reports what he chose.
 """
 
 from dataclasses import replace
@@ -79,7 +80,10 @@ FEATURES = replace(
     ),
     differs=(
         *RECIPE.differs,
-        "two regressions and a support vector machine on frozen features of MobileNet-V2 of two widths, stacked on out-of-fold answers, instead of three trained networks",
+        (
+            "two regressions and a support vector machine on frozen features of MobileNet-V2 of two widths, stacked on "
+            "out-of-fold answers, instead of three trained networks"
+        ),
     ),
 )
 VARIANTS = {"weighted": WEIGHTED, "majority": MAJORITY, "stacking": STACKING, "features": FEATURES}

@@ -1,8 +1,10 @@
 """S13: faces with and without masks, found by a ResNet-50 with the head of YOLOv2.
 
-Paper: Loey et al. 2021; its figure was seen in the abstract. Data: two public sets of photographs (682 and 853 pictures), joined and cleaned to 1,415; here the second one, Kaggle's face-mask
-detection (licence: CC0). From memory: 224 px, 23 anchors of mean overlap .86, batches of 64, 60 epochs, rate 1e-3, ResNet-50 up to its 40th activation, 70/10/20 %.
-To doubt: at which overlap the average precision of 81 % was taken; one class, "mask", so that a bare face is background; the same stock photographs in both sets.
+Paper: Loey et al. 2021; its figure was seen in the abstract. Data: two public sets of photographs (682 and 853 pictures), joined
+and cleaned to 1,415; here the second one, Kaggle's face-mask detection (licence: CC0). From memory: 224 px, 23 anchors of mean
+overlap .86, batches of 64, 60 epochs, rate 1e-3, ResNet-50 up to its 40th activation, 70/10/20 %.
+To doubt: at which overlap the average precision of 81 % was taken; one class, "mask", so that a bare face is background; the
+same stock photographs in both sets.
 
 No person is known. A photograph is a case of its own, and those that look alike stay together.
 """

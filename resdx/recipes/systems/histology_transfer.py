@@ -1,8 +1,9 @@
 """S18: cancer in pictures of tissue, several transferred networks.
 
-Paper: Ghadekar et al. 2021; it was not read. Its data, networks and figures are unknown here. Data: BreakHis, 7,909 pictures of breast tumours of 82 persons at
-four magnifications (licence: CC BY 4.0, from memory). To doubt: pictures of one slide on both sides of a split; letters after the number of a slide are
-taken for further slides of one person, as the names suggest. BreakHis was not at hand: what was measured so far is a stand-in of other tissue.
+Paper: Ghadekar et al. 2021; it was not read. Its data, networks and figures are unknown here. Data: BreakHis, 7,909 pictures of
+breast tumours of 82 persons at four magnifications (licence: CC BY 4.0, from memory). To doubt: pictures of one slide on both
+sides of a split; letters after the number of a slide are taken for further slides of one person, as the names suggest. BreakHis
+was not at hand: what was measured so far is a stand-in of other tissue.
 """
 
 from dataclasses import replace

@@ -1,9 +1,11 @@
-"""S14: lung cancer in slices of computed tomography: a filter, the lungs cut out by threshold, morphology and watershed, ResNet-50.
+"""S14: lung cancer in slices of computed tomography: a filter, the lungs cut out by threshold, morphology and watershed,
+ResNet-50.
 
-Paper: Rajguru et al. 2023; it was not read, and its "various datasets" are not named. Here: IQ-OTH/NCCD, slices of 110 persons as pictures, in three
-folders (licence: CC BY 4.0, from memory). Published: "potentially 95 %", by a review, which reads as a hope and not as a test. To doubt: neighbouring slices
-of one person; no file names its person, so slices that look alike are kept together instead, and every split leaks. Pictures hold grey values of an unknown
-window; for DICOM or NIfTI slices use `read=ReadDicom(low=-1000, high=400)` and `LungMask(above=0.43)`, which is -400 Hounsfield units.
+Paper: Rajguru et al. 2023; it was not read, and its "various datasets" are not named. Here: IQ-OTH/NCCD, slices of 110 persons
+as pictures, in three folders (licence: CC BY 4.0, from memory). Published: "potentially 95 %", by a review, which reads as a
+hope and not as a test. To doubt: neighbouring slices of one person; no file names its person, so slices that look alike are kept
+together instead, and every split leaks. Pictures hold grey values of an unknown window; for DICOM or NIfTI slices use
+`read=ReadDicom(low=-1000, high=400)` and `LungMask(above=0.43)`, which is -400 Hounsfield units.
 """
 
 from dataclasses import replace

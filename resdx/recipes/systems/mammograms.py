@@ -1,8 +1,9 @@
 """S11: normal or abnormal mammograms, VGG16 against ResNet-50.
 
-Paper: Ismail and Sovuthy 2019; it was not read. Its data are patches of IRMA, a collection of several sources whose layout was not seen. Here: mini-MIAS,
-one of those sources (licence: research only), 322 films of 161 women; films 2n - 1 and 2n are one woman's breasts. Published: accuracy 0.94 of VGG16 and
-0.917 of ResNet-50, from memory. To doubt: IRMA's sources may decide the class; in a test of 100 patches the two figures cannot be told apart.
+Paper: Ismail and Sovuthy 2019; it was not read. Its data are patches of IRMA, a collection of several sources whose layout was
+not seen. Here: mini-MIAS, one of those sources (licence: research only), 322 films of 161 women; films 2n - 1 and 2n are one
+woman's breasts. Published: accuracy 0.94 of VGG16 and 0.917 of ResNet-50, from memory. To doubt: IRMA's sources may decide the
+class; in a test of 100 patches the two figures cannot be told apart.
 """
 
 from dataclasses import replace

@@ -1,10 +1,11 @@
 """S32: metastases in tiles of lymph nodes, answered by the mean over eight views, ResNet-50 against VGG.
 
-Paper: Zheng et al. 2021 (doi 10.1109/ICCECE51280.2021.9342346); its abstract was read: a network after ResNet with test-time augmentation on Kaggle's
-PCam, compared with VGG16 and VGG19. Data: that form of PCam, 220,025 tiles of 96 px without copies (licence: CC0, from memory); a tile is positive where its middle
-32 px hold tumour. Published: no figure was seen. To doubt: the file names no slide, so tiles of one slide stand on both sides of any split; PCam's own split
-is by slide, but needs its HDF5 files. Which views the paper took is unknown: the eight turns and mirrorings are ours. No tile of a lymph node was at hand: metastases
-cannot be judged here, and other tissue stands in for the run alone.
+Paper: Zheng et al. 2021 (doi 10.1109/ICCECE51280.2021.9342346); its abstract was read: a network after ResNet with test-time
+augmentation on Kaggle's PCam, compared with VGG16 and VGG19. Data: that form of PCam, 220,025 tiles of 96 px without copies
+(licence: CC0, from memory); a tile is positive where its middle 32 px hold tumour. Published: no figure was seen. To doubt: the
+file names no slide, so tiles of one slide stand on both sides of any split; PCam's own split is by slide, but needs its HDF5
+files. Which views the paper took is unknown: the eight turns and mirrorings are ours. No tile of a lymph node was at hand:
+metastases cannot be judged here, and other tissue stands in for the run alone.
 """
 
 from dataclasses import replace

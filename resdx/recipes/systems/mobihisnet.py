@@ -1,9 +1,10 @@
 """S20: MobiHisNet, breast tumours in tissue by a MobileNet of half the width, for small devices.
 
-Paper: Kumar et al. 2021 (doi 10.1109/jiot.2021.3119520); its abstract was read: MobileNet with a width of 0.5 and 16-bit weights was the best trade between
-accuracy, time and memory, on a Raspberry Pi and three telephones. Data: BreakHis, 7,909 pictures of 82 persons at four magnifications (from memory that the paper used
-it; licence: CC BY 4.0, from memory). Published: no figure was seen. To doubt: many papers on BreakHis split by picture, and a figure over persons is another
-one than over pictures. `resdx export --to int8` or bf16 makes a small model and measures what it costs. BreakHis was not at hand: measured on a stand-in.
+Paper: Kumar et al. 2021 (doi 10.1109/jiot.2021.3119520); its abstract was read: MobileNet with a width of 0.5 and 16-bit weights
+was the best trade between accuracy, time and memory, on a Raspberry Pi and three telephones. Data: BreakHis, 7,909 pictures of
+82 persons at four magnifications (from memory that the paper used it; licence: CC BY 4.0, from memory). Published: no figure was
+seen. To doubt: many papers on BreakHis split by picture, and a figure over persons is another one than over pictures. `resdx
+export --to int8` or bf16 makes a small model and measures what it costs. BreakHis was not at hand: measured on a stand-in.
 """
 
 from dataclasses import replace

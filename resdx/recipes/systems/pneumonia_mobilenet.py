@@ -1,8 +1,9 @@
 """S25: pneumonia in children's chest radiographs, MobileNet among other transferred networks.
 
-Paper: Gupta, Padsala and Saikia 2023; it was not read. Its data are probably those of Kermany et al. 2018 (licence: CC BY 4.0, from memory), which are used
-here. Published: MobileNet was the best of several networks, by a review, which gives no figure. To doubt: the data set names persons only in its file names, and
-its test part has another class balance than the rest; an accuracy over train and test together, as others report of this set, says nothing.
+Paper: Gupta, Padsala and Saikia 2023; it was not read. Its data are probably those of Kermany et al. 2018 (licence: CC BY 4.0,
+from memory), which are used here. Published: MobileNet was the best of several networks, by a review, which gives no figure. To
+doubt: the data set names persons only in its file names, and its test part has another class balance than the rest; an accuracy
+over train and test together, as others report of this set, says nothing.
 """
 
 from dataclasses import replace

@@ -1,9 +1,10 @@
 """S24: pneumonia in chest radiographs, frozen features of ImageNet networks and classical classifiers.
 
-Paper: Varshni et al. 2019; it was not read. Data: ChestX-ray14 (Wang et al. 2017; licence: terms of the NIH, from memory), of which the paper is
-remembered to have used the 1,431 films with pneumonia and as many without a finding. Published: AUROC 0.8002, from memory, with DenseNet-169 and a
-support vector machine (C 3.5, gamma 1.9e-5). To doubt: labels are read from reports by a program; a person has several films, and a split by film
-lets a classifier know them; the settings are remembered to have been chosen on the test part.
+Paper: Varshni et al. 2019; it was not read. Data: ChestX-ray14 (Wang et al. 2017; licence: terms of the NIH, from memory), of
+which the paper is remembered to have used the 1,431 films with pneumonia and as many without a finding. Published: AUROC 0.8002,
+from memory, with DenseNet-169 and a support vector machine (C 3.5, gamma 1.9e-5). To doubt: labels are read from reports by a
+program; a person has several films, and a split by film lets a classifier know them; the settings are remembered to have been
+chosen on the test part.
 """
 
 import hashlib

@@ -1,10 +1,12 @@
 """S15: ResNetChest, pneumonia in children's chest radiographs, with offline augmentation.
 
-Paper: Youssef et al. 2020; it was not read. Data: Kermany et al. 2018 (licence: CC BY 4.0, from memory), 5,856 films with a test part. Published: accuracy
-above 0.9765, by a review; no usual share of 5,856 gives it. To doubt: copies made before a split stand on both sides of it, and so do films of one child; the shipped
-test part has another class balance. The review names a convolution, batch normalisation, dropout and a dense layer on top of ResNet-50, in no order or
-size; here the head is batch normalisation, dropout and a hidden layer, without the convolution. Whether the paper made its copies before it split is unknown: the variant copies-first does, and
-`--protocol assumed` then splits them at random; the recipe itself varies films of the train part alone, while it trains.
+Paper: Youssef et al. 2020; it was not read. Data: Kermany et al. 2018 (licence: CC BY 4.0, from memory), 5,856 films with a test
+part. Published: accuracy above 0.9765, by a review; no usual share of 5,856 gives it. To doubt: copies made before a split stand
+on both sides of it, and so do films of one child; the shipped test part has another class balance. The review names a
+convolution, batch normalisation, dropout and a dense layer on top of ResNet-50, in no order or size; here the head is batch
+normalisation, dropout and a hidden layer, without the convolution. Whether the paper made its copies before it split is unknown:
+the variant copies-first does, and `--protocol assumed` then splits them at random; the recipe itself varies films of the train
+part alone, while it trains.
 """
 
 from dataclasses import replace

@@ -4,7 +4,8 @@ Paper: Militante et al. 2020, of which a copy of the abstract was read that brea
 28,000 images of 224 px, the six networks, Adam with a rate of 1e-4 that is adjusted, 500 epochs, batches of 32 and 64. Published:
 GoogLeNet 0.98, LeNet 0.98, VGG-16 0.97, AlexNet 0.96, StridedNet 0.96, ResNet-50 0.80, all weakly remembered and not seen. To
 doubt: LeNet at the top and ResNet-50 at the bottom point to a fault of training or an easy cue in the data, and no part held out
-is named. The source of the images is unknown. Here: Kermany et al. 2018, children's chest X-rays (licence: CC BY 4.0, from memory).
+is named. The source of the images is unknown. Here: Kermany et al. 2018, children's chest X-rays (licence: CC BY 4.0, from
+memory).
 """
 
 from dataclasses import replace

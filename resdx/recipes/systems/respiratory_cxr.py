@@ -1,10 +1,11 @@
 """S31: pneumonia, tuberculosis, COVID-19 or none in chest radiographs, ResNet-50.
 
-Paper: Chetan Reddy et al.; it is in no list of references and was not read. Its data are unknown; here the folders NORMAL, PNEUMONIA, COVID19 and
-TURBERCULOSIS of a public collection put together from several (licence: one for each source; names of folders and files from memory). Published: accuracy
-0.9845, by a review. To doubt: everything. Each disease comes from another archive and age group (pneumonia of children of one hospital, tuberculosis of adults of
-another), so the network need only tell archives apart, and a figure says nothing about the diseases. No film of tuberculosis was at hand, so
-that class cannot be judged at all; the stand-in without it has one source a class, too.
+Paper: Chetan Reddy et al.; it is in no list of references and was not read. Its data are unknown; here the folders NORMAL,
+PNEUMONIA, COVID19 and TURBERCULOSIS of a public collection put together from several (licence: one for each source; names of
+folders and files from memory). Published: accuracy 0.9845, by a review. To doubt: everything. Each disease comes from another
+archive and age group (pneumonia of children of one hospital, tuberculosis of adults of another), so the network need only tell
+archives apart, and a figure says nothing about the diseases. No film of tuberculosis was at hand, so that class cannot be judged
+at all; the stand-in without it has one source a class, too.
 """
 
 from ...data.sources.folders import FolderPerClass

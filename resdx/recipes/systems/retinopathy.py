@@ -1,10 +1,11 @@
 """S19: grades of diabetic retinopathy in fundus photographs: circular crop, difference from the blur, contrast, ResNet-50.
 
-Paper: Abbood et al. 2022; it was not read. Data: EyePACS, two eyes a person (licence: competition terms, from memory); the variants messidor (MESSIDOR-2 with adjudicated
-grades; research only, from memory) and aptos read the other two. Published: accuracy about 0.936 on EyePACS and 0.919 on MESSIDOR, from weak memory. To doubt: about
-73 % of EyePACS has grade 0, so accuracy misleads, and the quadratic kappa of grades stands beside it; whether the test part chose the enhancement is unknown.
-The review names blur, contrast and a circular crop; the form here is that of public solutions, and `graham` is the one of Graham 2015. MESSIDOR and APTOS
-name no person. Validate one set on another with `resdx evaluate RUN --on OTHER`.
+Paper: Abbood et al. 2022; it was not read. Data: EyePACS, two eyes a person (licence: competition terms, from memory); the
+variants messidor (MESSIDOR-2 with adjudicated grades; research only, from memory) and aptos read the other two. Published:
+accuracy about 0.936 on EyePACS and 0.919 on MESSIDOR, from weak memory. To doubt: about 73 % of EyePACS has grade 0, so accuracy
+misleads, and the quadratic kappa of grades stands beside it; whether the test part chose the enhancement is unknown. The review
+names blur, contrast and a circular crop; the form here is that of public solutions, and `graham` is the one of Graham 2015.
+MESSIDOR and APTOS name no person. Validate one set on another with `resdx evaluate RUN --on OTHER`.
 """
 
 from dataclasses import replace

@@ -1,9 +1,9 @@
 """S29: skin lesions in dermoscopic images: a plain network, recurrent ones, ResNet-50 and Xception.
 
 Paper: Singh, Kumar and Bhatia 2022; it was not read, and no figure of it was seen: a review says "high accuracy". Its data is
-unknown. Data: HAM10000 (Tschandl et al. 2018), 10,015 images of 7,470 lesions (licence: CC BY-NC 4.0, from memory), with its metadata
-table. To doubt: several images a lesion, and two thirds are nevi. How the paper lets a recurrent network see an image is unknown:
-here it reads rows of the picture (`rnn`), or of a small network's map (`cnn-rnn`).
+unknown. Data: HAM10000 (Tschandl et al. 2018), 10,015 images of 7,470 lesions (licence: CC BY-NC 4.0, from memory), with its
+metadata table. To doubt: several images a lesion, and two thirds are nevi. How the paper lets a recurrent network see an image
+is unknown: here it reads rows of the picture (`rnn`), or of a small network's map (`cnn-rnn`).
 """
 
 from dataclasses import replace
@@ -33,7 +33,10 @@ RECIPE = Recipe(
     learn=Training(epochs=30, class_weights="balanced", patience=10),
     differs=(
         "the paper's data, sizes, split and training were not seen: all are ours",
-        "layers of the plain and of the recurrent networks are ours; a recurrent network reads rows from the top, and the head sees the mean state",
+        (
+            "layers of the plain and of the recurrent networks are ours; a recurrent network reads rows from the top, and the "
+            "head sees the mean state"
+        ),
         "split by lesion",
     ),
 )

@@ -1,10 +1,12 @@
 """S09: tuberculosis in chest radiographs, with three ways of enhancing the film before ResNet or EfficientNet-B4.
 
-Paper: Munadi et al. 2020 (doi 10.1109/access.2020.3041867); its abstract was read. Data: Shenzhen, 662 films of as many persons, the class in the last
-digit of the name (licence: free use with citation, from memory); Montgomery's films have the same form and serve for external validation (point at their
-CXR_png folder, since masks bear the names of films). Published: accuracy 0.899 at best (seen in the abstract), AUC 0.948 (from memory), both said to be of EfficientNet-B4
-with the unsharp mask. To doubt: one hospital; a test of some 120 films cannot tell filters apart; whether the test part chose the filter is unknown. Radius 5 and
-amount 2, shares 0.5 and 0.75 and cut-off 70 come from public code of the same filters and from memory. No film of tuberculosis was at hand: not judged.
+Paper: Munadi et al. 2020 (doi 10.1109/access.2020.3041867); its abstract was read. Data: Shenzhen, 662 films of as many persons,
+the class in the last digit of the name (licence: free use with citation, from memory); Montgomery's films have the same form and
+serve for external validation (point at their CXR_png folder, since masks bear the names of films). Published: accuracy 0.899 at
+best (seen in the abstract), AUC 0.948 (from memory), both said to be of EfficientNet-B4 with the unsharp mask. To doubt: one
+hospital; a test of some 120 films cannot tell filters apart; whether the test part chose the filter is unknown. Radius 5 and
+amount 2, shares 0.5 and 0.75 and cut-off 70 come from public code of the same filters and from memory. No film of tuberculosis
+was at hand: not judged.
 """
 
 from dataclasses import replace

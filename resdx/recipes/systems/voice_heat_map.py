@@ -1,12 +1,14 @@
 """S16: Parkinson's disease by the voice: statistics of wavelet sub-bands of a sustained vowel as a heat map, ResNet-50.
 
-Paper: El Ariss and Hu 2023; not read. Data: UCI 470 (Sakar et al. 2019; licence: CC BY 4.0, from memory), 188 persons with Parkinson's disease and 64 without, three recordings of /a/ each, as a
-table of 752 features, of which 432 are 12 statistics of 36 sub-bands of a tunable Q-factor wavelet transform. Published, as reported by others: accuracy .934.
-To doubt: three rows of a speaker on both sides of a split; 188 of 252 speakers have the disease, so an accuracy of .746 says nothing; men are 57 % of one
-group and 36 % of the other, and voices tell the sex.
+Paper: El Ariss and Hu 2023; not read. Data: UCI 470 (Sakar et al. 2019; licence: CC BY 4.0, from memory), 188 persons with
+Parkinson's disease and 64 without, three recordings of /a/ each, as a table of 752 features, of which 432 are 12 statistics of
+36 sub-bands of a tunable Q-factor wavelet transform. Published, as reported by others: accuracy .934.
+To doubt: three rows of a speaker on both sides of a split; 188 of 252 speakers have the disease, so an accuracy of .746 says
+nothing; men are 57 % of one group and 36 % of the other, and voices tell the sex.
 
-Here a row of the heat map is a statistic and a column a sub-band; each cell is standardised over the training cases, and rows of one speaker are averaged. The variants "svm" and "boosting" are
-the plain baselines on the same 432 values. The variants "wav" and "wav-..." compute the values from one's own recordings, in a folder a class.
+Here a row of the heat map is a statistic and a column a sub-band; each cell is standardised over the training cases, and rows of
+one speaker are averaged. The variants "svm" and "boosting" are the plain baselines on the same 432 values. The variants "wav"
+and "wav-..." compute the values from one's own recordings, in a folder a class.
 """
 
 from dataclasses import replace

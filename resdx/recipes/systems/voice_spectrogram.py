@@ -1,11 +1,14 @@
 """S10: Parkinson's disease by the voice: spectrogram, pictures made by a generator (S-DCGAN) for training, ResNet-50.
 
-Paper: Xu et al. 2020, of which the abstract was read. Data: Sakar et al. 2013 (licence: CC BY 4.0, from memory), 20 persons with Parkinson's disease and 20 without, 26 recordings each, and 28 more with the
-disease as a test part. Published, as seen in the abstract: accuracy .9125, specificity .925, which fit 36 of 40 and 37 of 40; so sensitivity .90.
-To doubt: whether the generator has seen the speakers that are tested; made pictures are kept for being like real ones, so near copies are; 26 recordings a speaker.
+Paper: Xu et al. 2020, of which the abstract was read. Data: Sakar et al. 2013 (licence: CC BY 4.0, from memory), 20 persons with
+Parkinson's disease and 20 without, 26 recordings each, and 28 more with the disease as a test part. Published, as seen in the
+abstract: accuracy .9125, specificity .925, which fit 36 of 40 and 37 of 40; so sensitivity .90.
+To doubt: whether the generator has seen the speakers that are tested; made pictures are kept for being like real ones, so near
+copies are; 26 recordings a speaker.
 
-Here generators learn from the train part alone, one a class; copies of training pictures are dropped, and what is kept of the rest is most like real ones by SSIM and PSNR. The variant "without" is the
-same network without made pictures, "dcgan" the generator without spectral normalisation and feature matching.
+Here generators learn from the train part alone, one a class; copies of training pictures are dropped, and what is kept of the
+rest is most like real ones by SSIM and PSNR. The variant "without" is the same network without made pictures, "dcgan" the
+generator without spectral normalisation and feature matching.
 """
 
 from dataclasses import replace

@@ -1,4 +1,5 @@
-"""The public data sets that systems are judged on, by the names of their folders: what is wrong with each. The data do not come with resdx.
+"""The public data sets that systems are judged on, by the names of their folders: what is wrong with each. The data do not come
+with resdx.
 
 How a system reads its set stands in its recipe: `Recipe.benchmark`.
 """

@@ -1,8 +1,9 @@
 """The living review: every published system on real data, under its own protocol and under an honest one.
 
-What was measured is kept as small JSON files, called cells: one a system, variant, protocol and seed, one a data set (what the audit, the controls
-and the leak experiment found) and one a pair of systems on the same test part. They name no case. A cell that is there is not
-measured again unless its recipe has changed, so the table grows over time and goes on anywhere; the pages are written from the cells alone.
+What was measured is kept as small JSON files, called cells: one a system, variant, protocol and seed, one a data set (what the
+audit, the controls and the leak experiment found) and one a pair of systems on the same test part. They name no case. A cell
+that is there is not measured again unless its recipe has changed, so the table grows over time and goes on anywhere; the pages
+are written from the cells alone.
 """
 
 from __future__ import annotations
@@ -76,8 +77,8 @@ class Trial:
 def trials(systems: Sequence[str], *, budget: str, seeds: int) -> Iterator[Trial]:
     """What there is to measure: each system that has a data set, its variants of the budget, both protocols, every seed.
 
-    The recipe's `benchmark` names its set and the variants that are cheap enough for the small budget. The full budget runs the recipe as it
-    is and all its variants.
+    The recipe's `benchmark` names its set and the variants that are cheap enough for the small budget. The full budget runs the
+    recipe as it is and all its variants.
 
     Raises:
         RunError: no such budget.
@@ -263,7 +264,8 @@ def _fingerprint(path: Path) -> str:
 
 
 def about_set(data: str, out: Path) -> None:
-    """Write the cell of a data set: what audit, controls and the leak experiment found, by its first honest run in `out`; nothing where there is none.
+    """Write the cell of a data set: what audit, controls and the leak experiment found, by its first honest run in `out`;
+    nothing where there is none.
 
     It stays while a cell has the fingerprint of the run that it was made by, wherever that run lies.
     """

@@ -1,7 +1,7 @@
 """Which counts can stand behind a published figure, and so on how many cases, and on which split, it was measured.
 
-0.975504 of a set of 27,558 images is 5,376 of 5,511: a fifth of the images, rounded down, and no other usual part. Rates of several classes and
-the accuracy over all of them pin each other down.
+0.975504 of a set of 27,558 images is 5,376 of 5,511: a fifth of the images, rounded down, and no other usual part. Rates of
+several classes and the accuracy over all of them pin each other down.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""The review's own figures, drawn anew from phantoms: enhanced radiographs, a CT slice before and after, brain tumours, an eye, and networks.
+"""The review's own figures, drawn anew from phantoms: enhanced radiographs, a CT slice before and after, brain tumours, an eye,
+and networks.
 
 Nothing here shows a person. The phantoms are synthetic, and every picture says by which step it was made.
 """
@@ -78,7 +79,9 @@ class Strip:
 
 
 def gallery(out: Path, *, seed: int = 5) -> Path:
-    """Write gallery.html and each picture as WebP into `out`, and give the path of the page. Raises RunError where it cannot be made."""
+    """Write gallery.html and each picture as WebP into `out`, and give the path of the page. Raises RunError where it cannot be
+    made.
+    """
     make_folder(out)
     rows = []
     for strip in strips(seed):

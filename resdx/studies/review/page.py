@@ -1,4 +1,6 @@
-"""The pages of the review, written from cells alone: a table, and what speaks for and against each system, derived from its figures."""
+"""The pages of the review, written from cells alone: a table, and what speaks for and against each system, derived from its
+figures.
+"""
 
 from __future__ import annotations
 
@@ -137,7 +139,9 @@ def row(members: Sequence[Json], about_set: Json | None, pairs: Sequence[Json], 
 
 
 def over_seeds(estimates: Sequence[Figure]) -> Json | None:
-    """The mean over seeds; its interval is the mean of the seeds' own ends, which is that of one such model, not of the system."""
+    """The mean over seeds; its interval is the mean of the seeds' own ends, which is that of one such model, not of the
+    system.
+    """
     known = [one for one in estimates if one["value"] is not None]
     if not known:
         return None
@@ -256,7 +260,10 @@ def markdown(found: Json) -> str:
         )
     ]
     lines += [
-        "| system | data | published | figure | own protocol | honest | honest AUROC | seeds | persons | parameters | minutes | images/s |",
+        (
+            "| system | data | published | figure | own protocol | honest | honest AUROC | seeds | persons | parameters | "
+            "minutes | images/s |"
+        ),
         "|---" * 12 + "|",
     ]
     for one in found["rows"]:
@@ -280,18 +287,27 @@ def markdown(found: Json) -> str:
         "|---" * 7 + "|",
     ]
     lines += [
-        f"| {s['data']} | {s['border']} | {s['leak']} | `{s['by']}` | {', '.join(s['found']) or '-'} | {s['reads'] or '-'} | {s['defect']} |"
+        (
+            f"| {s['data']} | {s['border']} | {s['leak']} | `{s['by']}` | {', '.join(s['found']) or '-'} | "
+            f"{s['reads'] or '-'} | {s['defect']} |"
+        )
         for s in found["sets"]
     ]
     if found["pairs"]:
         lines += [
             "\n## Systems on the same test images\n",
-            "Models of seed 0: two models are compared, not two systems. Systems that are the same model in the small budget stand once. Intervals are not adjusted, p values are.\n",
+            (
+                "Models of seed 0: two models are compared, not two systems. Systems that are the same model in the small "
+                "budget stand once. Intervals are not adjusted, p values are.\n"
+            ),
             "| data | first | second | difference in AUROC | p (Holm) | test |",
             "|---" * 6 + "|",
         ]
         lines += [
-            f"| {p['data']} | `{p['pair'][0]}` | `{p['pair'][1]}` | {_shown(p['difference'])} | {'-' if p['p_holm'] is None else p_value(p['p_holm']).removeprefix('= ')} | {p['test']} |"
+            (
+                f"| {p['data']} | `{p['pair'][0]}` | `{p['pair'][1]}` | {_shown(p['difference'])} | "
+                f"{'-' if p['p_holm'] is None else p_value(p['p_holm']).removeprefix('= ')} | {p['test']} |"
+            )
             for p in found["pairs"]
         ]
     return "\n".join(lines) + "\n"

@@ -1,6 +1,7 @@
 """Offline augmentation as the field does it: copies of each picture, varied once, that count as pictures of their own.
 
-Made before a split, copies of one picture stand on both sides of it. resdx varies pictures while it trains; this reader is there to study that leak.
+Made before a split, copies of one picture stand on both sides of it. resdx varies pictures while it trains; this reader is there
+to study that leak.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ from .paths import split_index
 class ReadCopy:
     """Read `film.png#k`: the picture itself for k = 0 or without #k, else its k-th copy, turned, shifted and scaled at random.
 
-    By up to `degrees`, and up to `shift` and `zoom` as shares of the side; what comes in from outside is black. A copy is the same whenever it is read.
+    By up to `degrees`, and up to `shift` and `zoom` as shares of the side; what comes in from outside is black. A copy is the
+    same whenever it is read.
     """
 
     takes = "path"

@@ -40,8 +40,9 @@ Complex = NDArray[np.complex128]
 class WignerVille:
     """How a signal becomes a picture of time and frequency.
 
-    "plain" is Ville's distribution, sharpest, with cross-terms between any two parts of the signal; "pseudo" weighs lags by a Hann window of `lags` seconds, which smooths over
-    frequency; "smoothed" smooths over `times` seconds too. What is below 0 is black; `power` brings out what is faint.
+    "plain" is Ville's distribution, sharpest, with cross-terms between any two parts of the signal; "pseudo" weighs lags by a
+    Hann window of `lags` seconds, which smooths over frequency; "smoothed" smooths over `times` seconds too. What is below 0 is
+    black; `power` brings out what is faint.
     """
 
     form: Literal["plain", "pseudo", "smoothed"] = "plain"
@@ -60,14 +61,16 @@ class WignerVille:
 
 
 def wigner_ville(signal: Complex, *, lags: Signal | None = None, times: Signal | None = None) -> NDArray[np.float64]:
-    """W[n, k] = sum over m of z[n + m] z*[n - m] exp(-2 pi i k m / N), real, for N times n and N frequencies k rate / 2N (Ville 1948).
+    """W[n, k] = sum over m of z[n + m] z*[n - m] exp(-2 pi i k m / N), real, for N times n and N frequencies k rate / 2N (Ville
+    1948).
 
     Args:
         signal: analytic, (N,); of a real one negative frequencies fold back
         lags: weights of odd length around m = 0, whose middle is 1: the pseudo form
         times: weights of odd length around n, that smooth the products z[n + m] z*[n - m] over time
 
-    Of the plain form the mean over k is the instantaneous power |z[n]|^2, and the sum over n is (|Z(f)|^2 + |Z(f + rate / 2)|^2) / 2.
+    Of the plain form the mean over k is the instantaneous power |z[n]|^2, and the sum over n is (|Z(f)|^2 + |Z(f + rate / 2)|^2)
+    / 2.
     """
     half = (len(signal) - 1) // 2
     around = np.lib.stride_tricks.sliding_window_view(np.pad(signal, half), 2 * half + 1)
@@ -85,8 +88,8 @@ def wigner_ville(signal: Complex, *, lags: Signal | None = None, times: Signal |
 class ReadBeat:
     """Read `100.hea#12.5`, the heartbeat whose R peak lies 12.5 s after the beginning of a recording, as a picture.
 
-    Of the first lead in `leads` that the recording has. It is filtered to `band` (Hz), brought to `rate` samples a second, and cut from `before` to
-    `after` seconds around the peak; what lies outside the recording is 0.
+    Of the first lead in `leads` that the recording has. It is filtered to `band` (Hz), brought to `rate` samples a second, and
+    cut from `before` to `after` seconds around the peak; what lies outside the recording is 0.
     """
 
     takes = "path"
@@ -104,7 +107,8 @@ class ReadBeat:
     def __post_init__(self) -> None:
         if not self.band[0] < self.band[1] <= self.rate / 2:
             raise RecipeError(
-                f"ReadBeat band goes from above 0 to half the rate, {self.rate / 2:g} Hz, not from {self.band[0]} to {self.band[1]}"
+                f"ReadBeat band goes from above 0 to half the rate, {self.rate / 2:g} Hz, not from {self.band[0]} to "
+                f"{self.band[1]}"
             )
 
     def __call__(self, path: str) -> NDArray[np.float32]:
@@ -154,7 +158,9 @@ class ReadBeat:
         return [f"{file}#{second:.4f}" for second in found]
 
     def flags(self, paths: Sequence[str]) -> list[tuple[str, ...]]:
-        """Of the heartbeats of a recording: AFTER_PAUSE where one may have been missed before it, BEFORE_END where after the last."""
+        """Of the heartbeats of a recording: AFTER_PAUSE where one may have been missed before it, BEFORE_END where after the
+        last.
+        """
         seconds, whole = [float(split_index(path)[1]) for path in paths], 0.0
         with suppress(DataError):  # a file that has gone since it was read
             whole = read_recording(split_index(paths[0])[0]).seconds

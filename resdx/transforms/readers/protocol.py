@@ -1,6 +1,7 @@
 """What a reader is, and what it may say of itself: how files open up, which flags its cases get, what its pictures are like.
 
-A reader of your own needs `takes`, `gives` and `__call__`. The functions below ask it for the rest, and say what holds where it has none.
+A reader of your own needs `takes`, `gives` and `__call__`. The functions below ask it for the rest, and say what holds where it
+has none.
 """
 
 from __future__ import annotations
@@ -35,7 +36,9 @@ class Reader(Protocol):
 
 
 def files_of(read: Any) -> tuple[tuple[str, ...], str]:
-    """How names of a reader's files end, and what they are called; no suffix for pictures, which are known by their content too."""
+    """How names of a reader's files end, and what they are called; no suffix for pictures, which are known by their content
+    too.
+    """
     return tuple(getattr(read, "suffixes", ())), getattr(read, "holds", "images")
 
 

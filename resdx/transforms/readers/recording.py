@@ -38,7 +38,9 @@ MAINS = (50.0, 60.0)  # Hz, of the two kinds of power grid
 
 @dataclass(frozen=True)
 class Recording:
-    """What electrodes saw: `signal` (samples, leads), NaN where nothing was recorded; `rate` in Hz; the `file` it was read from."""
+    """What electrodes saw: `signal` (samples, leads), NaN where nothing was recorded; `rate` in Hz; the `file` it was read
+    from.
+    """
 
     signal: Signal
     rate: float
@@ -60,7 +62,8 @@ class Recording:
         found = next((known[name.upper()] for name in wanted if name.upper() in known), 0 if len(self.leads) == 1 else None)
         if found is None:
             raise DataError(
-                f"{self.file}: no lead is called {' or '.join(wanted)} (there are {', '.join(self.leads)}); rename the column if it is that lead, or train with --set read.leads={self.leads[0]}"
+                f"{self.file}: no lead is called {' or '.join(wanted)} (there are {', '.join(self.leads)}); rename the "
+                f"column if it is that lead, or train with --set read.leads={self.leads[0]}"
             )
         if np.isnan(self.signal[:, found]).all():
             raise DataError(f"{self.file}: lead {self.leads[found]} holds no samples; export the recording again")
@@ -71,7 +74,8 @@ def read_recording(file: str) -> Recording:
     """All leads of a recording.
 
     Raises:
-        DataError: it cannot be read, its samples are not those that its header was made for, or it does not say how many there are a second.
+        DataError: it cannot be read, its samples are not those that its header was made for, or it does not say how many there
+            are a second.
     """
     return _recording(file, Path(file).stat().st_mtime_ns if Path(file).exists() else 0)
 
@@ -111,7 +115,8 @@ def _read_csv(file: str) -> Recording:
         raise DataError(f"{file} is separated by {between}; save it with commas between cells and points in numbers")
     if place is None or not leads:
         raise DataError(
-            f"{file} does not say when its samples were taken: its first row is {', '.join(header)[:80]}, and it needs a column time (in seconds: "
+            f"{file} does not say when its samples were taken: its first row is {', '.join(header)[:80]}, and it needs a "
+            f"column time (in seconds: "
             "the number of the row over the samples a second) and one for each lead"
         )
     if twice := [name for name in header if name and header.count(name) > 1]:
@@ -122,7 +127,8 @@ def _read_csv(file: str) -> Recording:
     line = np.linspace(times[0], times[-1], len(times)) if len(times) > 1 else times  # times may be rounded, to 3 decimals say
     if not len(steps) or not np.isfinite(steps).all() or steps.min() < 0 or np.abs(times - line).max() > EVEN * steps.mean():
         raise DataError(
-            f"{file}: the times in column {header[place]!r} do not go up in equal steps{_uneven(steps, rows)}, so there is no sampling rate; where "
+            f"{file}: the times in column {header[place]!r} do not go up in equal steps{_uneven(steps, rows)}, so there "
+            f"is no sampling rate; where "
             "samples are missing, add their rows with the time and empty cells"
         )
     return Recording(table[:, leads], float(1 / steps.mean()), tuple(header[k] for k in leads))
@@ -150,7 +156,8 @@ def _numbers(file: str, header: Sequence[str], rows: Sequence[tuple[int, Sequenc
         except ValueError as error:
             cell = str(error).partition(": ")[2]
             raise DataError(
-                f"{file}: {cell} in row {number} is no number; leave a cell empty where nothing was recorded, write points in numbers, and remove "
+                f"{file}: {cell} in row {number} is no number; leave a cell empty where nothing was recorded, write "
+                f"points in numbers, and remove "
                 "columns and rows that hold text"
             ) from error
     table = np.array(values, np.float64).reshape(len(rows), len(header))
@@ -194,7 +201,9 @@ def filled(signal: Signal) -> Signal:
 
 
 def without_noise(signal: Signal, rate: float, band: tuple[float, float]) -> Signal:
-    """Baseline wander, muscle and mains taken out without a shift in time: Butterworth of order 4 over `band` in Hz, notches at 50 and 60 Hz."""
+    """Baseline wander, muscle and mains taken out without a shift in time: Butterworth of order 4 over `band` in Hz, notches at
+    50 and 60 Hz.
+    """
     nyquist = rate / 2
     for mains in MAINS:
         if mains < 0.95 * nyquist:
@@ -214,7 +223,9 @@ def at_rate(signal: Signal, rate: float, wanted: float) -> Signal:
 
 
 def peakedness(signal: Signal, rate: float, seconds: Signal) -> float:
-    """How much steeper a lead is within 80 ms of annotated beats than midway between them, by medians: about 1 where beats are not there."""
+    """How much steeper a lead is within 80 ms of annotated beats than midway between them, by medians: about 1 where beats are
+    not there.
+    """
     steep = np.abs(np.diff(without_noise(filled(signal), rate, SLOPES)))
     half = max(1, round(AROUND * rate))
 
@@ -234,7 +245,8 @@ def find_beats(signal: Signal, rate: float) -> Signal:
 
 
 def pauses_between(seconds: Sequence[float], whole: float) -> list[tuple[float, float]]:
-    """From one heartbeat to the next where that takes PAUSE times as long as usual: a detector may have missed one, wide ones first of all.
+    """From one heartbeat to the next where that takes PAUSE times as long as usual: a detector may have missed one, wide ones
+    first of all.
 
     So too from the beginning to the first, and from the last to the end of the recording, `whole` seconds long.
     """

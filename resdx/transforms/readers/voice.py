@@ -56,7 +56,9 @@ RANGES: dict[str, tuple[str, float, float]] = {
 
 @dataclass(frozen=True)
 class Sound:
-    """What a microphone heard: `signal` (N,) from -1 to 1, channels averaged; `rate` in Hz, `clipped` the share of samples at full scale."""
+    """What a microphone heard: `signal` (N,) from -1 to 1, channels averaged; `rate` in Hz, `clipped` the share of samples at
+    full scale.
+    """
 
     signal: Signal
     rate: float
@@ -101,7 +103,9 @@ def read_sound(file: str) -> Sound:
 
 
 def is_cut_off(file: str) -> bool:
-    """Whether the chunk of samples goes beyond the end of the file. (SciPy warns of it, but threads share the filters of warnings.)"""
+    """Whether the chunk of samples goes beyond the end of the file. (SciPy warns of it, but threads share the filters of
+    warnings.)
+    """
     size, long = os.path.getsize(file), 0
     with open(file, "rb") as stream:
         kind = stream.read(4)
@@ -149,10 +153,11 @@ def spoken(path: str, rate: float, seconds: float) -> Signal:
 
 @record
 class ReadVoice:
-    """Read a WAV file as a heat map of `12 x (levels + 1)` cells: statistics of the sub-bands of its tunable Q-factor wavelet transform.
+    """Read a WAV file as a heat map of `12 x (levels + 1)` cells: statistics of the sub-bands of its tunable Q-factor wavelet
+    transform.
 
-    A row a family of statistics (those of the UCI 470 table), a column a sub-band, high frequencies left; each cell is `cell` pixels wide and three times as high. Of the middle
-    `seconds`, brought to `rate` samples a second and to one loudness.
+    A row a family of statistics (those of the UCI 470 table), a column a sub-band, high frequencies left; each cell is `cell`
+    pixels wide and three times as high. Of the middle `seconds`, brought to `rate` samples a second and to one loudness.
     """
 
     takes = "path"
@@ -192,7 +197,9 @@ class ReadVoice:
 
 
 def heat_map(values: Signal, cell: int) -> NDArray[np.float32]:
-    """Statistics (families, bands) as grey cells, (3 cell x families, cell x bands, 1) in [0, 1], each family over its own fixed range."""
+    """Statistics (families, bands) as grey cells, (3 cell x families, cell x bands, 1) in [0, 1], each family over its own fixed
+    range.
+    """
     rows = []
     for (kind, low, high), row in zip(RANGES.values(), values, strict=True):
         if kind == "log":
@@ -206,9 +213,11 @@ def heat_map(values: Signal, cell: int) -> NDArray[np.float32]:
 
 @record
 class ReadSpeechRow:
-    """Read `pd_speech_features.csv#row`, a row of the UCI 470 table, as the heat map of its 12 x 36 wavelet statistics; other columns are not looked at.
+    """Read `pd_speech_features.csv#row`, a row of the UCI 470 table, as the heat map of its 12 x 36 wavelet statistics; other
+    columns are not looked at.
 
-    The table does not say what its values are relative to, so each is shown by its sign and the decades of its size: 0 is grey, 10^-8 nearly so, and 10^6 white or black.
+    The table does not say what its values are relative to, so each is shown by its sign and the decades of its size: 0 is grey,
+    10^-8 nearly so, and 10^6 white or black.
     """
 
     takes = "path"
@@ -267,7 +276,8 @@ def _speech_rows(file: str, changed: int) -> tuple[list[str], list[list[str]]]:
 class ReadSpectrogram:
     """Read a WAV file as its log power spectrogram, time to the right and frequency upwards.
 
-    Hann windows of `window` seconds, `hop` seconds apart, over the middle `seconds` at `rate` samples a second; from `floor` dB below the peak (black) to the peak (white).
+    Hann windows of `window` seconds, `hop` seconds apart, over the middle `seconds` at `rate` samples a second; from `floor` dB
+    below the peak (black) to the peak (white).
     """
 
     takes = "path"
@@ -284,7 +294,8 @@ class ReadSpectrogram:
     def __post_init__(self) -> None:
         if not self.hop <= self.window <= self.seconds:
             raise RecipeError(
-                f"ReadSpectrogram needs a hop up to the window and a window up to the seconds, not {self.hop}, {self.window} and {self.seconds}"
+                f"ReadSpectrogram needs a hop up to the window and a window up to the seconds, not {self.hop}, "
+                f"{self.window} and {self.seconds}"
             )
 
     def __call__(self, path: str) -> NDArray[np.float32]:
