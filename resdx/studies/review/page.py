@@ -293,24 +293,29 @@ def markdown(found: Json) -> str:
         )
         for s in found["sets"]
     ]
-    if found["pairs"]:
-        lines += [
-            "\n## Systems on the same test images\n",
-            (
-                "Models of seed 0: two models are compared, not two systems. Systems that are the same model in the small "
-                "budget stand once. Intervals are not adjusted, p values are.\n"
-            ),
-            "| data | first | second | difference in AUROC | p (Holm) | test |",
-            "|---" * 6 + "|",
-        ]
-        lines += [
+    return "\n".join([*lines, *_pairs(found["pairs"])]) + "\n"
+
+
+def _pairs(pairs: Sequence[Json]) -> list[str]:
+    """The lines of the table of systems on the same test images; none where there is no pair."""
+    if not pairs:
+        return []
+    return [
+        "\n## Systems on the same test images\n",
+        (
+            "Models of seed 0: two models are compared, not two systems. Systems that are the same model in the small "
+            "budget stand once. Intervals are not adjusted, p values are.\n"
+        ),
+        "| data | first | second | difference in AUROC | p (Holm) | test |",
+        "|---" * 6 + "|",
+        *(
             (
                 f"| {p['data']} | `{p['pair'][0]}` | `{p['pair'][1]}` | {_shown(p['difference'])} | "
                 f"{'-' if p['p_holm'] is None else p_value(p['p_holm']).removeprefix('= ')} | {p['test']} |"
             )
-            for p in found["pairs"]
-        ]
-    return "\n".join(lines) + "\n"
+            for p in pairs
+        ),
+    ]
 
 
 def _published(row: Json) -> Json | None:
