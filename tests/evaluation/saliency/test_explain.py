@@ -24,18 +24,17 @@ from resdx.evaluation.saliency.explain import (
 from resdx.files import read_json
 from resdx.inference.drawing import overlay
 from resdx.metrics.estimate import Estimate
-from resdx.models.specs import Net, ResNet
 from resdx.runs.prepared import prepared_of
 from resdx.transforms.image import Resize
 
 
 @pytest.fixture(scope="module")
-def explained(resnet_study, films):
+def explained(study, films):
     """The finished run with maps of 3 x 3, which need no other weights, and with boxes, and its explain.json."""
-    path = resnet_study.run.store / "finer"
-    shutil.copytree(resnet_study.run.path, path)
-    finer = replace(resnet_study.run.recipe, prepare=(Resize(48),), model=Net(ResNet(18, last_stride=1)))
-    done = replace(resnet_study.run, path=path).changed(recipe=finer)
+    path = study.run.store / "finer"
+    shutil.copytree(study.run.path, path)
+    finer = replace(study.run.recipe, prepare=(Resize(48),))
+    done = replace(study.run, path=path).changed(recipe=finer)
     known, manifest = Manifest.read(films.with_name("films-truth.csv")).by_id, done.manifest
     cases = tuple(replace(case, boxes=known[case.id].boxes) for case in manifest.cases)
     (path / "manifest.csv").write_text(replace(manifest, cases=cases).to_csv())
