@@ -135,7 +135,8 @@ def small(work: Path) -> Any:
 
 def ours_training(work: Path) -> Step:
     """An epoch of resdx on all layers at 128 px, with augmentation."""
-    from resdx.training.loop import Progress, bench_of, run_epoch
+    from resdx.training.checkpoint import Progress
+    from resdx.training.loop import bench_of, run_epoch
 
     run, prepared, part = small(work)
     bench, progress = bench_of(run, run.recipe.learn, prepared, part), Progress()

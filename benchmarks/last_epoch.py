@@ -29,7 +29,8 @@ from resdx.runs.run import Run
 from resdx.studies.review.benchmark_sets import defect_of, judged
 from resdx.studies.stages import repeat
 from resdx.studies.study import start
-from resdx.training.loop import Progress, bench_of, run_epoch
+from resdx.training.checkpoint import Progress
+from resdx.training.loop import bench_of, run_epoch
 
 PICTURE = Path(__file__).parents[1] / "docs" / "pictures" / "last-epoch.webp"
 PROTOCOLS = ("published", "honest")

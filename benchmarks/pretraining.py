@@ -50,7 +50,8 @@ from resdx.runs.run import Run
 from resdx.studies.review.benchmark_sets import SETS
 from resdx.studies.stages import STAGES, is_done, repeat
 from resdx.studies.study import start
-from resdx.training.loop import Progress, bench_of, run_epoch, steps_of
+from resdx.training.checkpoint import Progress
+from resdx.training.loop import bench_of, run_epoch, steps_of
 from resdx.training.pretraining import loop as room
 from resdx.training.pretraining.corpus import Member
 from resdx.training.pretraining.loop import Parts, pretrain, pretraining_recipe

@@ -46,7 +46,7 @@ from ..training.detection import settle_anchors
 from ..training.ensemble import train_members
 from ..training.frozen_features import cross_fit, fit_features, is_cross_fitted, out_of_fold_distance, train_folds
 from ..training.grid_search import search
-from ..training.loop import assist, fit
+from ..training.loop import fit, run_worker
 from ..training.starting_weights import resolve_start
 from ..training.synthesis import enlarge
 
@@ -215,11 +215,11 @@ def assist_training(run: Run) -> None:
     if not isinstance(run.recipe.learn, Training):
         raise RunError(f"{run.recipe.name} trains no one network, so one process is enough: resdx train {run.path}")
     ranks.join()
-    if ranks.tell(cast(bool | None, None)) is None:
+    if ranks.broadcast(cast(bool | None, None)) is None:
         return ranks.leave()  # what was left to do needs one process
     opened = Run.open(run.path, quiet=True)  # with what the first process has settled
     prepared = prepared_of(opened)
-    assist(opened, prepared, part_of(opened, prepared, "train"))
+    run_worker(opened, prepared, part_of(opened, prepared, "train"))
 
 
 def calibrate(run: Run) -> None:

@@ -30,7 +30,7 @@ from ..transforms.augment import apply
 
 
 @dataclass(frozen=True)
-class Kept:
+class ActivationCache:
     """(V * N, C, h, w) activations of N cases, view by view, as float32 or as the bits of bfloat16, and the stage they go into.
 
     Where the whole backbone is frozen they are the pooled embeddings, (V * N, E, 1, 1), and `stage` is empty.
@@ -51,7 +51,9 @@ class Kept:
         return network.head(pool(network.run_stages(values, self.stage) if self.stage else values))  # type: ignore[no-any-return]
 
 
-def keep(run: Run, network: Network, prepared: Prepared, part: Part, dtype: str, *, views: int) -> Kept | None:
+def cache_activations(
+    run: Run, network: Network, prepared: Prepared, part: Part, dtype: str, *, views: int
+) -> ActivationCache | None:
     """Activations of a part, computed or opened again; None where they would take more than `learn.cache_gb`.
 
     With `views` = 0 each case is taken once, as it stands.
@@ -78,10 +80,10 @@ def keep(run: Run, network: Network, prepared: Prepared, part: Part, dtype: str,
     if not path.exists():
         run.say(f"train: {what} are run once and kept in {gigabytes:.1f} GB")
         _fill(run, path, shape, first.dtype == torch.bfloat16, compute, len(part.ids), views)
-    return Kept(np.load(path, mmap_mode="r", allow_pickle=False), len(part.ids), stage)
+    return ActivationCache(np.load(path, mmap_mode="r", allow_pickle=False), len(part.ids), stage)
 
 
-def forget(run: Run) -> None:
+def clear_cache(run: Run) -> None:
     """Remove what was kept: it serves one training."""
     for pattern in ("activations-*.npy", ".activations-*.part"):  # the second of a killed process
         for path in run.path.glob(pattern):

@@ -52,48 +52,48 @@ def leave() -> None:
 def begin(network: nn.Module) -> None:
     """As the first process: let the others, who wait, take part from now on."""
     join()
-    tell(True)
-    see_whole_batches(network)
+    broadcast(True)
+    sync_batchnorm(network)
 
 
 def end() -> None:
     """As the first process: let the others go, also where nothing was left to do."""
     if not dist.is_initialized():
         join()
-    tell(None)
+    broadcast(None)
     leave()
 
 
-def tell(value: T) -> T:
+def broadcast(value: T) -> T:
     """What the first process says, to every process; `value` itself where there is only one."""
     if world() == 1:
         return value
-    said: list[Any] = [value]
-    dist.broadcast_object_list(said)
-    return cast(T, said[0])
+    values: list[Any] = [value]
+    dist.broadcast_object_list(values)
+    return cast(T, values[0])
 
 
-def mine(cases: int) -> slice:
+def shard(cases: int) -> slice:
     """The share of this process in a batch."""
     bounds = _bounds(cases)
     return slice(int(bounds[rank()]), int(bounds[rank() + 1]))
 
 
-def see_whole_batches(network: nn.Module) -> None:
+def sync_batchnorm(network: nn.Module) -> None:
     """Let every BatchNorm in training mode take its statistics over the shares of all processes."""
     for module in network.modules() if world() > 1 else ():
         if type(module) is nn.BatchNorm2d:
-            module.__class__ = _BatchNormOfAll
+            module.__class__ = _SyncBatchNorm
         elif isinstance(module, nn.BatchNorm2d) and {"drop", "act"} <= {name for name, _ in module.named_children()}:
-            module.__class__ = _BatchNormActOfAll  # timm's, with its activation
+            module.__class__ = _SyncBatchNormAct  # timm's, with its activation
 
 
-def of_all(share: Tensor, cases: int) -> Tensor:
+def all_gather(shard_values: Tensor, cases: int) -> Tensor:
     """The rows (B, K) of the whole batch from each process's share; the gradient of a loss on them goes to the own share only."""
-    return share if world() == 1 else cast(Tensor, _Gather.apply(share, cases))  # type: ignore[no-untyped-call]
+    return shard_values if world() == 1 else cast(Tensor, _Gather.apply(shard_values, cases))  # type: ignore[no-untyped-call]
 
 
-def sum_gradients(network: nn.Module) -> None:
+def all_reduce_gradients(network: nn.Module) -> None:
     """Sum the gradients of all processes."""
     if world() == 1:
         return
@@ -110,35 +110,35 @@ def _bounds(cases: int) -> NDArray[np.int64]:
 
 class _Gather(torch.autograd.Function):
     @staticmethod
-    def forward(context: Any, share: Tensor, cases: int) -> Tensor:
+    def forward(context: Any, shard_values: Tensor, cases: int) -> Tensor:
         context.cases = cases
-        whole = share.new_zeros(cases, *share.shape[1:])
-        whole[mine(cases)] = share
+        whole = shard_values.new_zeros(cases, *shard_values.shape[1:])
+        whole[shard(cases)] = shard_values
         dist.all_reduce(whole)
         return whole
 
     @staticmethod
-    def backward(context: Any, *slopes: Tensor) -> tuple[Tensor, None]:
-        return slopes[0][mine(context.cases)], None
+    def backward(context: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        return gradients[0][shard(context.cases)], None
 
 
 class _Sum(torch.autograd.Function):
     """The sum over all processes; each gets the slopes of all, for each one's answers depend on it."""
 
     @staticmethod
-    def forward(context: Any, share: Tensor) -> Tensor:
-        whole = share.clone()
+    def forward(context: Any, shard_values: Tensor) -> Tensor:
+        whole = shard_values.clone()
         dist.all_reduce(whole)
         return whole
 
     @staticmethod
-    def backward(context: Any, *slopes: Tensor) -> Tensor:
-        whole = slopes[0].clone()
+    def backward(context: Any, *gradients: Tensor) -> Tensor:
+        whole = gradients[0].clone()
         dist.all_reduce(whole)
         return whole
 
 
-class _BatchNormOfAll(nn.BatchNorm2d):
+class _SyncBatchNorm(nn.BatchNorm2d):
     """BatchNorm whose batch lies in several processes (torch's SyncBatchNorm wants a GPU)."""
 
     def forward(self, x: Tensor) -> Tensor:
@@ -147,17 +147,17 @@ class _BatchNormOfAll(nn.BatchNorm2d):
         wide = x.float()
         n = cast(Tensor, _Sum.apply(wide.new_tensor([wide.numel() / self.num_features])))  # type: ignore[no-untyped-call]
         mean = cast(Tensor, _Sum.apply(wide.sum((0, 2, 3)))) / n  # type: ignore[no-untyped-call]
-        away = wide - mean[:, None, None]
-        variance = cast(Tensor, _Sum.apply(away.square().sum((0, 2, 3)))) / n  # type: ignore[no-untyped-call]
+        centred = wide - mean[:, None, None]
+        variance = cast(Tensor, _Sum.apply(centred.square().sum((0, 2, 3)))) / n  # type: ignore[no-untyped-call]
         with torch.no_grad():
             cast(Tensor, self.num_batches_tracked).add_(1)
             cast(Tensor, self.running_mean).lerp_(mean, cast(float, self.momentum))
             cast(Tensor, self.running_var).lerp_(variance * n / (n - 1), cast(float, self.momentum))
-        slope = self.weight * (variance + self.eps).rsqrt()
-        return (away * slope[:, None, None] + self.bias[:, None, None]).to(x.dtype)
+        scale = self.weight * (variance + self.eps).rsqrt()
+        return (centred * scale[:, None, None] + self.bias[:, None, None]).to(x.dtype)
 
 
-class _BatchNormActOfAll(_BatchNormOfAll):
+class _SyncBatchNormAct(_SyncBatchNorm):
     drop: nn.Module
     act: nn.Module
 

@@ -77,10 +77,10 @@ def join(run: Run) -> Votes:
     by_id = {case.id: case for case in run.cases("train" if on_folds else "tune")}
     cases = [by_id[case] for case in each[0].ids]
     targets = target(recipe.task, truth(recipe.task, recipe.classes, cases))
-    said = [_in_order(one, each[0].ids) for one in each]
+    logits = [_in_order(one, each[0].ids) for one in each]
     if learn.vote == "weighted":
-        return replace(votes, weights=fit_weights(recipe.task, said, targets, [case.group for case in cases]))
-    slopes, bias = fit_linear(log_odds(recipe.task, said), targets, PENALTY, recipe.task)
+        return replace(votes, weights=fit_weights(recipe.task, logits, targets, [case.group for case in cases]))
+    slopes, bias = fit_linear(log_odds(recipe.task, logits), targets, PENALTY, recipe.task)
     return replace(votes, slopes=tuple(tuple(map(float, row)) for row in slopes), bias=tuple(map(float, bias)))
 
 
@@ -91,10 +91,10 @@ def _out_of_fold(run: Run, member: Run, train: Train) -> Scores:
     numbers = np.unique(fold).tolist()
     parts: list[Scores] = []
     for number in numbers:
-        held = {case.id for case, k in zip(cases, fold, strict=True) if k == number}
-        one = _below(run, f"{name}.fold-{number}", member.recipe, held=held)
+        held_out = {case.id for case, k in zip(cases, fold, strict=True) if k == number}
+        one = _below(run, f"{name}.fold-{number}", member.recipe, held_out=held_out)
         if not (one.path / TRAINED).exists():
-            run.say(f"train: member {name} without {count(len(held), 'case')}, {len(parts) + 1} of {len(numbers)}")
+            run.say(f"train: member {name} without {count(len(held_out), 'case')}, {len(parts) + 1} of {len(numbers)}")
             train(one)
         parts.append(one.scores("calib"))
     for number in numbers:
@@ -103,7 +103,7 @@ def _out_of_fold(run: Run, member: Run, train: Train) -> Scores:
     return Scores(ids, np.concatenate([one.logits for one in parts]), np.concatenate([one.embeddings for one in parts]))
 
 
-def _below(run: Run, name: str, recipe: Recipe, *, held: Collection[str] = ()) -> Run:
+def _below(run: Run, name: str, recipe: Recipe, *, held_out: Collection[str] = ()) -> Run:
     """A run of the same cases and parts below another one, made or opened; `held` cases of train are its calib part, and it has no test part."""
     path = run.path / MEMBERS / name
     if (path / "run.json").exists():
@@ -113,23 +113,23 @@ def _below(run: Run, name: str, recipe: Recipe, *, held: Collection[str] = ()) -
         member = Run.create(path, recipe, replace(run.settings, choices=choices), quiet=run.quiet)
     for file in HANDED:
         _hand(run.path / file, path / file)
-    if held:
-        write_text(path / "split.csv", _split_without(run, held))
+    if held_out:
+        write_text(path / "split.csv", _split_without(run, held_out))
     else:
         _hand(run.path / "split.csv", path / "split.csv")
     return member
 
 
-def _hand(source: Path, there: Path) -> None:
-    if source.exists() and not there.exists():
-        write_bytes(there, source.read_bytes())
+def _hand(source: Path, copy: Path) -> None:
+    if source.exists() and not copy.exists():
+        write_bytes(copy, source.read_bytes())
 
 
-def _split_without(run: Run, held: Collection[str]) -> str:
+def _split_without(run: Run, held_out: Collection[str]) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(("id", "part", "person"))
-    writer.writerows((case.id, "calib" if case.id in held else "train", case.group) for case in run.cases("train"))
+    writer.writerows((case.id, "calib" if case.id in held_out else "train", case.group) for case in run.cases("train"))
     writer.writerows((case.id, "tune", case.group) for case in run.cases("tune"))
     return out.getvalue()
 

@@ -61,10 +61,10 @@ def fit_features(run: Run, prepared: Prepared, train: Part, tune: Part) -> Netwo
     for setting in settings_of(run.recipe.model.head, learn):
         heads.append(fitter(run)(setting, features, targets))
         scores.append(tune_score(run, tune, head_logits(heads[-1], tuning)))
-        _tell(run, setting, scores[-1], "tune")
+        _report(run, setting, scores[-1], "tune")
         if _choice(scores, patience(setting))[1]:
             break
-    return _keep(run, network, heads[_choice(scores, patience(setting))[0]])
+    return _store(run, network, heads[_choice(scores, patience(setting))[0]])
 
 
 def fitter(run: Run) -> Fit:
@@ -105,10 +105,10 @@ def cross_fit(run: Run, prepared: Prepared, train: Part) -> Scores:
     settings = settings_of(run.recipe.model.head, learn)
     logits, chosen, means = out_of_fold(features, plain, train.targets, fold, score=score, settings=settings, fit=fitter(run))
     for setting, mean in zip(settings, means, strict=False):
-        _tell(run, setting, mean, "out-of-fold")
+        _report(run, setting, mean, "out-of-fold")
     run.log("cross-fitting", persons=count_persons(cases), folds=len(chosen) - 1, settings=chosen)
     run.say(f"train: cross-fitted out-of-fold scores of {count_persons(cases)} persons, {len(chosen) - 1} folds")
-    _keep(run, network, fitter(run)(chosen[-1], features, np.tile(train.targets, (learn.views, 1))))
+    _store(run, network, fitter(run)(chosen[-1], features, np.tile(train.targets, (learn.views, 1))))
     return Scores(train.ids, logits, plain)
 
 
@@ -214,16 +214,16 @@ def _choice(scores: Sequence[float], patience: float = PATIENCE) -> tuple[int, b
     return best, False
 
 
-def _tell(run: Run, setting: Setting, score: float, where: str) -> None:
+def _report(run: Run, setting: Setting, score: float, cases_name: str) -> None:
     if "penalty" in setting:
         run.log("penalty", penalty=setting["penalty"], tune_score=score)
     else:
         run.log("trial", setting=setting, tune_score=score)
-    said = ", ".join(f"{name}={value:g}" for name, value in setting.items())
-    run.say(f"{said}: {where} AUROC {score:.3f}")
+    words = ", ".join(f"{name}={value:g}" for name, value in setting.items())
+    run.say(f"{words}: {cases_name} AUROC {score:.3f}")
 
 
-def _keep(run: Run, network: Network, head: nn.Module) -> Network:
+def _store(run: Run, network: Network, head: nn.Module) -> Network:
     network.head = cast(Head | FittedHead, head.float().to(default_device()))
     save_state(network, run.path / "best.safetensors")
     return network

@@ -7,26 +7,22 @@ an epoch holds weights, average, optimiser and progress in one safetensors file 
 from __future__ import annotations
 
 import copy
-import json
 import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Protocol, cast
+from typing import cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from rich.progress import TaskID
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor, nn
 
 from ..data.tasks import Classify, Detect, class_weights
 from ..errors import RunError
-from ..files import write_bytes
 from ..inference.logits import predict_logits
 from ..models.backbones.wrappers import fit_inputs
 from ..models.batchnorm import rebatchnorm
@@ -42,33 +38,15 @@ from ..runs.prepared import Prepared
 from ..runs.run import Run
 from ..transforms.augment import apply, move_boxes
 from . import distributed as ranks
-from .activation_cache import Kept, forget, keep
+from .activation_cache import ActivationCache, cache_activations, clear_cache
+from .checkpoint import Progress, load_checkpoint, save_checkpoint
 from .detection import find_boxes, mean_ap50
 from .losses import Loss, loss_function
 from .sklearn_heads import fit_linear
 
 STEP_OF_SIZE = 16  # pixels; progressive sizes are multiples of it
-LEAST = 0.3  # of the usual spread: what hardly varies on plain pictures does on varied ones, and a large weight on it would break the first steps
+MIN_SPREAD = 0.3  # of the usual spread: what hardly varies on plain pictures does on varied ones, and a large weight on it would break the first steps
 FOLDED_CASES = 512  # training cases that give a network with folded BatchNorm its statistics back
-
-
-@dataclass
-class Progress:
-    """Where training stands: epochs and steps done, the best tune score, epochs since, and the plateau factor of the rate."""
-
-    epoch: int = 0
-    step: int = 0
-    best: float = -math.inf
-    waited: int = 0
-    factor: float = 1.0
-
-    def judge(self, learn: Training, score: float) -> bool:
-        """Take in the tune score of an epoch; True where it is the best so far. Without a better one a plateau lowers the rate."""
-        better = score > self.best
-        self.best, self.waited = (score, 0) if better else (self.best, self.waited + 1)
-        if learn.schedule == "plateau" and self.waited and self.waited % learn.plateau_patience == 0:
-            self.factor = max(self.factor * learn.plateau_factor, learn.min_lr / learn.lr)
-        return better
 
 
 @dataclass(frozen=True)
@@ -97,22 +75,23 @@ def fit(run: Run, prepared: Prepared, train: Part, tune: Part) -> Network:
     progress = load_checkpoint(bench)
     total = steps_of(learn, len(train.ids))
     if not progress.step:
-        forget(run)  # what another training left that was stopped
+        clear_cache(run)  # what another training left that was stopped
     views = 0 if _is_over(learn, progress) else learn.cached_views
-    kept = keep(run, bench.network, prepared, train, bench.dtype, views=views) if views else None
-    kept_tune = keep(run, bench.network, prepared, tune, bench.dtype, views=0) if kept else None
+    cache = cache_activations(run, bench.network, prepared, train, bench.dtype, views=views) if views else None
+    tune_cache = cache_activations(run, bench.network, prepared, tune, bench.dtype, views=0) if cache else None
     ranks.begin(bench.network)
+    figure = "AP50" if isinstance(run.recipe.task, Detect) else "AUROC"
     with run.progress("train", learn.epochs * total) as bar:
         while not _is_over(learn, progress):
             started, epoch = time.perf_counter(), progress.epoch
-            ranks.tell(progress)
-            mean_loss = run_epoch(bench, train, progress, lambda: bar.advance(TaskID(0)), kept)
+            ranks.broadcast(progress)
+            mean_loss = run_epoch(bench, train, progress, lambda: bar.advance(TaskID(0)), cache)
             if not math.isfinite(mean_loss):
                 raise RunError(
                     f"{run.path}: the loss is not finite in epoch {epoch + 1}; lower learn.lr (now {learn.lr:g}) and train again"
                 )
             scored = bench.average if learn.ema else bench.network
-            score = score_now(bench, scored, tune, kept_tune)
+            score = score_now(bench, scored, tune, tune_cache)
             better = progress.judge(learn, score)
             progress.epoch += 1
             if better:
@@ -128,22 +107,22 @@ def fit(run: Run, prepared: Prepared, train: Part, tune: Part) -> Network:
                 size=size_at(learn, run.recipe.size, epoch),
             )
             run.say(
-                f"epoch {progress.epoch} of {learn.epochs}: loss {mean_loss:.3f}, tune {_worth(score, 'AP50' if isinstance(run.recipe.task, Detect) else 'AUROC')}{' (best)' if better else ''}, "
+                f"epoch {progress.epoch} of {learn.epochs}: loss {mean_loss:.3f}, tune {_score_text(score, figure)}{' (best)' if better else ''}, "
                 f"{seconds:.0f} s, {len(train.ids) / seconds:.0f} images/s"
             )
     ranks.end()
-    forget(run)
+    clear_cache(run)
     if not progress.waited:
         run.say("train: the last epoch was the best on tune; more may help (learn.epochs), chosen on tune alone")
     return bench.network
 
 
-def score_now(bench: Bench, network: Network, tune: Part, kept: Kept | None) -> float:
+def score_now(bench: Bench, network: Network, tune: Part, cache: ActivationCache | None) -> float:
     """What the tune part says of the network as it is now: `parts.tune_score`; where boxes are to be found, how well they are."""
     images, dtype = bench.prepared.images, bench.dtype
     if isinstance(network, Detector):
         return mean_ap50(find_boxes(network, images, tune.rows, dtype=dtype), tune.targets)
-    logits = ask(network, kept, dtype) if kept else predict_logits(network, images, tune.rows, dtype=dtype).logits
+    logits = cached_logits(network, cache, dtype) if cache else predict_logits(network, images, tune.rows, dtype=dtype).logits
     return tune_score(bench.run, tune, logits)
 
 
@@ -151,19 +130,23 @@ def _is_over(learn: Training, progress: Progress) -> bool:
     return progress.epoch >= learn.epochs or bool(learn.patience and progress.waited >= learn.patience)
 
 
-def assist(run: Run, prepared: Prepared, train: Part) -> None:
+def run_worker(run: Run, prepared: Prepared, train: Part) -> None:
     """Do the share of one more process in a training that the first one leads: no judging, no writing."""
     learn = cast(Training, run.recipe.learn)
     bench = bench_of(run, learn, prepared, train)
     load_checkpoint(bench)
-    kept = keep(run, bench.network, prepared, train, bench.dtype, views=learn.cached_views) if learn.cached_views else None
-    ranks.see_whole_batches(bench.network)
-    while (progress := ranks.tell(cast(Progress | None, None))) is not None:
-        run_epoch(bench, train, progress, lambda: None, kept)
+    cache = (
+        cache_activations(run, bench.network, prepared, train, bench.dtype, views=learn.cached_views)
+        if learn.cached_views
+        else None
+    )
+    ranks.sync_batchnorm(bench.network)
+    while (progress := ranks.broadcast(cast(Progress | None, None))) is not None:
+        run_epoch(bench, train, progress, lambda: None, cache)
     ranks.leave()
 
 
-def _worth(score: float, name: str) -> str:
+def _score_text(score: float, name: str) -> str:
     """A tune score in words; below 0 it is a Brier score, which takes the place of an AUROC that tune is too small for."""
     return f"{name} {score:.3f}" if score >= 0 else f"Brier score {-score:.3f}"
 
@@ -177,10 +160,10 @@ def size_at(learn: Training, full: int, epoch: int) -> int:
     """Pixels of the pictures in an epoch (progressive resizing, Howard 2018)."""
     if not learn.start_size or learn.start_size >= full:
         return full
-    share = epoch / max(1, round(2 / 3 * (learn.epochs - 1)))
-    if share >= 1:
+    fraction = epoch / max(1, round(2 / 3 * (learn.epochs - 1)))
+    if fraction >= 1:
         return full
-    return min(full, round((learn.start_size + share * (full - learn.start_size)) / STEP_OF_SIZE) * STEP_OF_SIZE)
+    return min(full, round((learn.start_size + fraction * (full - learn.start_size)) / STEP_OF_SIZE) * STEP_OF_SIZE)
 
 
 def rate_at(learn: Training, step: int, epoch_steps: int) -> float:
@@ -188,12 +171,12 @@ def rate_at(learn: Training, step: int, epoch_steps: int) -> float:
     head, total = learn.head_epochs * epoch_steps, learn.epochs * epoch_steps
     if step < head or learn.schedule in ("plateau", "constant"):
         return 1.0
-    share = (step - head) / max(1, total - head)
+    fraction = (step - head) / max(1, total - head)
     warm = 0.3 if learn.schedule == "onecycle" else learn.warmup
-    if share < warm:
-        rise = share / warm
+    if fraction < warm:
+        rise = fraction / warm
         return 0.04 + 0.96 * rise if learn.schedule == "cosine" else 0.04 + 0.96 * (1 - math.cos(math.pi * rise)) / 2
-    return (1 + math.cos(math.pi * (share - warm) / (1 - warm))) / 2
+    return (1 + math.cos(math.pi * (fraction - warm) / (1 - warm))) / 2
 
 
 def order_of(learn: Training, train: Part, seed: int, epoch: int) -> NDArray[np.int64]:
@@ -208,7 +191,9 @@ def order_of(learn: Training, train: Part, seed: int, epoch: int) -> NDArray[np.
     return rng.choice(count, count, p=chance / chance.sum())
 
 
-def run_epoch(bench: Bench, train: Part, progress: Progress, tick: Callable[[], None], kept: Kept | None = None) -> float:
+def run_epoch(
+    bench: Bench, train: Part, progress: Progress, tick: Callable[[], None], cache: ActivationCache | None = None
+) -> float:
     """One pass over the train part from where `progress` stands, on what was `kept` of its frozen part if anything; gives the mean loss."""
     learn, seed, network = bench.learn, bench.run.settings.seed, bench.network
     backbone = bench.run.recipe.model.backbone
@@ -230,14 +215,14 @@ def run_epoch(bench: Bench, train: Part, progress: Progress, tick: Callable[[], 
         factor = rate_at(learn, progress.step, count) * progress.factor
         for group in bench.optimiser.param_groups:
             group["lr"] = group["base"] * factor
-        share = ranks.mine(len(batch))
+        fraction = ranks.shard(len(batch))
         whole = (
             bool(learn.mixup) or len(batch) < ranks.world()
         )  # a blend needs its neighbour, and an empty share cannot be varied
-        shown = batch if whole else batch[share]
+        shown = batch if whole else batch[fraction]
         steps = bench.run.recipe.augment
-        if kept:
-            images = kept.batch(shown, view, device)
+        if cache:
+            images = cache.batch(shown, view, device)
         else:
             images = to_tensor(bench.prepared.images[train.rows[shown]], device)
             images = apply(steps, images, train.keys[shown], seed=seed, epoch=view, size=size)
@@ -246,100 +231,46 @@ def run_epoch(bench: Bench, train: Part, progress: Progress, tick: Callable[[], 
             targets = move_boxes(steps, targets, train.keys[batch], seed=seed, epoch=view)
         if learn.mixup:
             images, targets = mix(images, targets, learn.mixup, seed, progress.step)
-        images = images[share] if whole else images
+        images = images[fraction] if whole else images
         with torch.autocast(device.type, DTYPES[bench.dtype], enabled=bench.dtype != "float32"):
-            logits = kept.logits(network, images) if kept else network(three_channels(images))
-        value = bench.loss(ranks.of_all(logits, len(batch)), targets)
+            logits = cache.logits(network, images) if cache else network(three_channels(images))
+        value = bench.loss(ranks.all_gather(logits, len(batch)), targets)
         bench.optimiser.zero_grad(set_to_none=True)
         value.backward()  # type: ignore[no-untyped-call]
-        ranks.sum_gradients(network)
+        ranks.all_reduce_gradients(network)
         torch.nn.utils.clip_grad_norm_(network.parameters(), 5.0)
         bench.optimiser.step()
         progress.step += 1
         if learn.ema:
-            follow(bench.average, network, min(learn.ema, progress.step / (progress.step + 10)))
+            ema_update(bench.average, network, min(learn.ema, progress.step / (progress.step + 10)))
         losses.append(value.detach())
         tick()
     return float(torch.stack(losses).mean())
 
 
-def ask(network: Network, kept: Kept, dtype: str) -> NDArray[np.float32]:
+def cached_logits(network: Network, cache: ActivationCache, dtype: str) -> NDArray[np.float32]:
     """Logits (N, outputs) of a part whose frozen part was kept."""
     network.eval()
-    device, said = network.device, []
+    device, out = network.device, []
     with torch.inference_mode(), torch.autocast(device.type, DTYPES[dtype], enabled=dtype != "float32"):
-        for start in range(0, kept.cases, BATCH):
-            at = np.arange(start, min(start + BATCH, kept.cases))
-            said.append(kept.logits(network, kept.batch(at, 0, device)).float().cpu().numpy())
-    return np.concatenate(said)
+        for start in range(0, cache.cases, BATCH):
+            at = np.arange(start, min(start + BATCH, cache.cases))
+            out.append(cache.logits(network, cache.batch(at, 0, device)).float().cpu().numpy())
+    return np.concatenate(out)
 
 
 def mix(images: Tensor, targets: Tensor, alpha: float, seed: int, step: int) -> tuple[Tensor, Tensor]:
     """Mixup (Zhang et al. 2018): each case blended with its neighbour in the batch, one Beta(alpha, alpha) share a batch."""
-    share = float(np.random.default_rng([seed, step, 1]).beta(alpha, alpha))
-    return share * images + (1 - share) * images.roll(1, 0), share * targets + (1 - share) * targets.roll(1, 0)
+    fraction = float(np.random.default_rng([seed, step, 1]).beta(alpha, alpha))
+    return fraction * images + (1 - fraction) * images.roll(1, 0), fraction * targets + (1 - fraction) * targets.roll(1, 0)
 
 
-def follow(average: nn.Module, network: nn.Module, decay: float) -> None:
+def ema_update(average: nn.Module, network: nn.Module, decay: float) -> None:
     """Move the average's weights and BatchNorm statistics towards the network's."""
     with torch.no_grad():
         ours = [t for t in average.state_dict().values() if t.is_floating_point()]
         theirs = [t for t in network.state_dict().values() if t.is_floating_point()]
         torch._foreach_lerp_(ours, theirs, 1 - decay)
-
-
-class Learning(Protocol):
-    """What a checkpoint holds beside its progress."""
-
-    @property
-    def run(self) -> Run: ...
-    @property
-    def network(self) -> nn.Module: ...
-    @property
-    def average(self) -> nn.Module: ...
-    @property
-    def optimiser(self) -> torch.optim.Optimizer: ...
-
-
-def save_checkpoint(bench: Learning, progress: Progress) -> None:
-    """Write state.safetensors, whole or not at all."""
-    tensors = {f"network.{key}": value for key, value in _contiguous(bench.network).items()}
-    tensors |= {f"average.{key}": value for key, value in _contiguous(bench.average).items()}
-    for index, state in bench.optimiser.state_dict()["state"].items():
-        tensors |= {f"optimiser.{index}.{key}": value.contiguous() for key, value in state.items() if value is not None}
-    # One entry: safetensors writes several in any order, and two equal checkpoints would differ.
-    meta = {"state": json.dumps({"progress": asdict(progress), "threads": torch.get_num_threads()})}
-    write_bytes(bench.run.path / "state.safetensors", save(tensors, meta))
-
-
-def load_checkpoint(bench: Learning) -> Progress:
-    """Put the last checkpoint into the bench; a fresh start when there is none. Raises RunError when it is broken."""
-    path = bench.run.path / "state.safetensors"
-    if not path.exists():
-        return Progress()
-    try:
-        with safe_open(path, "pt") as file:
-            meta = json.loads(file.metadata()["state"])
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (safe_open is no mapping)
-        progress, threads = Progress(**meta["progress"]), int(meta["threads"])
-        bench.network.load_state_dict(_below(tensors, "network."))
-        bench.average.load_state_dict(_below(tensors, "average."))
-        state: dict[int, dict[str, Tensor]] = {}
-        parameters = [parameter for group in bench.optimiser.param_groups for parameter in group["params"]]
-        for key, value in _below(tensors, "optimiser.").items():
-            index, name = key.split(".", 1)
-            parameter = parameters[int(index)]
-            # As the parameter lies in memory (channels last): a fused step pairs them by place, not by index.
-            laid = torch.empty_like(parameter).copy_(value) if value.shape == parameter.shape else value
-            state.setdefault(int(index), {})[name] = laid
-        groups = bench.optimiser.state_dict()["param_groups"]
-        bench.optimiser.load_state_dict({"state": state, "param_groups": groups})
-    except (SafetensorError, OSError, RuntimeError, LookupError, TypeError, ValueError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise RunError(f"{path} is no checkpoint of this run ({reason}); delete it to train from the start") from error
-    if threads != torch.get_num_threads():
-        bench.run.say(f"resumed with {torch.get_num_threads()} threads instead of {threads}: the result will not be bit-equal")
-    return progress
 
 
 def bench_of(run: Run, learn: Training, prepared: Prepared, train: Part) -> Bench:
@@ -364,7 +295,7 @@ def bench_of(run: Run, learn: Training, prepared: Prepared, train: Part) -> Benc
             learn.head_penalty,
             recipe.task,
             balanced=learn.rebalances,
-            least=LEAST,
+            min_spread=MIN_SPREAD,
         )
         cast(Head, network.head).start_at(torch.from_numpy(start), torch.from_numpy(weight))
     balance = (
@@ -431,11 +362,3 @@ def faster(loss_of: Callable[[str], Callable[[], Tensor]]) -> str:
             float(value.detach())  # waits for a GPU
         seconds[dtype] = time.perf_counter() - started
     return min(seconds, key=lambda dtype: seconds[dtype])
-
-
-def _contiguous(network: nn.Module) -> dict[str, Tensor]:
-    return {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
-
-
-def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}

@@ -113,9 +113,9 @@ class Data:
             rows = known_rows(column)
             yield rows, np.nan_to_num(column[rows]).astype(np.int64), 2
 
-    def weights(self, answers: Ints) -> Floats | None:
+    def weights(self, classes: Ints) -> Floats | None:
         """The weight of each case, where rare answers shall count as much as frequent ones."""
-        return compute_sample_weight("balanced", answers) if self.balanced else None
+        return compute_sample_weight("balanced", classes) if self.balanced else None
 
     def standard(self) -> tuple[Floats, Arrays]:
         """The features with mean 0 and spread 1, and how they came to it."""
@@ -129,9 +129,9 @@ def known_rows(column: Floats32) -> Ints:
     return rows if len(rows) else np.zeros(1, np.int64)
 
 
-def base_rates(answers: Ints, count: int) -> Floats:
+def base_rates(classes: Ints, count: int) -> Floats:
     """(count,) logs of the shares of the answers, each as if half a case more had it."""
-    return np.log((np.bincount(answers, minlength=count) + 0.5) / max(len(answers), 1))
+    return np.log((np.bincount(classes, minlength=count) + 0.5) / max(len(classes), 1))
 
 
 def _svm(head: Svm, setting: Setting, data: Data) -> Arrays:
@@ -142,37 +142,37 @@ def _svm(head: Svm, setting: Setting, data: Data) -> Arrays:
     weights, bias = np.zeros((len(x), len(columns))), np.zeros(len(columns))
     for k, column in enumerate(columns):
         rows = known_rows(column)
-        answers = np.nan_to_num(column[rows]).astype(np.int64)
-        if len(np.unique(answers)) < 2:  # nobody, or everybody, has it: its base rate
-            bias[k] = base_rates(answers, 2) @ [-1, 1]
+        classes = np.nan_to_num(column[rows]).astype(np.int64)
+        if len(np.unique(classes)) < 2:  # nobody, or everybody, has it: its base rate
+            bias[k] = base_rates(classes, 2) @ [-1, 1]
             continue
-        model = SVC(C=setting["c"], gamma=gamma, cache_size=500).fit(x[rows], answers, data.weights(answers))
+        model = SVC(C=setting["c"], gamma=gamma, cache_size=500).fit(x[rows], classes, data.weights(classes))
         weights[rows[model.support_], k], bias[k] = model.dual_coef_[0], model.intercept_[0]
     if two:  # two logits whose difference is the one decision value
         weights, bias = np.concatenate([-weights, weights], 1) / 2, np.concatenate([-bias, bias]) / 2
-    kept = (weights != 0).any(1)
-    kept[0] |= not kept.any()
-    return {**scaling, "vectors": x[kept], "weights": weights[kept], "bias": bias, "gamma": np.array([gamma])}
+    support = (weights != 0).any(1)
+    support[0] |= not support.any()
+    return {**scaling, "vectors": x[support], "weights": weights[support], "bias": bias, "gamma": np.array([gamma])}
 
 
 def _forest(head: Forest, setting: Setting, data: Data) -> Arrays:
     grown, votes = [], []
-    for rows, answers, count in data.questions():
+    for rows, classes, count in data.questions():
         model = RandomForestClassifier(head.trees, max_depth=int(setting["depth"]), random_state=data.seed, n_jobs=-1)
-        model.fit(data.features[rows], answers, data.weights(answers))
+        model.fit(data.features[rows], classes, data.weights(classes))
         trees = [tree.tree_ for tree in model.estimators_]
-        shares = [tree.value[:, 0] / tree.value[:, 0].sum(1, keepdims=True) for tree in trees]
+        fractions = [tree.value[:, 0] / tree.value[:, 0].sum(1, keepdims=True) for tree in trees]
         grown.append(trees)
-        votes.append([_placed(share, model.classes_, count) for share in shares])
+        votes.append([_placed(one, model.classes_, count) for one in fractions])
     return complete(grown, votes)
 
 
 def _boosting(head: Boosting, setting: Setting, data: Data) -> Arrays:
     grown, steps, bias = [], [], []
-    for rows, answers, count in data.questions():
-        start = base_rates(answers, count)
-        if len(there := np.unique(answers)) < 2:
-            trees = RandomForestClassifier(1, max_depth=1).fit(data.features[rows], answers).estimators_
+    for rows, classes, count in data.questions():
+        start = base_rates(classes, count)
+        if len(occurring := np.unique(classes)) < 2:
+            trees = RandomForestClassifier(1, max_depth=1).fit(data.features[rows], classes).estimators_
             grown.append([tree.tree_ for tree in trees])
             steps.append([np.zeros((tree.tree_.node_count, count)) for tree in trees])
             bias.append(start)
@@ -184,15 +184,15 @@ def _boosting(head: Boosting, setting: Setting, data: Data) -> Arrays:
             max_features="sqrt",
             random_state=data.seed,
         )
-        model.fit(data.features[rows], answers, data.weights(answers))
-        start[there] = np.log(model.init_.class_prior_)
+        model.fit(data.features[rows], classes, data.weights(classes))
+        start[occurring] = np.log(model.init_.class_prior_)
         stages = [[tree.tree_ for tree in stage] for stage in model.estimators_]
         # Two answers share one tree a stage, whose step is the log-odds of the second.
-        parts = [np.array([-0.5, 0.5])] if len(there) == 2 else list(np.eye(len(there)))
+        parts = [np.array([-0.5, 0.5])] if len(occurring) == 2 else list(np.eye(len(occurring)))
         grown.append([tree for stage in stages for tree in stage])
         steps.append(
             [
-                _placed(head.rate * tree.value[:, 0] * part, there, count)
+                _placed(head.rate * tree.value[:, 0] * part, occurring, count)
                 for stage in stages
                 for tree, part in zip(stage, parts, strict=True)
             ]
@@ -204,12 +204,12 @@ def _boosting(head: Boosting, setting: Setting, data: Data) -> Arrays:
 def _naive_bayes(head: NaiveBayes, setting: Setting, data: Data) -> Arrays:
     x, scaling = data.standard()
     found: dict[str, list[Floats]] = {"centre": [], "variance": [], "prior": []}
-    for rows, answers, count in data.questions():
+    for rows, classes, count in data.questions():
         # An answer that nobody has spreads as all cases do.
-        centre, variance, prior = np.zeros((count, x.shape[1])), np.ones((count, x.shape[1])), base_rates(answers, count)
-        if len(there := np.unique(answers)) > 1:
-            model = GaussianNB(var_smoothing=setting["smoothing"]).fit(x[rows], answers, data.weights(answers))
-            centre[there], variance[there], prior[there] = model.theta_, model.var_, np.log(model.class_prior_)
+        centre, variance, prior = np.zeros((count, x.shape[1])), np.ones((count, x.shape[1])), base_rates(classes, count)
+        if len(occurring := np.unique(classes)) > 1:
+            model = GaussianNB(var_smoothing=setting["smoothing"]).fit(x[rows], classes, data.weights(classes))
+            centre[occurring], variance[occurring], prior[occurring] = model.theta_, model.var_, np.log(model.class_prior_)
         for name, values in (("centre", centre), ("variance", variance), ("prior", prior)):
             found[name].append(values)
     return {**scaling, **{name: np.stack(values) for name, values in found.items()}}
@@ -218,11 +218,11 @@ def _naive_bayes(head: NaiveBayes, setting: Setting, data: Data) -> Arrays:
 def _neighbours(head: Neighbours, setting: Setting, data: Data) -> Arrays:
     x, scaling = data.standard()
     questions = list(data.questions())
-    answers = np.zeros((len(questions), len(x), questions[0][2]))
-    for known, (rows, own, _) in zip(answers, questions, strict=True):
+    classes = np.zeros((len(questions), len(x), questions[0][2]))
+    for known, (rows, own, _) in zip(classes, questions, strict=True):
         known[rows, own] = 1
     count = min(int(setting["count"]), *(len(rows) for rows, _, _ in questions))
-    return {**scaling, "cases": x, "answers": answers, "voices": np.ones(max(count, 1))}
+    return {**scaling, "cases": x, "answers": classes, "voices": np.ones(max(count, 1))}
 
 
 FITS: Mapping[type, Callable[[Any, Setting, Data], Arrays]] = {
@@ -270,7 +270,13 @@ def _placed(values: Floats, classes: Ints, count: int) -> Floats:
 
 
 def fit_linear(
-    features: Floats, targets: NDArray[np.float32], penalty: float, task: object, *, balanced: bool = False, least: float = 0.0
+    features: Floats,
+    targets: NDArray[np.float32],
+    penalty: float,
+    task: object,
+    *,
+    balanced: bool = False,
+    min_spread: float = 0.0,
 ) -> tuple[Floats, Floats]:
     """Weights (outputs, E) and biases (outputs,) of multinomial (Classify) or one binary regression an output.
 
@@ -279,7 +285,7 @@ def fit_linear(
     scaled as if it varied so much.
     """
     mean, spread = features.mean(0), features.std(0) + 1e-6
-    spread = np.maximum(spread, least * np.sqrt(np.square(spread).mean()))
+    spread = np.maximum(spread, min_spread * np.sqrt(np.square(spread).mean()))
     weight, bias = _fit_standard((features - mean) / spread, targets, penalty, task, balanced)
     weight = weight / spread
     return weight, bias - weight @ mean
@@ -292,9 +298,11 @@ def _fit_standard(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # a weak penalty is judged on tune like any other
         if isinstance(task, Classify):
-            if len(there := np.unique(targets.argmax(1))) == 1:  # of few persons all may be of one class: its base rate, no slope
+            if (
+                len(occurring := np.unique(targets.argmax(1))) == 1
+            ):  # of few persons all may be of one class: its base rate, no slope
                 bias = np.full(targets.shape[1], np.log(0.5 / len(features)))
-                bias[there] = 0
+                bias[occurring] = 0
                 return np.zeros((targets.shape[1], features.shape[1])), bias
             model.fit(features, targets.argmax(1))
             weight, bias = np.asarray(model.coef_), np.asarray(model.intercept_)

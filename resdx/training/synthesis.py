@@ -46,7 +46,7 @@ Pictures = NDArray[np.uint8]
 
 FEWEST = 8  # real pictures of a class to learn from
 COPY = 1.0  # per cent of real pictures that are as much nearer to one of another person than to the next person: beyond is a copy
-TOLD = 100  # steps from one line of the log to the next
+LOG_EVERY = 100  # steps from one line of the log to the next
 
 
 def enlarge(run: Run, prepared: Prepared, train: Part, tune: Part) -> tuple[Prepared, Part]:
@@ -57,7 +57,7 @@ def enlarge(run: Run, prepared: Prepared, train: Part, tune: Part) -> tuple[Prep
     """
     how = cast(Dcgan, run.recipe.generator)
     if not (run.path / "generated.json").exists():
-        pictures, labels, told = [], [], []
+        pictures, labels, reported = [], [], []
         for k, name in enumerate(run.recipe.classes):
             real = train.at(np.flatnonzero(train.truth[:, k] == 1))
             if len(real.ids) < FEWEST:
@@ -67,7 +67,7 @@ def enlarge(run: Run, prepared: Prepared, train: Part, tune: Part) -> tuple[Prep
             made, what = _made(run, how, prepared, real, k)
             pictures.append(made)
             labels += [name] * len(made)
-            told.append({"class": name, "real": len(real.ids), **what})
+            reported.append({"class": name, "real": len(real.ids), **what})
             run.say(
                 f"generator: {count(len(made), 'picture')} of {name}, {what['copies']:.0%} of those made were copies and are left out"
             )
@@ -75,9 +75,9 @@ def enlarge(run: Run, prepared: Prepared, train: Part, tune: Part) -> tuple[Prep
         np.savez_compressed(out, pictures=np.concatenate(pictures), labels=np.array(labels))
         write_bytes(run.path / "generated.npz", out.getvalue())
         images = np.concatenate(pictures)
-        write_json(run.path / "generated.json", {"classes": told, **_worth(run, prepared, train, tune, images, labels)})
-    with np.load(run.path / "generated.npz", allow_pickle=False) as kept:
-        images, labels = kept["pictures"], kept["labels"].tolist()
+        write_json(run.path / "generated.json", {"classes": reported, **_quality(run, prepared, train, tune, images, labels)})
+    with np.load(run.path / "generated.npz", allow_pickle=False) as stored:
+        images, labels = stored["pictures"], stored["labels"].tolist()
     name = f"{prepared.folder.name} {digest(run.path / 'generated.npz')}"  # other pictures, another cache
     folder = run.path / "generated" / hashlib.sha256(name.encode()).hexdigest()[:24]
     enlarged = replace(prepared, folder=folder, images=np.concatenate([prepared.images, images]))
@@ -105,8 +105,8 @@ def _made(run: Run, how: Dcgan, prepared: Prepared, real: Part, k: int) -> tuple
     _, usual, next_usual = nearest(originals, originals, persons, own=persons)
     known = np.isfinite(next_usual) & (next_usual > 0)  # none with fewer than three persons
     # A picture between many is near to all of them; a copy is much nearer to one person than to any other.
-    share = np.divide(far, next_far, out=np.ones_like(far), where=next_far > 0)
-    copy = share < np.percentile(usual[known] / next_usual[known], COPY) if known.any() else np.zeros(len(far), bool)
+    ratio = np.divide(far, next_far, out=np.ones_like(far), where=next_far > 0)
+    copy = ratio < np.percentile(usual[known] / next_usual[known], COPY) if known.any() else np.zeros(len(far), bool)
     alike = np.array([likeness(picture, originals[row]) for picture, row in zip(made, at, strict=True)])
     rank = alike.argsort(0).argsort(0).sum(1).astype(float)  # by SSIM and by PSNR
     rank[copy] = -1
@@ -137,26 +137,26 @@ def _learnt(run: Run, how: Dcgan, originals: Pictures, k: int) -> Generator:
         return generator.eval()
     judge = Judge(how.size, how.width, originals.shape[3], spectral=how.spectral).to(device)
     makes, judges = (torch.optim.Adam(one.parameters(), how.lr, betas=(0.5, 0.999)) for one in (generator, judge))
-    draws = np.random.default_rng([run.settings.seed, k])
+    rng = np.random.default_rng([run.settings.seed, k])
     with run.progress(f"generator of {run.recipe.classes[k]}", how.steps) as bar:
         for step in range(1, how.steps + 1):
-            rows = draws.choice(len(originals), min(how.batch, len(originals)), replace=False)
+            rows = rng.choice(len(originals), min(how.batch, len(originals)), replace=False)
             real = _tensor(originals[rows], how.size, device)
             made = generator(torch.randn(len(real), how.latent, device=device))
-            says = judge_loss(judge(real)[0], judge(made.detach())[0])
+            judge_value = judge_loss(judge(real)[0], judge(made.detach())[0])
             judges.zero_grad()
-            says.backward()  # type: ignore[no-untyped-call]
+            judge_value.backward()  # type: ignore[no-untyped-call]
             judges.step()
             with torch.no_grad():
-                wanted = judge(real)[1]
+                target_features = judge(real)[1]
             logit, features = judge(made)
-            loss = generator_loss(logit) + how.matching * matching(wanted, features)
+            loss = generator_loss(logit) + how.matching * matching(target_features, features)
             makes.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             makes.step()
             bar.advance(TaskID(0))
-            if step % TOLD == 0 or step == how.steps:
-                run.log("generator", kind=run.recipe.classes[k], step=step, judge=says.item(), generator=loss.item())
+            if step % LOG_EVERY == 0 or step == how.steps:
+                run.log("generator", kind=run.recipe.classes[k], step=step, judge=judge_value.item(), generator=loss.item())
     path.parent.mkdir(exist_ok=True)
     save_state(generator, path)
     return generator.eval()
@@ -179,7 +179,7 @@ def _drawn(generator: Generator, how: Dcgan, number: int, side: int, *, seed: in
             yield ((x + 1) * 127.5).round().clamp(0, 255).byte().permute(0, 2, 3, 1).cpu().numpy()
 
 
-def _worth(run: Run, prepared: Prepared, train: Part, tune: Part, made: Pictures, labels: Sequence[str]) -> dict[str, Any]:
+def _quality(run: Run, prepared: Prepared, train: Part, tune: Part, made: Pictures, labels: Sequence[str]) -> dict[str, Any]:
     """Distances of made from real features, with what two halves of the real persons are apart; and what classifiers trained on either say of the other."""
     spec, file = run.recipe.model.backbone, run.settings.weights
     torch.manual_seed(
@@ -199,12 +199,14 @@ def _worth(run: Run, prepared: Prepared, train: Part, tune: Part, made: Pictures
     )
     real.fit(x, own)
     fake.fit(y, other)
-    few = min(int(side.sum()), int((~side).sum()), len(y))  # as many of each: the distance of moments grows as cases become fewer
-    draws = np.random.default_rng(run.settings.seed)
-    first, second, third = (draws.permutation(len(some))[:few] for some in (x[side], x[~side], y))
+    count_each = min(
+        int(side.sum()), int((~side).sum()), len(y)
+    )  # as many of each: the distance of moments grows as cases become fewer
+    rng = np.random.default_rng(run.settings.seed)
+    first, second, third = (rng.permutation(len(some))[:count_each] for some in (x[side], x[~side], y))
     return {
         "features": f"{type(spec).__name__} from {file or spec.weights or 'random weights'}",
-        "compared": few,
+        "compared": count_each,
         "frechet": frechet(x[side][first], y[third]),
         "frechet_real": frechet(x[side][first], x[~side][second]),
         "kernel": kernel_distance(x, y),

@@ -11,7 +11,7 @@ from resdx.errors import RecipeError, RunError
 from resdx.runs.partition import part_of
 from resdx.runs.prepared import prepared_of
 from resdx.training import activation_cache as frozen
-from resdx.training.activation_cache import keep
+from resdx.training.activation_cache import cache_activations
 from resdx.training.loop import bench_of, fit
 
 
@@ -52,7 +52,7 @@ def frozen_to_layer1(resnet_twin, views):
 
 def test_what_is_kept_is_the_frozen_part_of_each_view(resnet_twin):
     run, prepared, part, network = frozen_to_layer1(resnet_twin, 2)
-    kept = keep(run, network, prepared, part, "float32", views=2)
+    kept = cache_activations(run, network, prepared, part, "float32", views=2)
     assert kept.values.shape == (2 * len(part.ids), 64, 8, 8) and kept.stage == "layer2"
     assert not np.array_equal(kept.values[0], kept.values[len(part.ids)])  # another variation
     at = np.array([3, 1])
@@ -61,19 +61,19 @@ def test_what_is_kept_is_the_frozen_part_of_each_view(resnet_twin):
     with torch.no_grad():
         expected = network.eval().run_stages(network.normalise(frozen.three_channels(images)), "stem", last="layer1")
     torch.testing.assert_close(kept.batch(at, 1, torch.device("cpu")), expected, rtol=1e-4, atol=1e-5)
-    again = keep(run, network, prepared, part, "float32", views=2)
+    again = cache_activations(run, network, prepared, part, "float32", views=2)
     assert np.array_equal(again.values, kept.values)
 
 
 def test_other_pictures_of_the_same_names_are_run_anew(resnet_twin, tmp_path):
     run, prepared, part, network = frozen_to_layer1(resnet_twin, 1)
-    kept = keep(run, network, prepared, part, "float32", views=1)
+    kept = cache_activations(run, network, prepared, part, "float32", views=1)
     other = replace(prepared, folder=tmp_path / "other", images=255 - np.asarray(prepared.images))
-    assert not np.array_equal(keep(run, network, other, part, "float32", views=1).values, kept.values)
+    assert not np.array_equal(cache_activations(run, network, other, part, "float32", views=1).values, kept.values)
     both = sum(path.stat().st_size for path in run.path.glob("activations-*")) / 1e9
     tight = replace(run, recipe=replace(run.recipe, learn=replace(run.recipe.learn, cache_gb=0.9 * both)))
     third = replace(prepared, folder=tmp_path / "third")
-    assert keep(tight, network, third, part, "float32", views=1) is None  # all that is kept counts
+    assert cache_activations(tight, network, third, part, "float32", views=1) is None  # all that is kept counts
 
 
 def test_nothing_is_left_on_the_disk_and_the_limit_is_said(twin, capsys):

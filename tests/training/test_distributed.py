@@ -22,8 +22,9 @@ from resdx.runs.prepared import prepared_of
 from resdx.studies.stages import repeat, resume
 from resdx.studies.study import start
 from resdx.training import distributed as ranks
-from resdx.training.distributed import mine, see_whole_batches
-from resdx.training.loop import Progress, bench_of, run_epoch
+from resdx.training.checkpoint import Progress
+from resdx.training.distributed import shard, sync_batchnorm
+from resdx.training.loop import bench_of, run_epoch
 
 
 @pytest.fixture
@@ -81,13 +82,13 @@ def test_shares_make_the_whole_batch(cases, monkeypatch):
     shares = []
     for number in range(3):
         monkeypatch.setenv("RANK", str(number))
-        shares += range(cases)[mine(cases)]
+        shares += range(cases)[shard(cases)]
     assert shares == [*range(cases)]
 
 
 def test_one_process_keeps_torchs_own_batchnorm():
     network = nn.Sequential(nn.BatchNorm2d(2))
-    see_whole_batches(network)
+    sync_batchnorm(network)
     assert type(network[0]) is nn.BatchNorm2d and torch.equal(network[0](torch.zeros(2, 2, 1, 1)), torch.zeros(2, 2, 1, 1))
 
 
@@ -102,19 +103,19 @@ body = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatte
 x, y = torch.randn(5, 1, 8, 8), torch.tensor([0, 1, 1, 0, 1])
 alone = copy.deepcopy(body)
 ranks.join()
-ranks.see_whole_batches(body)
+ranks.sync_batchnorm(body)
 for cases in (5, 2):  # the second leaves a process without any
-    for network, share in ((body, ranks.mine(cases)), (alone, slice(cases))):
+    for network, share in ((body, ranks.shard(cases)), (alone, slice(cases))):
         network.zero_grad()
         said = network(x[:cases][share])
-        loss = nn.functional.cross_entropy(ranks.of_all(said, cases) if network is body else said, y[:cases])
+        loss = nn.functional.cross_entropy(ranks.all_gather(said, cases) if network is body else said, y[:cases])
         loss.backward()
-    ranks.sum_gradients(body)
+    ranks.all_reduce_gradients(body)
     for one, other in zip(body.parameters(), alone.parameters(), strict=True):
         torch.testing.assert_close(one.grad, other.grad, rtol=1e-4, atol=1e-6)
 for one, other in zip(body.buffers(), alone.buffers(), strict=True):
     torch.testing.assert_close(one, other)
-assert ranks.tell(7 if not ranks.rank() else None) == 7
+assert ranks.broadcast(7 if not ranks.rank() else None) == 7
 ranks.leave()
 """
 
@@ -169,6 +170,6 @@ def test_the_activation_of_timms_batchnorm_is_kept(monkeypatch):
     expected = norm(images)
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setattr(ranks._Sum, "apply", staticmethod(lambda share: share))  # the other process has nothing
-    see_whole_batches(norm)
-    assert type(norm) is ranks._BatchNormActOfAll
+    sync_batchnorm(norm)
+    assert type(norm) is ranks._SyncBatchNormAct
     torch.testing.assert_close(norm(images), expected)

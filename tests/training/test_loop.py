@@ -29,12 +29,12 @@ from resdx.runs.prepared import prepared_of
 from resdx.runs.run import Run
 from resdx.studies.stages import repeat
 from resdx.studies.study import start
+from resdx.training.checkpoint import Progress
 from resdx.training.loop import (
-    Progress,
     _optimiser,
     bench_of,
+    ema_update,
     fit,
-    follow,
     order_of,
     rate_at,
     run_epoch,
@@ -250,7 +250,7 @@ def test_average_follows_by_the_formula_of_the_moving_average():
     average, network = (torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.BatchNorm1d(4)) for _ in range(2))
     network(torch.randn(8, 3))  # gives BatchNorm statistics
     before, theirs = ({k: v.clone() for k, v in one.state_dict().items()} for one in (average, network))
-    follow(average, network, 0.75)
+    ema_update(average, network, 0.75)
     for key, value in average.state_dict().items():
         if value.is_floating_point():
             torch.testing.assert_close(value, 0.75 * before[key] + 0.25 * theirs[key])

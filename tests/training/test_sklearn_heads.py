@@ -104,7 +104,7 @@ def test_what_hardly_varies_gets_no_large_weight():
     x[:, 0] *= 1e-3  # of little use once it is scaled as what varies usually
     y = labelled(x, 2)
     usual = 0.5 * np.sqrt(x.var(0).mean())
-    weight, bias = fit_linear(x, one_hot(y, 2), 0.1, Classify(), least=0.5)
+    weight, bias = fit_linear(x, one_hot(y, 2), 0.1, Classify(), min_spread=0.5)
     spread = np.maximum(x.std(0), usual)
     assert spread[0] == usual < spread.max()
     model = LogisticRegression(C=0.1, max_iter=500).fit((x - x.mean(0)) / spread, y)
@@ -133,15 +133,15 @@ def test_regression_on_a_label_that_nobody_has_is_answered_with_its_base_rate():
     assert expit(bias[1]) == pytest.approx(0.5 / 201)
 
 
-@pytest.mark.parametrize("there", [(0, 2), (0, 1, 3)])
-def test_regression_on_a_class_that_nobody_has_is_hardly_ever_the_answer(there):
+@pytest.mark.parametrize("occurring", [(0, 2), (0, 1, 3)])
+def test_regression_on_a_class_that_nobody_has_is_hardly_ever_the_answer(occurring):
     x = wide()
-    y = np.array(there)[labelled(x, len(there))]
+    y = np.array(occurring)[labelled(x, len(occurring))]
     weight, bias = fit_linear(x, one_hot(y, 4), 0.1, Classify())
     p = softmax(x @ weight.T + bias, axis=1)
-    absent = [k for k in range(4) if k not in there]
+    absent = [k for k in range(4) if k not in occurring]
     assert p.shape == (200, 4) and p[:, absent].max() < 0.05
-    known = p[:, there] / p[:, there].sum(1, keepdims=True)
+    known = p[:, occurring] / p[:, occurring].sum(1, keepdims=True)
     assert_allclose(known, reference(x, y, 0.1).predict_proba(x), atol=1e-3)
 
 
@@ -189,8 +189,8 @@ def test_weights_of_rare_classes_are_those_of_scikit_learn():
 def test_forest_answers_with_the_shares_of_scikit_learn_and_one_vote_more(classes):
     y = labelled(X, classes)
     logits = answered(Forest(depth=(5,), trees=20), X, one_hot(y, classes), NEW)
-    shares = RandomForestClassifier(20, max_depth=5, random_state=0).fit(X, y).predict_proba(NEW)
-    assert_allclose(softmax(logits, axis=1), (20 * shares + 1 / classes) / 21, atol=1e-5)
+    fractions = RandomForestClassifier(20, max_depth=5, random_state=0).fit(X, y).predict_proba(NEW)
+    assert_allclose(softmax(logits, axis=1), (20 * fractions + 1 / classes) / 21, atol=1e-5)
 
 
 @pytest.mark.parametrize("classes", [2, 3])
@@ -214,8 +214,8 @@ def test_naive_bayes_has_the_log_likelihoods_of_scikit_learn_over_the_number_of_
 def test_neighbours_answer_with_the_shares_of_scikit_learn_and_one_vote_more(classes):
     y = labelled(X, classes)
     logits = answered(Neighbours(count=(7,)), X, one_hot(y, classes), NEW)
-    shares = scaled(KNeighborsClassifier(7)).fit(X, y).predict_proba(NEW)
-    assert_allclose(softmax(logits, axis=1), (7 * shares + 1 / classes) / 8, atol=1e-5)
+    fractions = scaled(KNeighborsClassifier(7)).fit(X, y).predict_proba(NEW)
+    assert_allclose(softmax(logits, axis=1), (7 * fractions + 1 / classes) / 8, atol=1e-5)
 
 
 @pytest.mark.parametrize("head", HEADS, ids=NAMES)

@@ -29,7 +29,8 @@ from ...recipes.learning import Training
 from ...runs.partition import Part
 from ...runs.prepared import Prepared
 from ...runs.run import Run
-from ...training.loop import Progress, bench_of, faster_dtype, run_epoch, steps_of
+from ...training.checkpoint import Progress
+from ...training.loop import bench_of, faster_dtype, run_epoch, steps_of
 from ...training.losses import loss_function
 from ...transforms.augment import resize
 

@@ -46,14 +46,8 @@ from ...transforms.augment import (
     apply,
 )
 from ...transforms.image import Resize
-from ..loop import (
-    Progress,
-    faster,
-    follow,
-    load_checkpoint,
-    rate_at,
-    save_checkpoint,
-)
+from ..checkpoint import Progress, load_checkpoint, save_checkpoint
+from ..loop import ema_update, faster, rate_at
 from ..losses import loss_function
 from .card import card, reserved_auroc
 from .corpus import Corpus, Member, gather
@@ -309,7 +303,7 @@ def _step(lesson: Lesson, progress: Progress, rate: float, epoch_steps: int) -> 
     torch.nn.utils.clip_grad_norm_(lesson.network.parameters(), 5.0)
     lesson.optimiser.step()
     progress.step += 1
-    follow(lesson.average, lesson.network, min(learn.ema, progress.step / (progress.step + 10)))
+    ema_update(lesson.average, lesson.network, min(learn.ema, progress.step / (progress.step + 10)))
     return found
 
 
