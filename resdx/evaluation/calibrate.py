@@ -1,4 +1,4 @@
-"""Fit what a trained model needs to answer: calibrator, operating points and conformal limits, from the calib part alone.
+"""Fit calibrator, operating points and conformal limits, from the calibration set alone.
 
 Each case counts 1 / (cases of its person), so that a person with many images has one voice. All calibrators are one affine
 map a logit, `logit * scale + bias`, which an exported graph holds as two constants. They differ in what is free:
@@ -54,7 +54,9 @@ def fit_calibration(
     distance: ArrayLike | None = None,
     cross_fitted: bool = False,
 ) -> Calibration:
-    """Fit calibrator, operating points and limits on the calib part; `task` and `classes`, K names, are the recipe's.
+    """Fit calibrator, operating points and limits on the calib part.
+
+    `task` and `classes`, K names, are the recipe's.
 
     Args:
         logits: (N, outputs) of the model, after test-time augmentation and from the engine that will be used.
@@ -105,7 +107,9 @@ def fit_calibration(
 
 
 def conformal_limit(scores: ArrayLike, weights: ArrayLike, level: float = 0.90) -> float | None:
-    """The score that a case of a new person exceeds with probability at most 1 - level; None with too few persons.
+    """The score that a case of a new person exceeds with probability at most 1 - level.
+
+    None with too few persons.
 
     `weights` sum to the number of persons G. One more person, the new one, may lie anywhere: so the weight at or below the limit
     must reach level * (G + 1) (Lee, Barber and Willett 2023, hierarchical conformal prediction). With one case a person this is
@@ -125,7 +129,8 @@ def basis_note(persons: int, *, cross_fitted: bool = False) -> str | None:
     few = "expect them to be rough on new persons"
     if cross_fitted:
         return (
-            f"calibration, thresholds and sets rest on cross-fitted out-of-fold scores of {_count(persons)}: each case was answered "
+            f"calibration, thresholds and sets rest on cross-fitted out-of-fold scores of {_count(persons)}: each case was "
+            "answered "
             "by a fit that had seen nothing of its person" + ("" if persons >= FEW_PERSONS else f"; they are few, {few}")
         )
     if persons >= FEW_PERSONS:
@@ -149,7 +154,7 @@ def _method(task: Task, balanced: bool) -> str:
 
 
 def _fit(task: Task, method: str, logits: Floats, truth: Floats, person: Persons) -> tuple[Floats, Floats]:
-    """(scale, bias), one a logit each, of greatest penalised likelihood, where each person is one piece of evidence."""
+    """(scale, bias) of each logit, of greatest penalised likelihood; each person counts once."""
     outputs = logits.shape[1]
     scales, biases = outputs if method == "labels" else 1, 0 if method == "temperature" else outputs
     spread = np.repeat([SPREAD_SCALE, SPREAD_BIAS], [scales, biases])
@@ -169,7 +174,7 @@ def _fit(task: Task, method: str, logits: Floats, truth: Floats, person: Persons
 
 
 def _likelihood(task: Task, truth: Floats, person: Persons) -> Callable[[Floats], tuple[float, Floats]]:
-    """The function z (N, outputs) -> (negative log likelihood, its slope by z) for the training targets of `task`."""
+    """The function z (N, outputs) -> (negative log likelihood, its gradient) for the targets of `task`."""
     above = np.cumsum(truth[:, ::-1], axis=1)[:, ::-1]  # 1 where the grade is at least k
     target = above[:, 1:] if isinstance(task, Ordinal) else truth
     weight = np.stack([case_weights(person, known) for known in ~np.isnan(target.T)], axis=1)
@@ -187,7 +192,10 @@ def _likelihood(task: Task, truth: Floats, person: Persons) -> Callable[[Floats]
 
 
 def _cross_fitted(task: Task, method: str, logits: Floats, truth: Floats, person: Persons) -> dict[str, float]:
-    """Figures before and after, each person judged by a calibrator fitted on the others; empty for a single person."""
+    """Figures before and after, each person judged by a calibrator fitted on the others.
+
+    Empty for a single person.
+    """
     persons = int(person.max()) + 1
     if persons < 2:
         return {}
@@ -201,7 +209,10 @@ def _cross_fitted(task: Task, method: str, logits: Floats, truth: Floats, person
 
 
 def _figures(task: Task, p: Floats, truth: Floats, person: Persons) -> dict[str, float]:
-    """Log loss, Brier score and calibration error by persons; means over the classes where there may be several labels."""
+    """Log loss, Brier score and calibration error by persons.
+
+    Means over the classes where there may be several labels.
+    """
     if not isinstance(task, MultiLabel):
         return _scores(truth.argmax(axis=1), p, case_weights(person, np.ones(len(p), bool)))
     known = ~np.isnan(truth)
@@ -291,7 +302,8 @@ def _notes(
             )
         if isinstance(task, MultiLabel) and absent < needed:
             notes.append(
-                f"class {name} is known to be absent in {_count(absent)} {where}: it is never surely present, which takes {needed}"
+                f"class {name} is known to be absent in {_count(absent)} {where}: it is never surely present, which takes "
+                f"{needed}"
             )
     return tuple(note for note in notes if note)
 
@@ -320,7 +332,10 @@ def _share(truth: Floats, person: Persons) -> float:
 
 
 def _probabilities(task: Task, z: Floats) -> Floats:
-    """As a deployed model gives them, rounded to float32, so that limits and thresholds meet the same numbers."""
+    """Probabilities as a deployed model gives them, rounded to float32.
+
+    So limits and thresholds meet the same numbers.
+    """
     return np.asarray(task.probabilities(z.astype(np.float32)), np.float64)
 
 

@@ -37,10 +37,13 @@ from ..training.detection import Floats, Json, Predicted, compared, detector_of,
 
 
 def judge_boxes(run: Run, prepared: Prepared, calibration: Calibration) -> Json | None:
-    """How well the run finds the boxes of its test part, with intervals over persons; writes boxes.csv and boxes/. None where it finds none.
+    """How well the run finds the boxes of its test part, with intervals over persons.
 
-    Of each class the average precision at an overlap of 0.5 (as COCO and as PASCAL VOC count) and over 0.50 to 0.95, and the log-average miss rate; of the boxes that are shown, how many
-    are right (precision) and how many of those that are there are found (recall).
+    Writes boxes.csv and boxes/. None where it finds none.
+
+    Of each class the average precision at an overlap of 0.5 (as COCO and as PASCAL VOC count) and over 0.50 to 0.95, and the
+    log-average miss rate; of the boxes that are shown, how many are right (precision) and how many of those that are there
+    are found (recall).
     """
     if not isinstance(run.recipe.task, Detect) or not calibration.boxes:
         return None
@@ -92,7 +95,10 @@ def _write(run: Run, part: Part, shown: Predicted) -> None:
 
 
 def _draw(run: Run, prepared: Prepared, part: Part, shown: Predicted) -> list[Json]:
-    """boxes/1.png and so on: up to SHOWN pictures of different persons, in an order by chance, with what is there and what was found."""
+    """Draw boxes/1.png and so on: up to SHOWN images of different persons, in random order.
+
+    With the annotated and the predicted boxes.
+    """
     folder, drawn, seen = run.path / "boxes", list[Json](), set[str]()
     folder.mkdir(parents=True, exist_ok=True)
     for i in np.random.default_rng(run.settings.seed).permutation(len(part.ids)).tolist():
@@ -138,7 +144,10 @@ FIGURES: Mapping[str, Callable[..., float]] = {
 
 
 def fit_boxing(run: Run, prepared: Prepared) -> Boxing:
-    """The run's anchors, and for each class the score from which a box is shown: the one of the best F1 on calib, 0.5 where calib has none."""
+    """The run's anchors, and for each class the score threshold above which a box is shown.
+
+    That of the best F1 on the calibration set; 0.5 where it has no box of the class.
+    """
     part = part_of(run, prepared, "calib")
     predicted = find_boxes(detector_of(run), prepared.images, part.rows)
     limits = tuple(best_threshold(compared(predicted, part.targets, k)) for k in range(len(run.recipe.classes)))

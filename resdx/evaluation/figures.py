@@ -1,4 +1,4 @@
-"""How far two models, two systems or two sets of cases lie apart in a figure: values, draws of persons, and the interval between.
+"""How far two models, two systems or two sets of cases differ in a figure, with an interval.
 
 The variance of a difference is a sum of independent parts: persons, and the seeds of either side where there are enough of them
 (Welch 1947, Satterthwaite 1946). Two models on the same cases share their draws of persons; two sets of cases do not.
@@ -42,7 +42,10 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure of metrics.json: `metric` of one class against the rest (`of`), or over all; of decisions or of probabilities."""
+    """A figure of metrics.json: `metric` of one class against the rest (`of`), or over all.
+
+    Of decisions or of probabilities.
+    """
 
     name: str
     metric: Metric
@@ -72,7 +75,10 @@ class Figure:
 
 
 def figures(recipe: Recipe) -> tuple[Figure, ...]:
-    """What is compared; the first is the main one, the AUROC (mean of classes where there are more than two)."""
+    """What is compared; the first is the main figure.
+
+    The AUROC, or the mean over classes where there are more than two.
+    """
     several = isinstance(recipe.task, MultiLabel)
     positive = positive_class(recipe.task, recipe.classes) if len(recipe.classes) == 2 else ""
     each = (positive,) if positive else recipe.classes
@@ -94,7 +100,10 @@ _PROMISED: tuple[tuple[str, Metric], ...] = (("brier", metrics.brier), ("ece", m
 
 @dataclass(frozen=True)
 class Judged:
-    """Answers on the test cases, and each figure by its key: the value and D draws of persons (NaN where a class is missing)."""
+    """Outputs on the test cases, and the value and bootstrap replicates (D,) of each figure by its key.
+
+    A replicate is NaN where it lacks a class.
+    """
 
     name: str
     answers: Answers
@@ -123,7 +132,10 @@ class Side:
         return np.asarray(np.mean([one.draws[key] for one in self.members], axis=0))
 
     def between_seeds(self, key: str) -> list[tuple[float, float]]:
-        """Variance of the mean over seeds, with its degrees of freedom; nothing for one model, whose seed is not asked about."""
+        """Variance of the mean over seeds, with its degrees of freedom.
+
+        Nothing for one model, whose seed is not asked about.
+        """
         n = len(self.members)
         return [(float(np.var([one.value[key] for one in self.members], ddof=1)) / n, n - 1.0)] if self.is_system else []
 
@@ -131,7 +143,10 @@ class Side:
 def judge_figures(
     name: str, recipe: Recipe, wanted: Sequence[Figure], answers: Answers, *, draws: int = DRAWS, seed: int = 0
 ) -> Judged:
-    """Every figure of one model, and its draws of persons; two models of one truth, with one seed, get the same draws."""
+    """Every figure of one model, and its draws of persons.
+
+    Two models of one truth, with one seed, get the same draws.
+    """
     picked = {figure.key: figure.pick(recipe, answers) for figure in wanted}
     sample: dict[str, list[Array]] = defaultdict(list)
     with np.errstate(invalid="ignore"):
@@ -153,7 +168,10 @@ def judge_figures(
 
 
 def difference(recipe: Recipe, figure: Figure, first: Side, second: Side) -> tuple[Estimate, float | None]:
-    """First less second on the same draws of persons, with the spread between seeds where sides are systems; and the p value."""
+    """First less second on the same bootstrap replicates, and the p value of no difference.
+
+    With the spread between seeds where sides are systems.
+    """
     true, _, known = figure.pick(recipe, first.members[0].answers)
     persons = first.members[0].answers.person[known]
     few, n = effective_sample_size(figure.metric, true, persons), len(np.unique(persons))
@@ -168,13 +186,18 @@ def difference(recipe: Recipe, figure: Figure, first: Side, second: Side) -> tup
 
 
 def between_persons(draws: Array, few: int) -> tuple[float, float]:
-    """Variance of a figure over draws of persons, and degrees of freedom, `few` being the persons of the rarest class."""
+    """Variance of a figure over bootstrap replicates of persons, and its degrees of freedom.
+
+    `n_effective` counts the persons of the rarest class.
+    """
     kept = draws[~np.isnan(draws)]
     return float(kept.var()) * few / (few - 1) if len(kept) else 0.0, few - 1.0
 
 
 def t_interval(gap: float, parts: Sequence[tuple[float, float]], persons: int, source: str) -> tuple[Estimate, float | None]:
-    """A difference whose variance is the sum of independent parts, each with its degrees of freedom; and its p value.
+    """A difference whose variance is the sum of independent parts, each with its degrees of freedom.
+
+    And its p value.
 
     Welch's t with the degrees of freedom of Satterthwaite (1946).
     """
@@ -191,7 +214,10 @@ def t_interval(gap: float, parts: Sequence[tuple[float, float]], persons: int, s
 
 
 def answers_of(run: Run) -> tuple[list[Case], Answers]:
-    """Test cases of a finished run with truth, calibrated probabilities and forced decisions; `answered` is all."""
+    """Test cases of a finished run with truth, calibrated probabilities and forced decisions.
+
+    `answered` is all.
+    """
     scores, calibration = run.scores("test"), from_record(run.read("calibration.json", "calibrate"))
     assert isinstance(calibration, Calibration)
     by_id = {case.id: case for case in run.cases("test")}

@@ -1,4 +1,4 @@
-"""The test part, read once: answers, figures with intervals, and the ledger of how often it has been read."""
+"""The test set, read once: predictions, figures with intervals, and the ledger of its reads."""
 
 from __future__ import annotations
 
@@ -37,7 +37,10 @@ TESTED_AGAIN = "The starting weights have learnt from cases of the test part. Do
 STAMPS = {
     "honest": "",
     "published": "Published protocol: the paper's own split, with its leaks. Do not read this as performance on new persons.",
-    "assumed": "Assumed protocol: random images 80/20, seed 42. Persons may be on both sides: do not read this as performance on new persons.",
+    "assumed": (
+        "Assumed protocol: random images 80/20, seed 42. Persons may be on both sides: do not read this as performance on "
+        "new persons."
+    ),
 }
 
 
@@ -49,7 +52,9 @@ def stamp_of(run: Run) -> str:
 
 
 def evaluate(run: Run, prepared: Prepared) -> dict[str, Any]:
-    """Score the test part, with intervals from resampling persons; write predictions.csv, metrics.json and a line of the ledger.
+    """Score the test part, with intervals from resampling persons.
+
+    Write predictions.csv, metrics.json and a line of the ledger.
 
     Raises:
         RunError: the run is not calibrated yet, or no test case can be read.
@@ -125,7 +130,10 @@ def prior_corrected(
 
 
 def predictions_csv(cases: Sequence[Case], answers: Sequence[Prediction]) -> str:
-    """predictions.csv: case, person, truth, label (empty = referred), conformal set, flags, a probability a class."""
+    """Write predictions.csv.
+
+    Case, person, truth, label (empty = referred), conformal set, flags, a probability a class.
+    """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     classes = list(answers[0].probabilities)
@@ -144,7 +152,10 @@ def predictions_csv(cases: Sequence[Case], answers: Sequence[Prediction]) -> str
 
 
 def beside_members(run: Run) -> list[Json]:
-    """Figures of an ensemble that is scored, then of each member, with the ensemble's lead on the same draws of persons of test."""
+    """Figures of an ensemble, then of each member, with the ensemble's lead.
+
+    On the same bootstrap replicates of the persons of the test set.
+    """
     wanted, asked = figures(run.recipe), [("ensemble", run), *((one.path.name, one) for one in run.members)]
     judged = []
     for name, one in asked:

@@ -1,4 +1,6 @@
-"""Figures and how sure they are: pure functions of y_true, y_score and groups, with intervals that resample persons.
+"""Figures and their intervals: pure functions of y_true, y_score and groups.
+
+Intervals resample persons, never images.
 
 Nothing here reads files or knows of runs.
 """

@@ -1,4 +1,4 @@
-"""How good a model is, as plain numbers: every metric is `metric(y_true, y_score, sample_weight=None)`.
+"""Metrics as plain numbers, each `metric(y_true, y_score, sample_weight=None)`.
 
 Args, the same for every metric:
     y_true: (N,) whole numbers: 0 or 1 for a question with two answers, else the index of the class.
@@ -33,7 +33,10 @@ BINS = 15  # equal-mass bins of the calibration error
 
 
 class Metric(Protocol):
-    """A function of y_true (N,), y_score (N,) or (N, K), and sample_weight (N,) or (D, N); gives () or (D,)."""
+    """A function of y_true (N,), y_score (N,) or (N, K), and sample_weight (N,) or (D, N).
+
+    Gives () or (D,).
+    """
 
     def __call__(self, y_true: Values, y_score: Values, sample_weight: Values | None = None, /) -> Array: ...
 
@@ -54,7 +57,10 @@ def average_precision(y_true: Values, y_score: Values, sample_weight: Values | N
 
 
 def _cache_last(work: _Pair) -> _Pair:
-    """`work`, with its last result cached for the very same arrays: a bootstrap computes many metrics of each chunk."""
+    """`work`, with its last result cached for the very same arrays.
+
+    A bootstrap computes many metrics of each chunk of weights.
+    """
     last: list[tuple[tuple[Values, ...], tuple[Array, Array]]] = []
 
     @wraps(work)
@@ -113,7 +119,10 @@ def specificity(y_true: Values, y_score: Values, sample_weight: Values | None = 
 
 
 def ppv(y_true: Values, y_score: Values, sample_weight: Values | None = None) -> Array:
-    """Positive predictive value (precision): fraction right of the cases decided positive, at their prevalence."""
+    """Positive predictive value (precision).
+
+    Fraction right of the cases decided positive, at their prevalence.
+    """
     return _share(y_true == 1, y_score == 1, sample_weight)
 
 
@@ -164,7 +173,10 @@ def macro_f1(y_true: Values, y_score: Values, sample_weight: Values | None = Non
 
 
 def mcc(y_true: Values, y_score: Values, sample_weight: Values | None = None) -> Array:
-    """Matthews correlation in [-1, 1] for any number of classes (Gorodkin 2004); 0 when one side is constant."""
+    """Matthews correlation in [-1, 1] for any number of classes (Gorodkin 2004).
+
+    0 when one side is constant.
+    """
     table = _table(y_true, y_score, sample_weight)
     true, predicted, total = table.sum(-1), table.sum(-2), table.sum((-1, -2))
     shared = np.einsum("...kk->...", table) * total - (true * predicted).sum(-1)
@@ -173,7 +185,10 @@ def mcc(y_true: Values, y_score: Values, sample_weight: Values | None = None) ->
 
 
 def quadratic_kappa(y_true: Values, y_score: Values, sample_weight: Values | None = None) -> Array:
-    """Cohen's kappa with quadratic weights, in [-1, 1]: a miss by two grades costs four times a miss by one (Cohen 1968)."""
+    """Cohen's kappa with quadratic weights, in [-1, 1] (Cohen 1968).
+
+    A miss by two grades costs four times a miss by one.
+    """
     table = _table(y_true, y_score, sample_weight)
     grade = np.arange(table.shape[-1])
     cost = (grade[:, None] - grade) ** 2.0
@@ -223,7 +238,10 @@ def calibration_bins(y_true: Values, y_score: Values, bins: int = BINS) -> tuple
 def sensitivity_at_specificity(
     y_true: Values, y_score: Values, sample_weight: Values | None = None, *, wanted: float = 0.9
 ) -> Array:
-    """Highest sensitivity of any threshold with at least the `wanted` specificity, chosen on these very cases."""
+    """Highest sensitivity of any threshold with at least the `wanted` specificity.
+
+    The threshold is chosen on these very cases.
+    """
     true, false = _rates(y_true, y_score, sample_weight)
     last = np.count_nonzero(false <= 1 - wanted + EPSILON, axis=-1) - 1  # both rates only rise
     return _keep_missing(_at(true, last), true[..., -1] + false[..., -1])
@@ -232,7 +250,10 @@ def sensitivity_at_specificity(
 def specificity_at_sensitivity(
     y_true: Values, y_score: Values, sample_weight: Values | None = None, *, wanted: float = 0.9
 ) -> Array:
-    """Highest specificity of any threshold with at least the `wanted` sensitivity, chosen on these very cases."""
+    """Highest specificity of any threshold with at least the `wanted` sensitivity.
+
+    The threshold is chosen on these very cases.
+    """
     true, false = _rates(y_true, y_score, sample_weight)
     first = true.shape[-1] - np.count_nonzero(true >= wanted - EPSILON, axis=-1)
     return _keep_missing(1 - _at(false, np.minimum(first, true.shape[-1] - 1)), true[..., -1] + false[..., -1])
@@ -279,12 +300,18 @@ def precision_curve(y_true: Values, y_score: Values, sample_weight: Values | Non
 
 
 def macro_auroc(y_true: Values, y_score: Values, sample_weight: Values | None = None) -> Array:
-    """Mean AUROC of each class against the rest; `y_true` (N,) classes, or (N, K) of 1, 0 and NaN (not assessed)."""
+    """Mean AUROC of each class against the rest.
+
+    `y_true` (N,) classes, or (N, K) of 1, 0 and NaN (not assessed).
+    """
     return _over_classes(auroc, y_true, y_score, sample_weight)
 
 
 def label_f1(y_true: Values, y_score: Values, sample_weight: Values | None = None) -> Array:
-    """Mean F1 over labels decided each on its own: `y_true` (N, K) of 1, 0 and NaN (not assessed), decided (N, K)."""
+    """Mean F1 over labels that are decided each on its own.
+
+    `y_true` is (N, K) of 1, 0 and NaN (not assessed), `y_score` the decisions (N, K).
+    """
     return _over_classes(f1, y_true, y_score, sample_weight)
 
 

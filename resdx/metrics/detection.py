@@ -1,4 +1,4 @@
-"""Boxes: intersection over union (IoU), matching with the annotated ones, average precision and miss rate.
+"""Boxes: intersection over union (IoU), matching, average precision and miss rate.
 
 A box is x1, y1, x2, y2 with x2 and y2 just outside. `sample_weight` (N,) weights each picture, so that figures can be
 resampled over persons.
@@ -38,7 +38,7 @@ def _area(boxes: Floats) -> Floats:
 
 @dataclass(frozen=True)
 class Matches:
-    """The D predicted boxes of one class in N pictures: picture and score of each, and whether it matches an annotated box.
+    """The D predicted boxes of one class in N images, matched with the annotated ones.
 
     `hit` holds the match at each IoU of THRESHOLDS, `voc` that at 0.5 by the rule of PASCAL VOC. `observed` counts the
     annotated boxes of each picture.
@@ -102,7 +102,10 @@ def _matched_once(overlap: Floats, threshold: float) -> NDArray[np.bool_]:
 
 
 def precision_and_recall(matches: Matches, hit: NDArray[np.bool_], sample_weight: Floats | None = None) -> tuple[Floats, Floats]:
-    """Precision and recall (U,) at each of the U distinct scores, best first; recall is NaN where nothing is annotated."""
+    """Precision and recall (U,) at each of the U distinct scores, best first.
+
+    Recall is NaN where nothing is annotated.
+    """
     right, all_predicted = _so_far(matches, hit, sample_weight)
     total = float((_weights(matches, sample_weight) * matches.observed).sum())
     precision = np.divide(right, all_predicted, out=np.zeros_like(right), where=all_predicted > 0)
@@ -110,13 +113,19 @@ def precision_and_recall(matches: Matches, hit: NDArray[np.bool_], sample_weight
 
 
 def precision_at(matches: Matches, threshold: float, sample_weight: Floats | None = None) -> float:
-    """Precision of the boxes with a score of at least `threshold`, at an IoU of 0.5; NaN where there are none."""
+    """Precision of the boxes with a score of at least `threshold`, at an IoU of 0.5.
+
+    NaN where there are none.
+    """
     shown = (matches.score >= threshold) * _weights(matches, sample_weight)[matches.picture]
     return float((shown * matches.hit[:, 0]).sum() / shown.sum()) if shown.sum() else float("nan")
 
 
 def recall_at(matches: Matches, threshold: float, sample_weight: Floats | None = None) -> float:
-    """Recall of the boxes with a score of at least `threshold`, at an IoU of 0.5; NaN where nothing is annotated."""
+    """Recall of the boxes with a score of at least `threshold`, at an IoU of 0.5.
+
+    NaN where nothing is annotated.
+    """
     weight = _weights(matches, sample_weight)
     right = ((matches.score >= threshold) * matches.hit[:, 0] * weight[matches.picture]).sum()
     total = (weight * matches.observed).sum()
@@ -124,7 +133,9 @@ def recall_at(matches: Matches, threshold: float, sample_weight: Floats | None =
 
 
 def best_threshold(matches: Matches) -> float:
-    """The score threshold of the best F1 at an IoU of 0.5; 0.5 where nothing is annotated or nothing is found.
+    """The score threshold of the best F1 at an IoU of 0.5.
+
+    0.5 where nothing is annotated or nothing is found.
 
     Half way to the next lower score, so that rounding on another machine drops no box.
     """
@@ -138,7 +149,7 @@ def best_threshold(matches: Matches) -> float:
 
 
 def _so_far(matches: Matches, hit: NDArray[np.bool_], sample_weight: Floats | None) -> tuple[Floats, Floats]:
-    """At each distinct score, best first: the weight of the right boxes at or above it, and of all of them, (U,) each."""
+    """Weight of the right boxes and of all boxes at or above each distinct score, best first: (U,) each."""
     order = np.argsort(-matches.score, kind="stable")
     each = _weights(matches, sample_weight)[matches.picture[order]]
     last = np.append(np.diff(matches.score[order]) != 0, True)[: len(order)]  # of equal scores none comes before the other
@@ -184,7 +195,10 @@ def voc_ap50(matches: Matches, sample_weight: Floats | None = None) -> float:
 
 
 def log_average_miss_rate(matches: Matches, sample_weight: Floats | None = None) -> float:
-    """Geometric mean of the miss rate at 0.01 to 1 false boxes a picture (Dollár et al. 2012), at least 1e-10."""
+    """Geometric mean of the miss rate at 0.01 to 1 false boxes an image (Dollár et al. 2012).
+
+    At least 1e-10.
+    """
     weight = _weights(matches, sample_weight)
     if not weight @ matches.observed:
         return float("nan")

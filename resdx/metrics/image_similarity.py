@@ -1,4 +1,4 @@
-"""How far two sets of images are apart: by features (FID, KID), by pixels (SSIM, PSNR), and by nearest neighbours."""
+"""How far two sets of images are apart: FID and KID of features, SSIM and PSNR, nearest neighbours."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ SMALL = 32  # pixels of the pictures whose distances tell copies
 
 
 def frechet(first: Floats, second: Floats) -> float:
-    """The Fréchet distance of two normal distributions with the moments of features (N, E) and (M, E) (Heusel et al. 2017).
+    """Fréchet distance of features (N, E) and (M, E) (Heusel et al. 2017).
+
+    That of two normal distributions with their means and covariances.
 
     With fewer cases than features it is far above 0 for two samples of one distribution too: give that floor beside it.
     """

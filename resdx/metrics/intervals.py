@@ -96,7 +96,10 @@ def estimates(
     replicates: int = 2000,
     seed: int = 0,
 ) -> dict[str, Estimate]:
-    """Several metrics of the same cases on the same bootstrap replicates, by name; arguments as for `estimate`."""
+    """Several metrics of the same cases on the same bootstrap replicates, by name.
+
+    Arguments as for `estimate`.
+    """
     y_true, y_score = np.asarray(y_true), np.asarray(y_score)
     codes = person_codes(groups, len(y_true))
     if not len(y_true):
@@ -122,7 +125,9 @@ def estimates(
 
 
 def proportion(success: Values, groups: Groups = None) -> Estimate:
-    """The proportion of `success` (N,) with Wilson's interval, n divided by the design effect (Rao and Scott 1992).
+    """The proportion of `success` (N,) with Wilson's interval.
+
+    n is divided by the design effect (Rao and Scott 1992).
 
     The design effect is 1 where every person has one case; `groups` as for `estimate`.
     """
@@ -144,7 +149,10 @@ def proportion(success: Values, groups: Groups = None) -> Estimate:
 
 
 def design_effect(success: Values, codes: Values) -> float:
-    """Variance of a proportion over that of as many cases of different persons; at least 1 (Rao and Scott 1992)."""
+    """Variance of a proportion over that of as many cases of different persons.
+
+    At least 1 (Rao and Scott 1992).
+    """
     _, place, sizes = np.unique(codes, return_inverse=True, return_counts=True)
     n, persons, share = len(success), len(sizes), float(np.mean(success))
     residual = np.bincount(place, success - share)
@@ -155,7 +163,9 @@ def design_effect(success: Values, codes: Values) -> float:
 def bands(
     curves: Mapping[str, Metric], y_true: Values, y_score: Values, groups: Groups = None, *, replicates: int = 2000, seed: int = 0
 ) -> dict[str, tuple[Array, Array | None, Array | None]]:
-    """Curves of P points with pointwise 95 % bands, on the same bootstrap replicates; arguments as for `estimate`.
+    """Curves of P points with pointwise 95 % bands, on the same bootstrap replicates.
+
+    Arguments as for `estimate`.
 
     Returns:
         For each curve its values (P,), and the lower and upper band (P,); both None with too few persons.
@@ -179,7 +189,7 @@ def bands(
 
 
 def resample(y_true: Values, codes: Values, *, replicates: int, seed: int) -> Iterator[Array]:
-    """Bootstrap weights: how often each case is drawn, persons drawn with replacement within their stratum.
+    """Bootstrap weights: persons drawn with replacement within their stratum.
 
     Args:
         y_true: (N,) classes, or (N, K) of 1, 0 and NaN; persons of the same classes make a stratum.
@@ -297,7 +307,10 @@ def variance_between(
 def logit_t_interval(
     value: float, error: float, freedom: float, persons: int, limits: tuple[float, float], note: str
 ) -> Estimate:
-    """t interval on the logit scale between `limits`, `error` being the standard error of `value` (delta method)."""
+    """t interval on the logit scale between `limits` (delta method).
+
+    `error` is the standard error of `value`.
+    """
     if not error > 0:
         return Estimate(value, None, None, persons, "no interval: the persons do not differ")
     lowest, width = limits[0], limits[1] - limits[0]
@@ -343,7 +356,7 @@ def weighted(
     replicates: int = 2000,
     seed: int = 0,
 ) -> dict[str, Estimate]:
-    """Figures in [0, 1] that are functions of the cases' weights alone, such as the average precision of boxes.
+    """Figures in [0, 1] that are functions of weights alone, such as the average precision of boxes.
 
     Args:
         wanted: by name; each takes weights (N,), or None for the cases as they are.
@@ -430,7 +443,10 @@ def _range(metric: Metric) -> tuple[float, float]:
 
 
 def _tails(n_effective: int) -> tuple[float, float]:
-    """Percentiles to read off: a little outside 2.5 and 97.5, as a t interval is outside a normal one (Hesterberg 2015)."""
+    """Percentiles to read off (Hesterberg 2015).
+
+    A little outside 2.5 and 97.5, as a t interval is outside a normal one.
+    """
     tail = float(ndtr(-((n_effective / (n_effective - 1)) ** 0.5) * stdtrit(n_effective - 1, (1 + LEVEL) / 2)))
     return tail, 1 - tail
 

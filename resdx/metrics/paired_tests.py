@@ -1,8 +1,8 @@
-"""Is one model better than another, on identical cases: the difference with its interval, and a p value.
+"""Is one model better than another on identical cases: difference, interval and p value.
 
-AUROC: DeLong where each person has one case, Obuchowski's clustered form otherwise. Decisions: McNemar where each person has one case.
-Anything: a permutation within persons. The plain forms refuse clustered data. All compare two fixed models; what another
-training would have given is not in them.
+AUROC: DeLong where each person has one case, Obuchowski's clustered form otherwise. Decisions: McNemar where each person has
+one case. Anything: a permutation within persons. The plain forms refuse clustered data. All compare two fixed models; what
+another training would have given is not in them.
 """
 
 from __future__ import annotations
@@ -34,7 +34,10 @@ _ORDER = (metrics.auroc, metrics.average_precision)
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """First model less second, with the p value of "no difference" (None when not estimable) and the name of the test."""
+    """First model less second, with the name of the test and the p value of "no difference".
+
+    The p value is None when not estimable.
+    """
 
     test: str
     first: float
@@ -80,7 +83,9 @@ def obuchowski(y_true: Values, first: Values, second: Values, groups: Groups = N
 
 
 def mcnemar(y_true: Values, first: Values, second: Values, groups: Groups = None, *, exact: bool = False) -> Comparison:
-    """Difference of two accuracies, from the cases that one model alone decides rightly: mid-p, or the exact p.
+    """Difference of two accuracies: McNemar's mid-p, or the exact p.
+
+    From the cases that one model alone decides rightly.
 
     Raises:
         DataError: a person has several cases.
@@ -108,7 +113,7 @@ def permutation(
     permutations: int = 2000,
     seed: int = 0,
 ) -> Comparison:
-    """Difference of any metric; p from exchanging the two models' outputs within persons, by the toss of a coin.
+    """Difference of any metric; p from exchanging the two models' outputs within persons at random.
 
     Args:
         metric: of classification.py, or any function of its form.
@@ -173,7 +178,10 @@ def _areas(test: str, y_true: Values, first: Values, second: Values, codes: Valu
 
 
 def _difference_of_shares(won: int, lost: int, n: int) -> Estimate:
-    """Difference of paired shares with Agresti and Min's interval (2005): half a case added to each of four cells."""
+    """Difference of paired proportions with Agresti and Min's interval (2005).
+
+    Half a case is added to each of four cells.
+    """
     if n < MIN_PERSONS:
         return Estimate((won - lost) / n, None, None, n, too_few(n))
     more, less, total = won + 0.5, lost + 0.5, n + 2

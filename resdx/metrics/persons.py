@@ -9,7 +9,10 @@ from numpy.typing import NDArray
 
 
 def person_weights(groups: Sequence[str]) -> Floats:
-    """1 / (cases of its person) for each case, so that the weights sum to the number of persons; "" is a person of its own."""
+    """1 / (cases of its person) for each case, so that the weights sum to the number of persons.
+
+    "" is a person of its own.
+    """
     person = number_persons(groups)
     return case_weights(person, np.ones(len(person), bool))
 

@@ -1,4 +1,4 @@
-"""Class frequencies that differ from place to place: carry probabilities over, or estimate the new frequencies."""
+"""Class priors that differ from place to place: carry probabilities over, or estimate the priors."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def shift_prior(probabilities: ArrayLike, from_prior: ArrayLike, to_prior: Array
 
 
 def estimate_prior(probabilities: ArrayLike, from_prior: ArrayLike, sample_weight: ArrayLike | None = None) -> tuple[float, ...]:
-    """How frequent the classes are among unlabelled cases, by expectation maximisation (Saerens et al. 2002).
+    """Class frequencies among unlabelled cases, by expectation maximisation (Saerens et al. 2002).
 
     Args:
         probabilities: (N, K), calibrated at `from_prior`.

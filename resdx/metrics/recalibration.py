@@ -1,4 +1,4 @@
-"""How far predicted probabilities lie from the observed outcomes: intercept and slope of a logistic recalibration."""
+"""How far predicted probabilities lie from observed outcomes: logistic recalibration."""
 
 from __future__ import annotations
 
@@ -39,7 +39,10 @@ def recalibration(y_true: Values, y_score: Array, groups: Values) -> dict[str, E
 
 
 def _logistic(design: Array, y: Array, offset: Array, codes: NDArray[np.intp]) -> tuple[Array, Array] | None:
-    """Coefficients and their covariance between persons (Liang and Zeger 1986); None where there is no finite best fit."""
+    """Coefficients and their covariance between persons (Liang and Zeger 1986).
+
+    None where there is no finite best fit.
+    """
     beta = np.zeros(design.shape[1])
     for _ in range(STEPS):
         p = expit(design @ beta + offset)

@@ -12,7 +12,9 @@ from .network import Network
 
 
 def rebatchnorm(network: Network, batches: Iterable[Tensor]) -> None:
-    """Set every BatchNorm to the statistics it sees on `batches` (B, 3, H, W), and its gamma and beta so that they cancel out.
+    """Set every BatchNorm to the statistics it sees on `batches` (B, 3, H, W).
+
+    Its gamma and beta are set so that they cancel out.
 
     In eval mode the network computes what it did before; in training mode it now normalises by about what it did before,
     so fine-tuning does not begin with a jump.

@@ -46,7 +46,9 @@ def frozen_stages(backbone: Backbone) -> tuple[str, ...]:
 
 
 def freeze(backbone: Backbone, upto: str) -> None:
-    """Freeze the stages up to and with `upto` ("" none, "all" the whole backbone), and set all later ones free.
+    """Freeze the stages up to and with `upto` ("" none, "all" the whole backbone).
+
+    All later ones are set free.
 
     Raises:
         RecipeError: the backbone has no such stage.
@@ -79,7 +81,10 @@ def _trainable(modules: tuple[nn.Module, ...]) -> Iterator[nn.Parameter]:
 
 
 class WrapperBackbone(nn.Module):
-    """A backbone around another, `inner`, with its stages; what they are frozen to and their mode are those of `inner`."""
+    """A backbone around another, `inner`, with its stages.
+
+    What they are frozen to and their mode are those of `inner`.
+    """
 
     def __init__(self, inner: Backbone) -> None:
         super().__init__()

@@ -1,4 +1,7 @@
-"""A generator of pictures and its judge (DCGAN, Radford et al. 2016), with as many layers as the size asks for."""
+"""A generator of images and its discriminator (DCGAN, Radford et al. 2016).
+
+With as many layers as the size asks for.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +35,7 @@ class Generator(nn.Module):
 
 
 class Judge(nn.Module):
-    """Pictures (B, channels, size, size) from -1 to 1 -> how real they look, as a logit (B,), and the features (B, F) it says so by.
+    """Images (B, channels, size, size) in [-1, 1] -> logits (B,) of being real, and features (B, F).
 
     With `spectral` every weight has a largest singular value of 1 (Miyato et al. 2018), and BatchNorm is left out.
     """
@@ -58,7 +61,10 @@ class Judge(nn.Module):
 
 
 def _depths(size: int, width: int) -> list[int]:
-    """Channels from maps of 4 x 4 to those of half the size. Raises RecipeError for a size that is no power of two from 16 to 512."""
+    """Channels from maps of 4 x 4 to those of half the size.
+
+    Raises RecipeError for a size that is no power of two from 16 to 512.
+    """
     if size not in (16, 32, 64, 128, 256, 512):
         raise RecipeError(f"a generator makes pictures of 16, 32, 64, 128, 256 or 512 pixels, not {size}")
     steps = size.bit_length() - 3

@@ -1,4 +1,4 @@
-"""A whole network from its spec: plain images in, logits out, with the maps and the embedding on the way."""
+"""A whole network from its spec: images in, logits out, with maps and embedding on the way."""
 
 from __future__ import annotations
 
@@ -50,7 +50,10 @@ _BUILDERS: dict[type, Callable[..., Backbone]] = {
 
 
 class Network(nn.Module):
-    """Takes RGB (B, 3, H, W) in [0, 1] and normalises it itself; grey images come with their channel repeated."""
+    """Takes RGB (B, 3, H, W) in [0, 1] and normalises it itself.
+
+    Grey images come with their channel repeated.
+    """
 
     def __init__(self, backbone: Backbone, head: Head | FittedHead | YoloHead) -> None:
         super().__init__()
@@ -93,7 +96,9 @@ class Network(nn.Module):
         return (x - cast(Tensor, self.mean)) / cast(Tensor, self.std)
 
     def run_stages(self, x: Tensor, first: str, *, last: str = "") -> Tensor:
-        """Run the backbone from stage `first` to `last` (or its end) on what the stage before gave; "stem" takes a normalised image.
+        """Run the backbone from stage `first` to `last` (or its end) on what the stage before gave.
+
+        "stem" takes a normalised image.
 
         A frozen prefix is computed once and kept: `run_stages(normalise(x), "stem", last="layer2")`, then
         `head(pool(run_stages(kept, "layer3")))` in each step.
@@ -109,7 +114,10 @@ class Network(nn.Module):
 
 
 class Detector(Network):
-    """A network that finds boxes: its head says something of each cell (yolo.YoloHead), of which follows whether a picture shows a class."""
+    """A network that finds boxes: its head predicts boxes for each cell (yolo.YoloHead).
+
+    Whether an image shows a class follows from them.
+    """
 
     head: YoloHead
 
@@ -117,7 +125,10 @@ class Detector(Network):
         return cast(Tensor, self.head(self.maps(x)))
 
     def answer(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Logits (B, K) of each class being there, embedding (B, E) and what is said of each cell (B, A, 5 + K, h, w) in one pass."""
+        """Logits (B, K) of each class, embedding (B, E) and outputs of each cell, in one pass.
+
+        The outputs of the cells are (B, A, 5 + K, h, w).
+        """
         maps = self.maps(x)
         grid = self.head(maps)
         return presence(grid), pool(maps), grid
@@ -151,7 +162,9 @@ def build(
 
 
 def build_backbone(spec: BackboneSpec, *, weights: str) -> Backbone:
-    """The backbone of `spec`, the innermost one started from `weights`: "" random, the name of published ones, or a file.
+    """The backbone of `spec`, the innermost one started from `weights`.
+
+    "" is random, else the name of published weights, or a file.
 
     Raises:
         RecipeError: the spec names something that does not exist or is not installed.
@@ -165,7 +178,7 @@ def build_backbone(spec: BackboneSpec, *, weights: str) -> Backbone:
 
 
 def check_installed(spec: BackboneSpec) -> None:
-    """Raise RecipeError, with the command that installs it, where the network needs an extra that is absent."""
+    """Raise RecipeError where the network needs an extra that is absent, with the command for it."""
     inner = innermost(spec)[0]
     if isinstance(inner, Pretrained):
         timm_zoo.timm(inner.name)

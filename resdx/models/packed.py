@@ -1,4 +1,4 @@
-"""A backbone in a small file: int8 a channel, BatchNorm statistics measured again after rounding, and the hashes of what it has seen."""
+"""A backbone in a small file: int8 weights, BatchNorm re-estimated, hashes of training cases."""
 
 from __future__ import annotations
 
@@ -23,7 +23,10 @@ ROUNDED, SCALE, SEEN = "rounded.", "scale.", "seen."  # how the names of tensors
 
 @dataclass(frozen=True)
 class Seen:
-    """What weights have learnt from: where it came from, and sha256 and perceptual hash (N, 32) of every case."""
+    """What weights have learnt from: training provenance.
+
+    Where they came from, and sha256 and perceptual hash (N, 32) of every case.
+    """
 
     sources: Mapping[str, Any]
     sha256: NDArray[np.uint8]
@@ -70,7 +73,9 @@ def unpack(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def read_seen(path: Path) -> Seen | None:
-    """What the weights of a file have learnt from; None where it does not say, or cannot be opened, which loading it refuses.
+    """What the weights of a file have learnt from.
+
+    None where it does not say, or cannot be opened, which loading it refuses.
 
     Raises:
         WeightsError: it says so in another form than resdx writes.

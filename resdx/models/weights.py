@@ -1,4 +1,4 @@
-"""Where starting weights come from, and how they get into a network: the published file or a clear error, never something else.
+"""Where starting weights come from, and how they get into a network; never a silent substitute.
 
 A published file is looked for in `$RESDX_WEIGHTS` (a folder), then in the cache, then downloaded into the cache. Its
 hash is checked before each use; the full sha256 seen first is kept in `sha256.json` of the cache and must stay the same.
@@ -39,13 +39,18 @@ def cache_folder() -> Path:
 
 
 def shipped(weights: str, depth: int) -> Path | None:
-    """The file of a depth under a name of OWN: ours, pre-trained on medical images; None where there is none."""
+    """The file of a depth under a name of OWN: ours, pre-trained on medical images.
+
+    None where there is none.
+    """
     path = SHIPPED / f"resnet{depth}{weights.removeprefix('resdx')}.safetensors"
     return path if path.is_file() else None
 
 
 def starting_file(weights: str, depth: int) -> Path | None:
-    """The file that the weights of a ResNet name: ours or a user's own; None for none and for the published ones.
+    """The file that the weights of a ResNet name: ours or a user's own.
+
+    None for none and for the published ones.
 
     Raises:
         WeightsError: resdx has none of its own for this depth.
@@ -54,14 +59,17 @@ def starting_file(weights: str, depth: int) -> Path | None:
         if (path := shipped(weights, depth)) is None:
             depths = ", ".join(str(one) for one in DEPTHS if shipped(weights, one))
             raise WeightsError(
-                f"there is no ResNet-{depth} among the weights {weights!r} (there are {depths or 'none'}); choose another depth or other weights"
+                f"there is no ResNet-{depth} among the weights {weights!r} (there are {depths or 'none'}); choose another "
+                "depth or other weights"
             )
         return path
     return Path(weights) if weights not in ("", "imagenet") else None
 
 
 def find_published(file: str, *, url: str = "", sha256: str = "") -> Path:
-    """The published `file`: from `$RESDX_WEIGHTS`, the cache, or `url`; its hash must be `sha256` or begin as its name ends.
+    """The published `file`: from `$RESDX_WEIGHTS`, the cache, or `url`.
+
+    Its hash must be `sha256` or begin as its name ends.
 
     Raises:
         WeightsError: it is nowhere and cannot be downloaded, or it is not the published file.
@@ -110,7 +118,10 @@ def _download(url: str, path: Path, expected: str, advice: str) -> Path:
 
 
 def check_hash(path: Path, expected: str, name: str = "") -> None:
-    """Raise WeightsError unless the sha256 of `path` begins with `expected` and is the one seen before for `name`."""
+    """Raise WeightsError unless the sha256 of `path` begins with `expected`.
+
+    It must also be the one seen before for `name`.
+    """
     name = name or path.name
     found = digest(path)
     ledger = cache_folder() / "sha256.json"
@@ -132,7 +143,9 @@ def check_hash(path: Path, expected: str, name: str = "") -> None:
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
-    """The tensors of a .safetensors file, or of a .pth or .pt file that holds nothing but tensors (maybe under "state_dict").
+    """The tensors of a .safetensors file, or of a .pth or .pt file of nothing but tensors.
+
+    They may lie under "state_dict".
 
     Raises:
         WeightsError: the file is absent, cut off, of another kind, or would run code when opened.
@@ -163,7 +176,9 @@ def read_state(path: Path) -> dict[str, Tensor]:
 
 
 def load_state(module: nn.Module, path: Path) -> None:
-    """Fill `module` with the tensors of `path`; every one must be there, with the right shape, and none too many.
+    """Fill `module` with the tensors of `path`.
+
+    Every one must be there, with the right shape, and none too many.
 
     Raises:
         WeightsError: the file cannot be read or does not fit; the first name that does not fit is named.
@@ -172,7 +187,9 @@ def load_state(module: nn.Module, path: Path) -> None:
 
 
 def load_backbone(backbone: nn.Module, path: Path, *, optional: str = "") -> None:
-    """As `load_state`, for a backbone: a classifier's own head (`fc.*`, or `head.*` beside `backbone.*`) is left out.
+    """As `load_state`, for a backbone.
+
+    A classifier's own head (`fc.*`, or `head.*` beside `backbone.*`) is left out.
 
     What begins with `optional` keeps its start where the file has nothing of it.
     """
@@ -211,7 +228,10 @@ def _rename(state: dict[str, Tensor], old: str, new: str) -> None:
 
 
 def fill(module: nn.Module, state: Mapping[str, Tensor], origin: str) -> None:
-    """Fill `module` with `state`, which came from `origin`. Raises WeightsError naming the first tensor that does not fit."""
+    """Fill `module` with `state`, which came from `origin`.
+
+    Raises WeightsError naming the first tensor that does not fit.
+    """
     wanted = module.state_dict()
     for key, value in wanted.items():
         if key not in state:
@@ -229,7 +249,10 @@ def fill(module: nn.Module, state: Mapping[str, Tensor], origin: str) -> None:
 
 
 def save_state(module: nn.Module, path: Path) -> None:
-    """Write the tensors of `module` as .safetensors, whole or not at all. Raises RunError when it cannot be written."""
+    """Write the tensors of `module` as .safetensors, whole or not at all.
+
+    Raises RunError when it cannot be written.
+    """
     tensors = {key: value.detach().cpu().contiguous() for key, value in module.state_dict().items()}
     write_bytes(path, save(tensors))
 

@@ -1,4 +1,6 @@
-"""Loops and fits: gradient descent, classifiers on frozen features, ensembles, searches, generators and detectors.
+"""Loops and fits: gradient descent, classifiers on frozen features, ensembles, searches.
+
+Generators and detectors too.
 
 Only the train and tune parts are seen here.
 """

@@ -1,7 +1,7 @@
-"""The frozen part of a network, run once: its activations for a few views of each training case, on which only the rest is trained.
+"""Activation cache: the frozen part of a network is run once for a few views of each training case.
 
-What is kept is what training would compute anew in every epoch: the stages up to `frozen` in eval mode, BatchNorm included, in the
-number format of the training. So the result is the same, and an epoch costs what the rest costs.
+What is kept is what training would compute anew in every epoch: the stages up to `frozen` in eval mode, BatchNorm included,
+in the number format of the training. So the result is the same, and an epoch costs what the rest costs.
 """
 
 from __future__ import annotations
@@ -31,7 +31,9 @@ from ..transforms.augment import apply
 
 @dataclass(frozen=True)
 class ActivationCache:
-    """(V * N, C, h, w) activations of N cases, view by view, as float32 or as the bits of bfloat16, and the stage they go into.
+    """Cached activations (V * N, C, h, w) of N cases, view by view, and the stage they go into.
+
+    They are float32, or the bits of bfloat16.
 
     Where the whole backbone is frozen they are the pooled embeddings, (V * N, E, 1, 1), and `stage` is empty.
     """
@@ -54,7 +56,9 @@ class ActivationCache:
 def cache_activations(
     run: Run, network: Network, prepared: Prepared, part: Part, dtype: str, *, views: int
 ) -> ActivationCache | None:
-    """Activations of a part, computed or opened again; None where they would take more than `learn.cache_gb`.
+    """Activations of a part, computed or opened again.
+
+    None where they would take more than `learn.cache_gb`.
 
     With `views` = 0 each case is taken once, as it stands.
 
@@ -74,7 +78,8 @@ def cache_activations(
     others = sum(one.stat().st_size for one in run.path.glob("activations-*.npy") if one != path) / 1e9
     if gigabytes + others > learn.cache_gb:
         run.say(
-            f"train: {what} would take {gigabytes:.1f} GB, more than learn.cache_gb={learn.cache_gb:g}; they are run anew in every epoch"
+            f"train: {what} would take {gigabytes:.1f} GB, more than learn.cache_gb={learn.cache_gb:g}; they are run anew in "
+            "every epoch"
         )
         return None
     if not path.exists():

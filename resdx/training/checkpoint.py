@@ -1,4 +1,4 @@
-"""The checkpoint of a training: weights, their average, optimiser and progress in one safetensors file.
+"""The checkpoint of a training: weights, EMA, optimiser and progress in one safetensors file.
 
 It is written whole or not at all, and two equal trainings write equal bytes.
 """
@@ -23,7 +23,10 @@ from ..runs.run import Run
 
 @dataclass
 class Progress:
-    """Where training stands: epochs and steps done, the best tune score, epochs since, and the plateau factor of the rate."""
+    """Where training stands.
+
+    Epochs and steps done, the best validation score, epochs since, and the plateau factor of the rate.
+    """
 
     epoch: int = 0
     step: int = 0
@@ -32,7 +35,10 @@ class Progress:
     factor: float = 1.0
 
     def judge(self, learn: Training, score: float) -> bool:
-        """Take in the tune score of an epoch; True where it is the best so far. Without a better one a plateau lowers the rate."""
+        """Take in the tune score of an epoch; True where it is the best so far.
+
+        Without a better one a plateau lowers the rate.
+        """
         better = score > self.best
         self.best, self.waited = (score, 0) if better else (self.best, self.waited + 1)
         if learn.schedule == "plateau" and self.waited and self.waited % learn.plateau_patience == 0:
@@ -65,7 +71,10 @@ def save_checkpoint(owner: Trained, progress: Progress) -> None:
 
 
 def load_checkpoint(owner: Trained) -> Progress:
-    """Put the last checkpoint into `owner`; a fresh start when there is none. Raises RunError when it is broken."""
+    """Put the last checkpoint into `owner`; a fresh start when there is none.
+
+    Raises RunError when it is broken.
+    """
     path = owner.run.path / "state.safetensors"
     if not path.exists():
         return Progress()

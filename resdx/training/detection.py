@@ -1,4 +1,4 @@
-"""Finding boxes: anchors from the training set, the boxes that a network predicts, and their mean average precision."""
+"""Detection: anchors from the training set, predicted boxes, and mean average precision."""
 
 from __future__ import annotations
 
@@ -33,7 +33,9 @@ FOUND = "anchors"  # the choice of a run whose anchors are not those of the reci
 
 
 def settle_anchors(run: Run, train: Part, tune: Part) -> Run:
-    """The run with anchors found among the boxes of the training set where its recipe names none; writes anchors.json.
+    """The run with anchors found among the boxes of the training set where its recipe names none.
+
+    Writes anchors.json.
 
     Raises:
         DataError: train has no boxes, or fewer different ones than anchors.
@@ -69,7 +71,10 @@ def unsettled(run: Run) -> Recipe:
 def find_boxes(
     network: Detector, images: NDArray[np.uint8], rows: NDArray[np.int64], *, dtype: str = "float32", min_score: float = 0.01
 ) -> Predicted:
-    """Predicted boxes of `images[rows]` (N, S, S, C), of each picture and class, with a score of at least `min_score`."""
+    """Predicted boxes of `images[rows]` (N, S, S, C), with a score of at least `min_score`.
+
+    Of each image and class.
+    """
     anchors, grids = network.head.anchors.tolist(), predict_logits(network, images, rows, dtype=dtype, maps=True).maps
     return [] if grids is None else [predicted_boxes(one, anchors, min_score=min_score) for one in grids]
 

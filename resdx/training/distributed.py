@@ -1,8 +1,8 @@
-"""Training by several processes that torchrun started, which comes to what one process would: the same batches, the same weights.
+"""Training by several processes that torchrun started: the same batches, the same weights.
 
-Every process holds the whole network and works on its share of each batch. BatchNorm sees the whole batch, the loss is taken of the
-answers of all, and gradients are summed, so that nothing but rounding depends on how many processes there are (dropout apart,
-whose draws are each process's own).
+Every process holds the whole network and works on its share of each batch. BatchNorm sees the whole batch, the loss is taken
+of the answers of all, and gradients are summed, so that nothing but rounding depends on how many processes there are (dropout
+apart, whose draws are each process's own).
 """
 
 from __future__ import annotations
@@ -89,7 +89,10 @@ def sync_batchnorm(network: nn.Module) -> None:
 
 
 def all_gather(shard_values: Tensor, cases: int) -> Tensor:
-    """The rows (B, K) of the whole batch from each process's share; the gradient of a loss on them goes to the own share only."""
+    """The rows (B, K) of the whole batch from each process's share.
+
+    The gradient of a loss on them goes to the own share only.
+    """
     return shard_values if world() == 1 else cast(Tensor, _Gather.apply(shard_values, cases))  # type: ignore[no-untyped-call]
 
 

@@ -1,10 +1,10 @@
-"""An ensemble as a run: its members are runs below it, of the same cases and parts, and what they say is made one.
+"""An ensemble as a run: its members are runs below it, of the same cases and subsets.
 
     RUN/members/NAME            each member, trained and calibrated as a run of its own would be
     RUN/members/NAME.fold-K     while stacking is fitted: the member without one fold of the persons of train
 
-Nothing that joins the members sees calib or test: weights of a weighted vote are fitted on tune, stacking on out-of-fold answers to train
-(or on tune).
+Nothing that joins the members sees calib or test: weights of a weighted vote are fitted on tune, stacking on out-of-fold
+answers to train (or on tune).
 """
 
 from __future__ import annotations
@@ -42,7 +42,9 @@ Json = dict[str, Any]
 
 
 def train_members(run: Run, train: Train) -> None:
-    """Train each member that is not trained yet by `train`, and fit what joins them; writes members/ and ensemble.json.
+    """Train each member that is not trained yet by `train`, and fit what joins them.
+
+    Writes members/ and ensemble.json.
 
     Raises:
         RunError: several processes train together.
@@ -85,7 +87,10 @@ def join(run: Run) -> Votes:
 
 
 def _out_of_fold(run: Run, member: Run, train: Train) -> Scores:
-    """What the member says to train, each person by a training that has not seen the person; those trainings are removed."""
+    """What the member says to train, each person by a training that has not seen the person.
+
+    Those trainings are removed.
+    """
     cases = run.cases("train")
     fold, name = train_folds(run, cases), member.path.name
     numbers = np.unique(fold).tolist()
@@ -104,7 +109,10 @@ def _out_of_fold(run: Run, member: Run, train: Train) -> Scores:
 
 
 def _below(run: Run, name: str, recipe: Recipe, *, held_out: Collection[str] = ()) -> Run:
-    """A run of the same cases and parts below another one, made or opened; `held` cases of train are its calib part, and it has no test part."""
+    """A run of the same cases and parts below another one, made or opened.
+
+    `held` cases of train are its calib part, and it has no test part.
+    """
     path = run.path / MEMBERS / name
     if (path / "run.json").exists():
         member = Run.open(path, quiet=run.quiet)

@@ -47,7 +47,7 @@ Fit = Callable[[Setting, Floats, Floats32], nn.Module]  # setting, features (N, 
 
 
 def fit_features(run: Run, prepared: Prepared, train: Part, tune: Part) -> Network:
-    """Fit the head on frozen features of train, with the setting that does best on the tune part, and keep the network.
+    """Fit the head on frozen features, with the setting that does best on the validation set.
 
     Raises:
         RecipeError: the head is one that is trained, or nothing gives the backbone its weights.
@@ -74,19 +74,27 @@ def fitter(run: Run) -> Fit:
 
 
 def chosen_setting(run: Run) -> Setting | None:
-    """The setting that did best where the run tried several, of equal ones the first; None before it was trained."""
+    """The setting that did best where the run tried several, of equal ones the first.
+
+    None before it was trained.
+    """
     tried = [({"penalty": entry["penalty"]}, entry["tune_score"]) for entry in run.events("penalty")]
     tried += [(entry["setting"], entry["tune_score"]) for entry in run.events("trial")]
     return max(tried, key=lambda one: one[1])[0] if tried else None
 
 
 def is_cross_fitted(run: Run) -> bool:
-    """True where the split has train and test alone: out-of-fold scores of train take the place of tune and calib."""
+    """True where the split has train and test alone.
+
+    Out-of-fold scores of train take the place of validation and calibration set.
+    """
     return not run.cases("tune") and not run.cases("calib")
 
 
 def cross_fit(run: Run, prepared: Prepared, train: Part) -> Scores:
-    """Out-of-fold answers to all of train; the network that is kept is fitted on all of it, with the setting best over the folds.
+    """Out-of-fold answers to all of train.
+
+    The network that is kept is fitted on all of it, with the setting best over the folds.
 
     Raises:
         RecipeError: as for `fit_features`.
@@ -113,7 +121,10 @@ def cross_fit(run: Run, prepared: Prepared, train: Part) -> Scores:
 
 
 def train_folds(run: Run, cases: Sequence[Case]) -> NDArray[np.int64]:
-    """The fold of each case of train, persons whole; the same whenever a run is asked. Raises DataError for two persons."""
+    """The fold of each case of train, persons whole; the same whenever a run is asked.
+
+    Raises DataError for two persons.
+    """
     unit = np.unique([case.group for case in cases], return_inverse=True)[1].tolist()
     if (count := len(set(unit))) < 3:
         raise DataError(f"{count} persons in train cannot be cross-fitted, which takes 3; use more data")
@@ -130,7 +141,9 @@ def out_of_fold(
     settings: Sequence[Setting],
     fit: Fit,
 ) -> tuple[Floats32, list[Setting], list[float]]:
-    """Logits (N, outputs) of each case by a fit, its setting included, that saw nothing of the case's fold.
+    """Out-of-fold logits (N, outputs): each case by a fit that saw nothing of its fold.
+
+    The setting is chosen without the fold too.
 
     The setting for a fold is the one that answers the other folds best, each of them left out as well; a fit without two
     folds serves the choice of both, so that nesting costs 10 fits a setting with 5 folds, not 20.
@@ -177,7 +190,7 @@ def out_of_fold(
 
 
 def out_of_fold_distance(embeddings: Floats32, fold: NDArray[np.int64]) -> Floats:
-    """(N,) how unlike the cases of the other folds each case is: what `OodScore.distance` says of new cases."""
+    """Out-of-fold OOD scores (N,): how unlike the cases of the other folds each case is."""
     out = np.zeros(len(fold))
     for number in np.unique(fold):
         out[fold == number] = fit_ood_score(embeddings[fold != number]).distance(embeddings[fold == number])
@@ -200,12 +213,18 @@ def _start(run: Run, prepared: Prepared, train: Part) -> Network:
 
 
 def patience(setting: Setting) -> float:
-    """Settings that did no better after which no more are tried: only penalties have an order, and become slow to fit."""
+    """How many settings may do no better before the search stops.
+
+    Only penalties have an order, and become slow to fit.
+    """
     return PATIENCE if "penalty" in setting else math.inf
 
 
 def _choice(scores: Sequence[float], patience: float = PATIENCE) -> tuple[int, bool]:
-    """The place of the best score, of equal ones the first; and whether `patience` later ones did no better, after which none counts."""
+    """The place of the best score, of equal ones the first.
+
+    And whether `patience` later ones did no better, after which none counts.
+    """
     best = 0
     for k, score in enumerate(scores):
         best = k if score > scores[best] else best

@@ -1,4 +1,6 @@
-"""Grid search: a training for each combination of values, judged on the tune part; calib and test are not looked at.
+"""Grid search: a training for each combination of values, judged on the tune part.
+
+Calib and test are not looked at.
 
 Trials lie in RUN/search while they last, so that a search which was stopped goes on where it was.
 """
@@ -22,7 +24,9 @@ from .loop import fit
 
 
 def search(run: Run, prepared: Prepared, train: Part, tune: Part) -> Run:
-    """Try what the recipe's `learn` asks for, and settle the run's recipe on the best; of equal ones the first.
+    """Try what the recipe's `learn` asks for, and settle the run's recipe on the best.
+
+    Of equal ones the first.
 
     Raises:
         RecipeError: some values do not go together.

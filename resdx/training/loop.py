@@ -1,4 +1,4 @@
-"""Training by gradient descent that can be killed at any moment and goes on to the same weights, bit for bit.
+"""Training by gradient descent that can be killed at any moment and resumes bit for bit.
 
 Nothing random has a state: order, augmentation, mixup and dropout follow from (seed, epoch, step, case). The checkpoint of
 an epoch holds weights, average, optimiser and progress in one safetensors file that is written whole or not at all.
@@ -45,7 +45,9 @@ from .losses import Loss, loss_function
 from .sklearn_heads import fit_linear
 
 STEP_OF_SIZE = 16  # pixels; progressive sizes are multiples of it
-MIN_SPREAD = 0.3  # of the usual spread: what hardly varies on plain pictures does on varied ones, and a large weight on it would break the first steps
+# Of the usual spread: what hardly varies on plain images does on augmented ones, and a large weight on it would break the
+# first steps.
+MIN_SPREAD = 0.3
 FOLDED_CASES = 512  # training cases that give a network with folded BatchNorm its statistics back
 
 
@@ -64,7 +66,9 @@ class Bench:
 
 
 def fit(run: Run, prepared: Prepared, train: Part, tune: Part) -> Network:
-    """Train the run's network, or go on where it was killed, and give back the average with the best tune AUROC.
+    """Train the run's network, or go on where it was killed; gives the best on the validation set.
+
+    The EMA of the weights is what is scored and kept.
 
     Raises:
         RunError: the checkpoint is of another machine setting, or it cannot be written.
@@ -107,7 +111,8 @@ def fit(run: Run, prepared: Prepared, train: Part, tune: Part) -> Network:
                 size=size_at(learn, run.recipe.size, epoch),
             )
             run.say(
-                f"epoch {progress.epoch} of {learn.epochs}: loss {mean_loss:.3f}, tune {_score_text(score, figure)}{' (best)' if better else ''}, "
+                f"epoch {progress.epoch} of {learn.epochs}: loss {mean_loss:.3f}, tune "
+                f"{_score_text(score, figure)}{' (best)' if better else ''}, "
                 f"{seconds:.0f} s, {len(train.ids) / seconds:.0f} images/s"
             )
     ranks.end()
@@ -118,7 +123,10 @@ def fit(run: Run, prepared: Prepared, train: Part, tune: Part) -> Network:
 
 
 def score_now(bench: Bench, network: Network, tune: Part, cache: ActivationCache | None) -> float:
-    """What the tune part says of the network as it is now: `parts.tune_score`; where boxes are to be found, how well they are."""
+    """What the tune part says of the network as it is now: `parts.tune_score`.
+
+    Where boxes are to be found, how well they are.
+    """
     images, dtype = bench.prepared.images, bench.dtype
     if isinstance(network, Detector):
         return mean_ap50(find_boxes(network, images, tune.rows, dtype=dtype), tune.targets)
@@ -147,7 +155,10 @@ def run_worker(run: Run, prepared: Prepared, train: Part) -> None:
 
 
 def _score_text(score: float, name: str) -> str:
-    """A tune score in words; below 0 it is a Brier score, which takes the place of an AUROC that tune is too small for."""
+    """A validation score in words.
+
+    Below 0 it is a Brier score, which takes the place of an AUROC that the validation set is too small for.
+    """
     return f"{name} {score:.3f}" if score >= 0 else f"Brier score {-score:.3f}"
 
 
@@ -167,7 +178,10 @@ def size_at(learn: Training, full: int, epoch: int) -> int:
 
 
 def rate_at(learn: Training, step: int, epoch_steps: int) -> float:
-    """Factor on the learning rate at a step; the head phase runs at full rate, the schedule covers the rest."""
+    """Factor on the learning rate at a step.
+
+    The head phase runs at full rate, the schedule covers the rest.
+    """
     head, total = learn.head_epochs * epoch_steps, learn.epochs * epoch_steps
     if step < head or learn.schedule in ("plateau", "constant"):
         return 1.0
@@ -180,7 +194,10 @@ def rate_at(learn: Training, step: int, epoch_steps: int) -> float:
 
 
 def order_of(learn: Training, train: Part, seed: int, epoch: int) -> NDArray[np.int64]:
-    """Positions in the train part in the order of an epoch; balanced sampling draws every class equally often."""
+    """Positions in the train part in the order of an epoch.
+
+    Balanced sampling draws every class equally often.
+    """
     rng = np.random.default_rng([seed, epoch])
     count = len(train.ids)
     if learn.sampling == "natural":
@@ -194,7 +211,10 @@ def order_of(learn: Training, train: Part, seed: int, epoch: int) -> NDArray[np.
 def run_epoch(
     bench: Bench, train: Part, progress: Progress, tick: Callable[[], None], cache: ActivationCache | None = None
 ) -> float:
-    """One pass over the train part from where `progress` stands, on what was `kept` of its frozen part if anything; gives the mean loss."""
+    """One pass over the training set from where `progress` stands; gives the mean loss.
+
+    On the cached activations of its frozen part, if there are any.
+    """
     learn, seed, network = bench.learn, bench.run.settings.seed, bench.network
     backbone = bench.run.recipe.model.backbone
     freeze(network.backbone, "all" if progress.epoch < learn.head_epochs else backbone.frozen)
@@ -260,7 +280,10 @@ def cached_logits(network: Network, cache: ActivationCache, dtype: str) -> NDArr
 
 
 def mix(images: Tensor, targets: Tensor, alpha: float, seed: int, step: int) -> tuple[Tensor, Tensor]:
-    """Mixup (Zhang et al. 2018): each case blended with its neighbour in the batch, one Beta(alpha, alpha) share a batch."""
+    """Mixup (Zhang et al. 2018): each case is blended with its neighbour in the batch.
+
+    One Beta(alpha, alpha) fraction a batch.
+    """
     fraction = float(np.random.default_rng([seed, step, 1]).beta(alpha, alpha))
     return fraction * images + (1 - fraction) * images.roll(1, 0), fraction * targets + (1 - fraction) * targets.roll(1, 0)
 
@@ -274,7 +297,10 @@ def ema_update(average: nn.Module, network: nn.Module, decay: float) -> None:
 
 
 def bench_of(run: Run, learn: Training, prepared: Prepared, train: Part) -> Bench:
-    """Network, average, optimiser and loss at their start, in the number format that is faster here (measured once and stored)."""
+    """Network, EMA, optimiser and loss at their start.
+
+    In the number format that is faster here (measured once and stored).
+    """
     recipe, device = run.recipe, default_device()
     torch.manual_seed(run.settings.seed)
     bias = None
@@ -330,7 +356,10 @@ def _optimiser(learn: Training, network: Network) -> torch.optim.Optimizer:
 
 
 def faster_dtype(network: Network, prepared: Prepared, train: Part, loss: Loss) -> str:
-    """bfloat16 when two timed steps of a copy are faster with it than with float32; measured once a run and stored."""
+    """bfloat16 when two timed steps of a copy are faster with it than with float32.
+
+    Measured once a run and stored.
+    """
     some = np.resize(np.arange(len(train.rows)), 16)
     device = network.device
     images = three_channels(to_tensor(prepared.images[train.rows[some]], device))
@@ -350,7 +379,10 @@ def faster_dtype(network: Network, prepared: Prepared, train: Part, loss: Loss) 
 
 
 def faster(loss_of: Callable[[str], Callable[[], Tensor]]) -> str:
-    """The number format in which two steps take less time, after one that warms up; `loss_of` gives for each the loss on a copy."""
+    """The number format in which two steps take less time, after one that warms up.
+
+    `loss_of` gives for each the loss on a copy.
+    """
     seconds = {}
     for dtype in DTYPES:
         forward = loss_of(dtype)

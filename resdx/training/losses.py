@@ -14,7 +14,9 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 def loss_function(task: Task, *, weights: Tensor | None = None, smoothing: float = 0.0) -> Loss:
-    """Cross-entropy for Classify; binary cross-entropy an output, with unknowns masked, for the other tasks.
+    """Cross-entropy for Classify.
+
+    Binary cross-entropy an output, with unknowns masked, for the other tasks.
 
     The function takes logits (B, outputs) and targets (B, outputs), which may be mixtures, and gives one number.
     """

@@ -1,4 +1,4 @@
-"""Classifiers on frozen features: scikit-learn fits them, and what was fitted becomes the head of a network.
+"""Classifiers on frozen features: what scikit-learn fits becomes the head of a network.
 
     Linear      a penalised logistic regression, multinomial or one a label, its scaling folded into the weights
     the others  as their specs say (models.specs), in the form of models.classical
@@ -80,7 +80,10 @@ def fit_head(
     task: object,
     seed: int = 0,
 ) -> nn.Module:
-    """A head of float64 tensors, fitted with one of `settings_of` to features (N, E) and targets (N, outputs), NaN where not known."""
+    """A head of float64 tensors, fitted to features (N, E) and targets (N, outputs).
+
+    With one of `settings_of`; targets are NaN where not known.
+    """
     made = build_head(head, features.shape[1], targets.shape[1]).double().eval()
     if isinstance(made, Head):
         weight, bias = fit_linear(features, targets, setting["penalty"], task, balanced=learn.class_weights == "balanced")
@@ -96,7 +99,10 @@ def fit_head(
 
 @dataclasses.dataclass(frozen=True)
 class Data:
-    """What a classifier is fitted to: features (N, E), targets (N, outputs), and whether one class excludes the others."""
+    """What a classifier is fitted to: features (N, E) and targets (N, outputs).
+
+    `exclusive` says whether one class excludes the others.
+    """
 
     features: Floats
     targets: Floats32
@@ -105,7 +111,10 @@ class Data:
     seed: int
 
     def questions(self) -> Iterator[tuple[Ints, Ints, int]]:
-        """The rows, answers and number of possible answers of each: one of all classes, or one a label where that is known."""
+        """The rows, classes and number of classes of each question.
+
+        One of all classes, or one a label where that is known.
+        """
         if self.exclusive:
             yield np.arange(len(self.features)), self.targets.argmax(1), self.targets.shape[1]
             return
@@ -235,7 +244,10 @@ FITS: Mapping[type, Callable[[Any, Setting, Data], Arrays]] = {
 
 
 def complete(grown: Sequence[Sequence[Any]], values: Sequence[Sequence[Floats]]) -> Arrays:
-    """Trees of scikit-learn, one list a question, as complete binary trees of one depth; `values` (nodes, C) of each."""
+    """Trees of scikit-learn, one list a question, as complete binary trees of one depth.
+
+    `values` (nodes, C) of each.
+    """
     most = max(len(trees) for trees in grown)
     depth = max(1, *(tree.max_depth for trees in grown for tree in trees))
     shape, width = (len(grown), most, 2**depth - 1), values[0][0].shape[1]
@@ -248,7 +260,10 @@ def complete(grown: Sequence[Sequence[Any]], values: Sequence[Sequence[Floats]])
 
 
 def _level_by_level(tree: Any, depth: int) -> tuple[Ints, Floats, Ints]:
-    """Feature and threshold of each node, first level first, and the node behind each leaf; a leaf above the bottom is its own children."""
+    """Feature and threshold of each node, first level first, and the node behind each leaf.
+
+    A leaf above the bottom is its own children.
+    """
     at, features, thresholds = np.zeros(1, np.int64), [], []
     for _ in range(depth):
         ends = tree.children_left[at] < 0
@@ -278,11 +293,13 @@ def fit_linear(
     balanced: bool = False,
     min_spread: float = 0.0,
 ) -> tuple[Floats, Floats]:
-    """Weights (outputs, E) and biases (outputs,) of multinomial (Classify) or one binary regression an output.
+    """Weights (outputs, E) and biases (outputs,) of a penalised logistic regression.
+
+    Multinomial for Classify, else one binary regression an output.
 
     The features are standardised for the fit, so that one penalty suits them all; the scaling is folded into the weights.
-    `balanced` lets rare answers count as much as frequent ones. What varies less than `least` times as much as the features do on average (root mean square) is
-    scaled as if it varied so much.
+    `balanced` lets rare answers count as much as frequent ones. What varies less than `least` times as much as the features
+    do on average (root mean square) is scaled as if it varied so much.
     """
     mean, spread = features.mean(0), features.std(0) + 1e-6
     spread = np.maximum(spread, min_spread * np.sqrt(np.square(spread).mean()))

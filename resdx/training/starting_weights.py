@@ -13,7 +13,9 @@ from ..runs.run import MEMBERS, Run
 
 
 def resolve_start(run: Run) -> Run:
-    """The run with weights that can be had. Where ImageNet's of a ResNet cannot, our own take their place, and the log says so.
+    """The run with weights that can be had.
+
+    Where ImageNet's of a ResNet cannot, our own take their place, and the log says so.
 
     The split was made for ImageNet's weights, so our own are refused where they have learnt from persons of the test set.
 

@@ -1,7 +1,8 @@
-"""More pictures to learn from, made by generators that have seen the train part alone, and what they are worth.
+"""More images to learn from, made by generators that have seen the training set alone.
 
-A generator a class learns from the prepared pictures of train; of what it makes, copies of training pictures are dropped, and of the rest those most like a real one are kept. They
-stand beside the real ones in training and nowhere else: tune, calib and test are real.
+A generator a class learns from the prepared pictures of train; of what it makes, copies of training pictures are dropped, and
+of the rest those most like a real one are kept. They stand beside the real ones in training and nowhere else: tune, calib and
+test are real.
 """
 
 from __future__ import annotations
@@ -50,7 +51,9 @@ LOG_EVERY = 100  # steps from one line of the log to the next
 
 
 def enlarge(run: Run, prepared: Prepared, train: Part, tune: Part) -> tuple[Prepared, Part]:
-    """Prepared pictures and train with those that were made; writes generated.npz and generated.json (what they are worth).
+    """Prepared pictures and train with those that were made.
+
+    Writes generated.npz and generated.json (what they are worth).
 
     Raises:
         DataError: a class has too few pictures in train.
@@ -62,14 +65,16 @@ def enlarge(run: Run, prepared: Prepared, train: Part, tune: Part) -> tuple[Prep
             real = train.at(np.flatnonzero(train.truth[:, k] == 1))
             if len(real.ids) < FEWEST:
                 raise DataError(
-                    f"class {name!r} has {len(real.ids)} pictures in train, and a generator needs {FEWEST}; leave out recipe.generator"
+                    f"class {name!r} has {len(real.ids)} pictures in train, and a generator needs {FEWEST}; leave out "
+                    "recipe.generator"
                 )
             made, what = _made(run, how, prepared, real, k)
             pictures.append(made)
             labels += [name] * len(made)
             reported.append({"class": name, "real": len(real.ids), **what})
             run.say(
-                f"generator: {count(len(made), 'picture')} of {name}, {what['copies']:.0%} of those made were copies and are left out"
+                f"generator: {count(len(made), 'picture')} of {name}, {what['copies']:.0%} of those made were copies and are "
+                "left out"
             )
         out = io.BytesIO()
         np.savez_compressed(out, pictures=np.concatenate(pictures), labels=np.array(labels))
@@ -113,7 +118,8 @@ def _made(run: Run, how: Dcgan, prepared: Prepared, real: Part, k: int) -> tuple
     best = np.sort(np.argsort(-rank, kind="stable")[: min(wanted, int((~copy).sum()))])
     if len(best) < 2:
         raise DataError(
-            f"of {len(made)} pictures made of class {run.recipe.classes[k]!r} all but {len(best)} are copies of training pictures; "
+            f"of {len(made)} pictures made of class {run.recipe.classes[k]!r} all but {len(best)} are copies of training "
+            "pictures; "
             "change generator.steps or leave out recipe.generator"
         )
     return made[best], {
@@ -180,7 +186,10 @@ def _drawn(generator: Generator, how: Dcgan, number: int, side: int, *, seed: in
 
 
 def _quality(run: Run, prepared: Prepared, train: Part, tune: Part, made: Pictures, labels: Sequence[str]) -> dict[str, Any]:
-    """Distances of made from real features, with what two halves of the real persons are apart; and what classifiers trained on either say of the other."""
+    """Distances of made from real features, with what two halves of the real persons are apart.
+
+    And what classifiers trained on either say of the other.
+    """
     spec, file = run.recipe.model.backbone, run.settings.weights
     torch.manual_seed(
         run.settings.seed

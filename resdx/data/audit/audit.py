@@ -1,8 +1,9 @@
 """What is wrong with a data set before anything is trained on it.
 
-Files that cannot be read, the same picture twice (in two classes, under two persons, in two shipped parts), persons in two parts
-or two classes, classes with too few persons, and whatever tells the class without the content: one source a class, sizes, formats,
-colour modes, brightness. Findings of grade "stop" must be settled, or accepted by their code, before training.
+Files that cannot be read, the same picture twice (in two classes, under two persons, in two shipped parts), persons in two
+parts or two classes, classes with too few persons, and whatever tells the class without the content: one source a class,
+sizes, formats, colour modes, brightness. Findings of grade "stop" must be settled, or accepted by their code, before
+training.
 """
 
 from __future__ import annotations
@@ -40,7 +41,10 @@ ACCEPTABLE = (  # codes of stops that a person may answer for; nothing can be tr
 
 @dataclass(frozen=True)
 class Audit:
-    """What the audit found: findings, clusters of cases that show the same picture, unreadable files and facts of the others."""
+    """What the audit found.
+
+    Findings, clusters of cases that show the same image, unreadable files with their errors, and facts of the others.
+    """
 
     findings: tuple[Finding, ...]
     clusters: tuple[tuple[str, ...], ...] = ()
@@ -71,9 +75,9 @@ def audit(manifest: Manifest, read: Read, *, processes: int | None = None, progr
     """Read every file of `manifest` once with `read` (a read step) and report what is wrong with the set.
 
     Args:
-        read: a step; where its pictures of different persons look alike by nature (`look_alike`), only identical ones are duplicates
-        processes: workers that read files; all cores by default
-        progress: called with the number of files done and of all files
+        read: a step; where its pictures of different persons look alike by nature (`look_alike`), only identical ones are
+        duplicates processes: workers that read files; all cores by default progress: called with the number of files done and
+        of all files
     """
     seen = look(
         {case.id: f"{manifest.root}/{case.path}" for case in manifest.cases}, read, processes=processes, progress=progress

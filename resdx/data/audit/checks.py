@@ -102,7 +102,10 @@ def _copies(evidence: Evidence) -> Iterable[Finding]:
     if evidence.exact:
         ids = [case for copies in evidence.exact for case in copies]
         spare = len(ids) - len(evidence.exact)
-        text = f"{count(spare, 'byte-identical copy', 'byte-identical copies')} of another file ({count(len(evidence.exact), 'picture')} more than once). "
+        text = (
+            f"{count(spare, 'byte-identical copy', 'byte-identical copies')} of another file "
+            f"({count(len(evidence.exact), 'picture')} more than once). "
+        )
         text += "A split keeps copies together; remove them where each picture should count once."
         yield Finding("exact-copies", "note", text, tuple(ids), {"copies": spare, "pictures": len(evidence.exact)})
     identical = _representatives(evidence.exact)
@@ -110,8 +113,14 @@ def _copies(evidence: Evidence) -> Iterable[Finding]:
     if near:
         ids = [case for cluster in near for case in cluster]
         share = len(ids) / len(evidence.cases)
-        text = f"{len(ids)} of {len(evidence.cases)} pictures ({share:.0%}) are nearly the same as another, in {count(len(near), 'cluster')} "
-        text += f"of up to {max(map(len, near))}: re-encoded, cropped, turned, or neighbouring slices. A split keeps each cluster together."
+        text = (
+            f"{len(ids)} of {len(evidence.cases)} pictures ({share:.0%}) are nearly the same as another, in "
+            f"{count(len(near), 'cluster')} "
+        )
+        text += (
+            f"of up to {max(map(len, near))}: re-encoded, cropped, turned, or neighbouring slices. A split keeps each cluster "
+            "together."
+        )
         figures = {"cases": len(ids), "clusters": len(near), "share": share}
         yield Finding("near-duplicates", "look" if share > MANY else "note", text, tuple(ids), figures)
 
@@ -156,7 +165,10 @@ def _across_parts(evidence: Evidence, sets: Sequence[Sequence[str]], code: str, 
 
 
 def _persons_across_parts(evidence: Evidence) -> Iterable[Finding]:
-    """An id that two shipped parts share is a leak, unless its pictures are no more alike than those of any two persons."""
+    """An id that two shipped parts share is a leak.
+
+    Unless its images are no more alike than those of any two persons.
+    """
     members = _gather((case.group, case.id) for case in evidence.cases if case.group and case.part)
     parts = {case.id: case.part for case in evidence.cases if case.part}
     shared = _mixed(list(members.values()), parts)
@@ -166,18 +178,27 @@ def _persons_across_parts(evidence: Evidence) -> Iterable[Finding]:
     code, note = "persons-across-parts", ""
     if restarts(alike):
         code = "id-may-restart"
-        note = f"Pictures that share an id are no more alike than others (AUROC {alike}), so the numbering may start again in each part. "
+        note = (
+            f"Pictures that share an id are no more alike than others (AUROC {alike}), so the numbering may start again in "
+            "each part. "
+        )
     elif alike.low is not None and alike.low > 0.5:
         note = f"Pictures that share an id are more alike than others (AUROC {alike}). "
     elif alike.value is not None:
-        note = f"Whether pictures that share an id are more alike than others is not shown (AUROC {alike}), so they count as the same persons. "
+        note = (
+            f"Whether pictures that share an id are more alike than others is not shown (AUROC {alike}), so they count as the "
+            "same persons. "
+        )
     finding = _across_parts(evidence, shared, code, f"{count(len(shared), 'person id')} in two shipped parts", note)
     figures = {**finding.figures, **({"auroc": alike.value} if alike.value is not None else {})}
     yield Finding(finding.code, finding.grade, finding.text, finding.cases, figures)
 
 
 def _likeness(evidence: Evidence, shared: Sequence[Sequence[str]], person: Mapping[str, str]) -> Estimate:
-    """Pairs that share a person, of two parts where there are such, against pairs that do not, from the same parts and the same classes."""
+    """Image pairs that share a person, against pairs that do not.
+
+    Of two shipped parts where there are such; the others come from the same parts and the same classes.
+    """
     draw = np.random.default_rng(0)
     strangers = _gather(((case.part, case.label), case) for case in evidence.cases)
     pairs, others = [], []
@@ -195,7 +216,10 @@ def _likeness(evidence: Evidence, shared: Sequence[Sequence[str]], person: Mappi
 
 
 def _persons_across_classes(evidence: Evidence) -> Iterable[Finding]:
-    """A person with two classes: contradicting labels where the class is the person's, expected where it is the image's."""
+    """A person with two classes.
+
+    Labels contradict each other where the class is the person's; it is expected where it is the image's.
+    """
     assessed = [case for case in evidence.cases if case.labels is not None and case.group]
     if any(len(case.labels or ()) != 1 for case in assessed):
         return  # several labels a case: they may differ between images
@@ -221,7 +245,10 @@ def _persons(evidence: Evidence) -> Iterable[Finding]:
     """Cases without a person, and classes with too few persons to test."""
     without = [case.id for case in evidence.cases if not case.group]
     if without:
-        text = f"{len(without)} of {count(len(evidence.cases), 'case')} without a person, so each cluster of near-duplicates counts as one; "
+        text = (
+            f"{len(without)} of {count(len(evidence.cases), 'case')} without a person, so each cluster of near-duplicates "
+            "counts as one; "
+        )
         text += "images of one person that look different can still be in two parts. Give the group column if you can."
         yield Finding("no-person-id", "note", text, tuple(without), {"cases": len(without)})
         if len(without) == len(evidence.cases):
@@ -238,7 +265,10 @@ def _persons(evidence: Evidence) -> Iterable[Finding]:
 
 
 def _names(evidence: Evidence) -> Iterable[Finding]:
-    """Persons whom nobody gave and files seem to name: cases share a folder or the beginning of a name, and names or likeness speak for it."""
+    """Persons whom nobody gave and files seem to name.
+
+    Cases share a folder or the beginning of a name, and names or likeness speak for it.
+    """
     files = [case.path for case in evidence.manifest.cases]  # all of them: a pattern has to catch them all
     most = max(FEW, 2 * len(evidence.manifest.classes) + 1)  # more than classes
     for pattern, told in person_patterns(files, fewest=most).items():
@@ -251,9 +281,15 @@ def _names(evidence: Evidence) -> Iterable[Finding]:
         if not several or not (told or shown):  # those that share a name may all be unreadable
             continue
         usual, largest = several[len(several) // 2], several[-1]
-        text = f"{len(members)} names may be persons, such as {name[usual[0]]!r} with {count(len(usual), 'case')} ({some(usual)}); the most, {len(largest)}, has {name[largest[0]]!r}. "
+        text = (
+            f"{len(members)} names may be persons, such as {name[usual[0]]!r} with {count(len(usual), 'case')} "
+            f"({some(usual)}); the most, {len(largest)}, has {name[largest[0]]!r}. "
+        )
         text += f"Cases that share one are more alike than others of their class (AUROC {alike}). " if shown else ""
-        text += f"If they are, keep each on one side of the split, by the column of a table that names the person, or with --set source.group={shlex.quote(pattern)}"
+        text += (
+            "If they are, keep each on one side of the split, by the column of a table that names the person, or with --set "
+            f"source.group={shlex.quote(pattern)}"
+        )
         figures = {"persons": len(members), **({"auroc": alike.value} if alike.value is not None else {})}
         yield Finding("names-may-be-persons", "look", text, tuple(chain(*several)), figures)
         return
@@ -264,13 +300,19 @@ def _balance(evidence: Evidence) -> Iterable[Finding]:
     unknown = [case.id for case in evidence.cases if case.labels is None]
     partly = [case.id for case in evidence.cases if case.labels is not None and case.unknown]
     if unknown or partly:
-        text = f"{count(len(unknown), 'case')} not assessed, without a part in anything; {len(partly)} more not assessed for some classes."
+        text = (
+            f"{count(len(unknown), 'case')} not assessed, without a part in anything; {len(partly)} more not assessed for "
+            "some classes."
+        )
         yield Finding("not-assessed", "note", text, (*unknown, *partly), {"cases": len(unknown), "partly": len(partly)})
     counts = Counter(label for case in evidence.cases for label in case.labels or ())
     if len(counts) > 1:
         (most, many), (least, few) = counts.most_common()[0], counts.most_common()[-1]
         if many > SKEWED * few:
-            text = f"{most!r} has {count(many, 'case')}, {least!r} {few:,} ({many / few:.1f} times fewer); accuracy alone will flatter."
+            text = (
+                f"{most!r} has {count(many, 'case')}, {least!r} {few:,} ({many / few:.1f} times fewer); accuracy alone will "
+                "flatter."
+            )
             yield Finding("imbalance", "note", text, (), dict(counts))
     if {"train", "test"} <= evidence.parts.keys():
         yield from _moved(evidence.parts["train"], evidence.parts["test"])
@@ -359,7 +401,10 @@ def _telling(
     figures = {"auroc": value, "low": low, "high": high, "classes": len(told)}
     said = f"{what[0].upper()}{what[1:]} tells class {name!r} from the rest with AUROC {area}"
     if low > stop:
-        text = f"{said}: the {code} determines the class, so a good score says nothing about the disease. Balance the sources, or accept the code."
+        text = (
+            f"{said}: the {code} determines the class, so a good score says nothing about the disease. Balance the sources, "
+            "or accept the code."
+        )
         yield Finding(f"{code}-determines-class", "stop", text, (), figures)
     else:
         more = f" ({len(told)} classes are told)" if len(told) > 1 else ""
@@ -373,7 +418,10 @@ def _boxes(e: Evidence) -> Iterable[Finding]:
     other = [case for case, size in zip(e.cases, sizes, strict=True) if case.extra.get(ANNOTATED, size) not in (size, "")]
     if other:
         shown = f"{other[0].id} is {sizes[e.row[other[0].id]]}, its boxes are of {other[0].extra[ANNOTATED]}"
-        text = f"{count(len(other), 'picture')} of another size than the one that the boxes were drawn on: {shown}. Were they resized or turned? The boxes lie elsewhere."
+        text = (
+            f"{count(len(other), 'picture')} of another size than the one that the boxes were drawn on: {shown}. Were they "
+            "resized or turned? The boxes lie elsewhere."
+        )
         yield Finding("boxes-of-other-size", "stop", text, tuple(case.id for case in other))
     outside = [
         case.id
@@ -381,7 +429,10 @@ def _boxes(e: Evidence) -> Iterable[Finding]:
         if any(min(b.x1, b.y1) < -1 or b.x2 > fact.width + 1 or b.y2 > fact.height + 1 for b in case.boxes)
     ]
     if outside:
-        text = f"{count(len(outside), 'picture')} with boxes that reach out of it: {some(outside)}. They are cut to the picture, or lost."
+        text = (
+            f"{count(len(outside), 'picture')} with boxes that reach out of it: {some(outside)}. They are cut to the picture, "
+            "or lost."
+        )
         yield Finding("boxes-outside", "look", text, tuple(outside))
 
 

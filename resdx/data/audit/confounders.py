@@ -1,4 +1,4 @@
-"""Does something that is not the content tell the class: the source, the file's size and format, the brightness?
+"""Whether something beside the content tells the class: source, file size, format, brightness.
 
 A small decision tree asks, cross-validated by person; the answer is an AUROC with an interval over persons.
 """
@@ -26,7 +26,9 @@ WORTH = 0.6  # an AUROC below this needs no interval
 def tells_class(
     table: NDArray[np.float64], truth: Mapping[str, NDArray[np.floating]], persons: Sequence[int]
 ) -> dict[str, Estimate]:
-    """How well the columns of `table` (N, F) tell each class from the rest; only classes that can be asked about.
+    """How well the columns of `table` (N, F) tell each class from the rest.
+
+    Only classes that can be asked about.
 
     `truth` is 1, 0 or NaN a case; those that were not assessed for a class take no part in it.
     """
@@ -46,7 +48,10 @@ def tells_class(
 
 
 def same_or_not(embedding: NDArray[np.floating], pairs: Sequence[tuple[int, int]], others: Sequence[tuple[int, int]]) -> Estimate:
-    """Are `pairs` (one an id) more alike than `others`? AUROC of the cosine similarity of the rows of `embedding`."""
+    """Are `pairs` (one an id) more alike than `others`?
+
+    AUROC of the cosine similarity of the rows of `embedding` (N, E).
+    """
     unit = embedding / (np.linalg.norm(embedding, axis=1, keepdims=True) + 1e-9)
     both = np.array([*pairs, *others])
     alike = (unit[both[:, 0]] * unit[both[:, 1]]).sum(1)
@@ -54,7 +59,7 @@ def same_or_not(embedding: NDArray[np.floating], pairs: Sequence[tuple[int, int]
 
 
 def restarts(likeness: Estimate) -> bool:
-    """Whether pictures that share an id are no more alike than others, so that the numbering may have started again.
+    """Whether images that share an id are no more alike than others: numbering may have started again.
 
     "Not shown to be more alike" is not enough: with few ids nothing is shown. So the value itself must lie near chance.
     """
@@ -62,7 +67,10 @@ def restarts(likeness: Estimate) -> bool:
 
 
 def _out_of_fold(table: NDArray[np.float64], positive: NDArray[np.bool_], group: NDArray[np.intp]) -> NDArray[np.float64]:
-    """Scores by trees that did not see the person, as ranks within their fold: raw scores of two trees cannot be compared."""
+    """Scores by trees that did not see the person, as ranks within their fold.
+
+    Raw scores of two trees cannot be compared.
+    """
     score = np.zeros(len(table))
     fold = _folds(positive, group)
     for number in range(FOLDS):

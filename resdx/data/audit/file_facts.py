@@ -1,4 +1,4 @@
-"""What a file says about a case before any model looks: its hash, size, format and mode, brightness, and a thumbnail.
+"""Facts of a file before any model looks: hash, size, format, mode, brightness, thumbnail.
 
 One pass with all cores: a file is read once for its hash and its header, decoded by the recipe's own read step, and
 shrunk. Whatever cannot be decoded is listed with its sentence; the rest goes on.
@@ -32,7 +32,9 @@ DEPTHS = {"1": 1, "I;16": 16, "I;16B": 16, "I;16L": 16, "I": 32, "F": 32}  # bit
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """One readable case: sizes in pixels, bits a channel, mean brightness in [0, 1]; `mode` is the file's, not the decoded one.
+    """One readable case: sizes in pixels, bits a channel, mean brightness in [0, 1].
+
+    `mode` is the file's, not the decoded one.
 
     `sha256` is of the file's bytes; of the decoded picture where one file holds several.
     """
@@ -50,7 +52,10 @@ class Facts:
 
 @dataclass(frozen=True)
 class Look:
-    """What a pass over the files brought: facts and thumbnails (N, 64, 64) of readable cases, sentences for the others."""
+    """What a pass over the files found.
+
+    Facts and thumbnails (N, 64, 64) of readable cases, and an error of one sentence for each of the others.
+    """
 
     facts: tuple[Facts, ...]
     thumbnails: NDArray[np.uint8]
@@ -131,7 +136,10 @@ def _one(read: Read, case: str, path: str) -> tuple[Facts, NDArray[np.uint8]] | 
 
 
 def _header(file: str, data: bytes, channels: int) -> tuple[str, str, int]:
-    """Format, colour mode and bits a channel of a picture file; of other files the suffix and the decoded channels."""
+    """Format, colour mode and bits a channel of a picture file.
+
+    Of other files the suffix and the decoded channels.
+    """
     try:
         with Image.open(io.BytesIO(data)) as image:
             return image.format or "", image.mode, DEPTHS.get(image.mode, 8)

@@ -1,9 +1,10 @@
 """Which pictures are the same, or nearly: re-encoded, resized, flipped, turned or cropped.
 
 Three steps. A 256-bit hash of each picture's low frequencies, each bit against the data set's own median, so that what all
-films of one anatomy share says nothing. A search in a binary index, over the 8 dihedral views of the whole frame, over windows
-of it (a crop of A looks like a window of A) and over its middle turned by up to 15 degrees. Then every candidate pair is aligned on
-64-pixel thumbnails (Lucas and Kanade 1981, affine with gain and offset) and kept only if the fine structure agrees.
+films of one anatomy share says nothing. A search in a binary index, over the 8 dihedral views of the whole frame, over
+windows of it (a crop of A looks like a window of A) and over its middle turned by up to 15 degrees. Then every candidate pair
+is aligned on 64-pixel thumbnails (Lucas and Kanade 1981, affine with gain and offset) and kept only if the fine structure
+agrees.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ LOW = np.random.default_rng(0).permutation(np.argsort(_ORDER, kind="stable")[1:1
 
 
 def thumbnail(image: Floats) -> Bytes:
-    """Shrink a picture (H, W, C) to (64, 64) grey by area, whatever its shape, with its own range stretched over 0 to 255."""
+    """Shrink an image (H, W, C) to (64, 64) grey by area, its own range stretched over 0 to 255."""
     grey = np.ascontiguousarray(image[..., 0] if image.shape[2] == 1 else image.mean(2), np.float32)
     small = np.asarray(Image.fromarray(grey).resize((SIDE, SIDE), Image.Resampling.BOX))
     low, high = float(small.min()), float(small.max())
@@ -78,7 +79,10 @@ def spectrum(thumbnails: Bytes) -> Floats:
 
 
 def portable_hash(thumbnails: Bytes) -> Bytes:
-    """(N, 64, 64) -> (N, 32): 256 bits that do not depend on the other pictures (each against the picture's own median)."""
+    """Perceptual hash: (N, 64, 64) -> (N, 32), 256 bits an image.
+
+    They do not depend on the other images: each coefficient is compared with the image's own median.
+    """
     flat = spectrum(thumbnails)
     return np.packbits(flat > np.median(flat[:, 1:], axis=1)[:, None], axis=1)
 
@@ -90,7 +94,9 @@ def find_duplicates(
     known: Sequence[Sequence[int]] = (),
     same: float = SAME,
 ) -> tuple[tuple[int, ...], ...]:
-    """Clusters (positions, at least two) of `thumbnails` (N, 64, 64) that show the same picture, transitively.
+    """Clusters of `thumbnails` (N, 64, 64) that show the same image, transitively.
+
+    A cluster holds at least two positions.
 
     `aspects` are width over height of the pictures (1 where not given), and `known` clusters that are already certain,
     such as byte-identical files. A flat picture matches nothing.
@@ -130,7 +136,10 @@ def _grid(side: int) -> Floats:
 
 
 def _axis(side: float, offset: float = 0) -> Floats:
-    """(16, 64): the low cosine frequencies of a stretch of one axis, `side` long (1 = whole frame) and centred at `offset`."""
+    """Low cosine frequencies (16, 64) of a stretch of one axis.
+
+    It is `side` long (1 = whole frame) and centred at `offset`.
+    """
     places = np.clip((side * _grid(PATCH) + offset + 1) * SIDE / 2 - 0.5, 0, SIDE - 1)
     linear = np.maximum(0, 1 - np.abs(places[:, None] - np.arange(SIDE)))  # (32, 64)
     k = np.arange(FREQUENCIES)[:, None]
@@ -138,7 +147,10 @@ def _axis(side: float, offset: float = 0) -> Floats:
 
 
 def _unit(coefficients: NDArray[Any]) -> Floats:
-    """Coefficients (N, 16, 16), in place, without the mean and divided by their energy; a flat picture becomes zeros."""
+    """Coefficients (N, 16, 16), in place, without the mean and divided by their energy.
+
+    A flat picture becomes zeros.
+    """
     coefficients[:, 0, 0] = 0
     energy = np.sqrt(np.einsum("nij,nij->n", coefficients, coefficients))
     coefficients *= np.where(energy > 1, 1 / np.maximum(energy, 1), 0).astype(np.float32)[:, None, None]
@@ -146,7 +158,10 @@ def _unit(coefficients: NDArray[Any]) -> Floats:
 
 
 def _square(side: float, x: float = 0, y: float = 0, degrees: float = 0) -> Floats:
-    """The motion (2, 3) onto a square of `side` (1 = whole frame) at (x, y), turned; coordinates run from -1 to 1, x first."""
+    """The motion (2, 3) onto a square of `side` (1 = whole frame) at (x, y), turned.
+
+    Coordinates run from -1 to 1, x first.
+    """
     c, s = side * np.cos(np.radians(degrees)), side * np.sin(np.radians(degrees))
     return np.array([[c, -s, x], [s, c, y]], np.float32)
 
@@ -171,7 +186,10 @@ def _turned(pictures: Floats, square: Floats) -> Floats:
 
 
 def _views(coefficients: Floats, motions: Floats, count: int) -> Iterator[tuple[Floats, Floats]]:
-    """The first `count` of the 8 flips and quarter turns of patches sampled by `motions` (N, 2, 3): coefficients and motions."""
+    """The first `count` of the 8 dihedral views of patches: coefficients and motions.
+
+    Patches are sampled by `motions` (N, 2, 3).
+    """
     for view in range(count):
         out, moved = coefficients, motions.copy()
         if view & 4:
@@ -189,7 +207,10 @@ Query = Callable[[Floats, slice], Views]  # of some pictures (N, 64, 64), which 
 
 @dataclass(frozen=True)
 class Search:
-    """A way to candidates: `queries` of each picture, in the first `views` flips and turns, are looked up among the middles, `side` long, of all.
+    """A search for candidate pairs.
+
+    `queries` of each image, in the first `views` flips and turns, are looked up among the middles, `side` long, of all
+    images.
 
     Of the `bits` of two hashes `radius` may differ.
     """
@@ -209,7 +230,10 @@ def _whole_frame(_aspects: Floats) -> Search:
 
 
 def _turned_middle(aspects: Floats) -> Search:
-    """Thumbnails are square whatever the picture was, so a turn of the picture is a turn between two stretches."""
+    """Thumbnails are square whatever the image was.
+
+    So a turn of the image is a turn between two stretches.
+    """
     rounded = np.round(np.log(aspects) / ASPECT) * ASPECT
 
     def turn(degrees: float, pictures: Floats, rows: slice) -> Views:
@@ -243,7 +267,10 @@ WAYS: Mapping[str, Way] = {
 
 
 def candidates(thumbnails: Bytes, search: Search) -> Candidates:
-    """Pairs of `thumbnails` (N, 64, 64) that a search finds by their hashes, to be aligned next; some pictures at a time, which bounds the memory."""
+    """Pairs of `thumbnails` (N, 64, 64) that a search finds by their hashes, to be aligned next.
+
+    Some pictures at a time, which bounds the memory.
+    """
     stretches = [slice(start, start + AT_ONCE) for start in range(0, len(thumbnails), AT_ONCE)]
     some = thumbnails[:: max(1, len(thumbnails) // TYPICAL)]
     median = np.median(_middle(some.astype(np.float32), search.side), 0)
@@ -283,8 +310,8 @@ def candidates(thumbnails: Bytes, search: Search) -> Candidates:
 def _index(hashes: Bytes) -> Any:
     """An exact index; for many pictures one in less than quadratic time, exact for the nearest pairs only.
 
-    Of two hashes of 256 bits that differ in fewer than 20, at least one of their 10 words differs in at most one bit, so looking up
-    each word and its 24 neighbours at one bit misses none; of pairs further apart it misses some.
+    Of two hashes of 256 bits that differ in fewer than 20, at least one of their 10 words differs in at most one bit, so
+    looking up each word and its 24 neighbours at one bit misses none; of pairs further apart it misses some.
     """
     width = 8 * hashes.shape[1]
     index: Any = faiss.IndexBinaryFlat(width)
@@ -300,7 +327,10 @@ def _hash(coefficients: Floats, median: Floats, bits: NDArray[np.intp]) -> Bytes
 
 
 def _join(parent: list[int], thumbnails: Bytes, candidates: Candidates, same: float) -> None:
-    """Merge the clusters of candidates that prove to be the same, nearest first; pairs already in one cluster cost nothing."""
+    """Merge the clusters of candidates that prove to be the same, nearest first.
+
+    Pairs already in one cluster cost nothing.
+    """
     first, second, motion = candidates
     alike = _likeness(thumbnails)
     threads = os.cpu_count() or 1
@@ -330,7 +360,9 @@ def _fine(pictures: Floats) -> Floats:
 
 
 def _similarity(thumbnails: Bytes, first: Ints, second: Ints, motion: Floats, alike: float) -> Floats:
-    """Move `second` onto `first`, starting at `motion`, and correlate the fine structure where both are seen.
+    """Move `second` onto `first`, starting at `motion`, and correlate where both are seen.
+
+    Only the fine structure is compared.
 
     A pair whose coarse structure does not agree by `alike` is given up at once.
     """
@@ -378,7 +410,10 @@ def _agreement(pictures: Floats, first: Ints, second: Ints, motion: Floats, side
 
 
 def _align(smooth: Floats, first: Ints, second: Ints, motion: Floats, *, side: int, steps: int) -> Floats:
-    """The affine motions (P, 2, 3) that bring `second` nearest to `first`, with a gain and an offset of brightness."""
+    """The affine motions (P, 2, 3) that bring `second` nearest to `first`.
+
+    With a gain and an offset of brightness.
+    """
     places = _places(side)
     target = _at_rest(smooth, side)[first]
     for _ in range(steps):
@@ -413,7 +448,7 @@ def _at_rest(pictures: Floats, side: int) -> Floats:
 
 
 def _read(pictures: Floats, which: Ints, motion: Floats, places: Floats) -> tuple[Floats, Floats]:
-    """Bilinear samples (P, 1024) of pictures `which` at `motion` of `places`, and 1 where that is inside the frame.
+    """Bilinear samples (P, 1024) of images `which` at `motion` of `places`, and 1 where inside the frame.
 
     Corners count as outside: a turn fills them with something else.
     """

@@ -1,4 +1,4 @@
-"""Tiny phantoms in exactly the folders, names and tables of public sets, so that what reads those sets can be tested without them.
+"""Tiny phantoms in the folders, names and tables of public sets, to test what reads those sets.
 
 Only the layout is theirs: every picture is a phantom film of 64 x 64 pixels, which has an opacity where the set's label says
 that something is wrong. No HDF5 is written, so two sets come in another public form: PCam as the folder and table in which
@@ -131,7 +131,10 @@ def montgomery(sheet: _Sheet) -> list[Case]:
 
 
 def pcam(sheet: _Sheet) -> list[Case]:
-    """PatchCamelyon as Kaggle offers it: tiles named by a hash and one table; no slide, so no person, is named."""
+    """PatchCamelyon as Kaggle offers it: tiles named by a hash and one table.
+
+    No slide, so no person, is named.
+    """
     cases = []
     for i, ill in sheet.turn(2):
         for k in range(2):
@@ -164,7 +167,10 @@ def breakhis(sheet: _Sheet) -> list[Case]:
 
 
 def cheng(sheet: _Sheet) -> list[Case]:
-    """Cheng's brain tumours: a struct `cjdata` a file (label 1 meningioma, 2 glioma, 3 pituitary), and the paper's five folds."""
+    """Cheng's brain tumours: a struct `cjdata` a file, and the paper's five folds.
+
+    Label 1 is meningioma, 2 glioma, 3 pituitary.
+    """
     cases: list[Case] = []
     parts = "brainTumorDataPublic_1766"
     for i, kind in sheet.turn(3):
@@ -201,7 +207,10 @@ CT_FOLDERS = (("Covid-19 Cases", "P"), ("Cap Cases", "cap"), ("Normal Cases", "n
 
 
 def covid_ct_md(sheet: _Sheet) -> list[Case]:
-    """COVID-CT-MD: a folder of DICOM slices a person; slices lie out of order, and only SliceLocation puts them right."""
+    """COVID-CT-MD: a folder of DICOM slices a person.
+
+    Slices lie out of order, and only SliceLocation puts them right.
+    """
     cases, slices = [], 3
     labels = np.zeros((sheet.persons, slices), np.uint8)
     index: list[tuple[object, object]] = [("Patient ID", "Index")]
@@ -251,7 +260,10 @@ def sars_cov_2_ct(sheet: _Sheet) -> list[Case]:
 
 
 def eyepacs(sheet: _Sheet) -> list[Case]:
-    """EyePACS: two eyes a person in `train`, grades 0 to 4 of each eye in trainLabels.csv, by name without the suffix."""
+    """EyePACS: two eyes a person in `train`, grades 0 to 4 of each eye in trainLabels.csv.
+
+    The table names files without their suffix.
+    """
     cases = []
     for i, grade in sheet.turn(5):
         for k, side in enumerate(("left", "right")):
@@ -263,7 +275,10 @@ def eyepacs(sheet: _Sheet) -> list[Case]:
 
 
 def messidor(sheet: _Sheet) -> list[Case]:
-    """MESSIDOR-2 with the adjudicated grades: dates as names, no person, and pictures that could not be graded (empty cells)."""
+    """MESSIDOR-2 with the adjudicated grades: dates as names, no person.
+
+    Images that could not be graded have empty cells.
+    """
     cases = []
     rows: list[tuple[object, ...]] = [("image_id", "adjudicated_dr_grade", "adjudicated_dme", "adjudicated_gradable")]
     for i, kind in sheet.turn(6):
@@ -283,7 +298,10 @@ ENTRY = (
 
 
 def chestxray14(sheet: _Sheet) -> list[Case]:
-    """ChestX-ray14: folders images_001 ..., several labels a film, two lists of the official parts by person, boxes of a few."""
+    """ChestX-ray14: folders images_001 ..., several labels a film, boxes of a few.
+
+    Two lists name the official parts, which are split by person.
+    """
     cases: list[Case] = []
     parts: dict[str, list[str]] = {"train_val": [], "test": []}
     rows: list[tuple[object, ...]] = [ENTRY]
@@ -307,7 +325,10 @@ def chestxray14(sheet: _Sheet) -> list[Case]:
 
 
 def parkinson_speech(sheet: _Sheet) -> list[Case]:
-    """UCI 470: three rows a speaker, 752 features under a line of groups; with 252 persons the table has its full 756 rows."""
+    """UCI 470: three rows a speaker, 752 features under a line of groups.
+
+    With 252 persons the table has its full 756 rows.
+    """
     groups = [(group, name) for group, names in speech_features().items() for name in names]
     first = [group if not k or groups[k - 1][0] != group else "" for k, (group, _) in enumerate(groups)]
     rows: list[Sequence[object]] = [("", "", *first, ""), ("id", "gender", *(name for _, name in groups), "class")]
@@ -326,7 +347,10 @@ def parkinson_speech(sheet: _Sheet) -> list[Case]:
 
 
 def speech_features() -> dict[str, list[str]]:
-    """Group -> names of the UCI 470 features; the names of the vocal fold and wavelet features are numbers here."""
+    """Group -> names of the UCI 470 features.
+
+    The names of the vocal fold and wavelet features are numbers here.
+    """
     bands = ("", "delta_", "delta_delta_")
     orders = ("0th", "1st", "2nd", "3rd", *(f"{k}th" for k in range(4, 13)))
     shapes = "energy entropy_shannon entropy_log TKEO_mean TKEO_std medianValue meanValue stdValue minValue maxValue"
@@ -368,7 +392,10 @@ def medmnist(sheet: _Sheet) -> list[Case]:
 
 
 def mitbih(sheet: _Sheet) -> list[Case]:
-    """MIT-BIH Arrhythmia Database: WFDB records of both divisions in turn, 24 beats each, some of them paced, which are in no AAMI class."""
+    """MIT-BIH Arrhythmia Database: WFDB records of both divisions in turn, 24 beats each.
+
+    Some beats are paced, which are in no AAMI class.
+    """
     cases = []
     for i, name in zip(range(sheet.persons), [record for pair in zip(DS1, DS2, strict=True) for record in pair], strict=False):
         draws = np.random.default_rng([sheet.seed, i])
@@ -386,7 +413,10 @@ def mitbih(sheet: _Sheet) -> list[Case]:
 
 
 def vowels(sheet: _Sheet) -> list[Case]:
-    """Sustained vowels in two folders, three takes a speaker, whose number and group the file's name begins with."""
+    """Sustained vowels in two folders, three takes a speaker.
+
+    The file's name begins with the speaker's number and group.
+    """
     cases = []
     for i, ill in sheet.turn(2):
         name, folder = f"AVPEPUDEA{'' if ill else 'C'}{i + 1:04d}", ("control", "parkinson")[ill]
@@ -400,7 +430,10 @@ def vowels(sheet: _Sheet) -> list[Case]:
 
 
 def face_mask(sheet: _Sheet) -> list[Case]:
-    """Face-mask detection of Kaggle: one folder of pictures, one of XML files in the layout of PASCAL VOC; discs of three colours stand for faces."""
+    """Face-mask detection of Kaggle: one folder of pictures, one of XML files in the layout of PASCAL VOC.
+
+    Discs of three colours stand for faces.
+    """
     cases = []
     for i in range(sheet.persons):
         rng = np.random.default_rng(hash_of(sheet.seed, i))
@@ -422,7 +455,8 @@ def face_mask(sheet: _Sheet) -> list[Case]:
 def _annotation(path: str, boxes: Sequence[Box]) -> str:
     """The XML of a picture, whose corners count from 1 and lie inside the box."""
     objects = "".join(
-        f"<object><name>{box.label}</name><difficult>0</difficult><bndbox><xmin>{box.x1 + 1:.0f}</xmin><ymin>{box.y1 + 1:.0f}</ymin>"
+        f"<object><name>{box.label}</name><difficult>0</difficult><bndbox>"
+        f"<xmin>{box.x1 + 1:.0f}</xmin><ymin>{box.y1 + 1:.0f}</ymin>"
         f"<xmax>{box.x2:.0f}</xmax><ymax>{box.y2:.0f}</ymax></bndbox></object>"
         for box in boxes
     )

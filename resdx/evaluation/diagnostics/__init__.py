@@ -1,4 +1,6 @@
-"""Evidence beside the figures: controls of shortcuts, the leakage effect, the learning curve, label issues, the embedding.
+"""Evidence beside the figures: shortcut controls, leakage effect, learning curve, label issues.
+
+And a map of the embedding.
 
 Each reads a finished run and writes one file that the report reads.
 """

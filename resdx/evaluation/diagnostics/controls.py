@@ -1,8 +1,9 @@
-"""What tells the class beside the content: a small probe on whole and on masked pictures, and tables of facts about the files.
+"""What tells the class beside the content: a small probe on masked images, and facts of the files.
 
-The probe is trained alike on every version of the same pictures and is cross-fitted: each half of the persons is judged by a probe
-that learnt from the other half. The test part is not touched. Scores on honest sets are often high on the border too (marks,
-collimation, the outline of the body), so only a class that comes from one source, or a fact of the file that tells the class, stops.
+The probe is trained alike on every version of the same pictures and is cross-fitted: each half of the persons is judged by a
+probe that learnt from the other half. The test part is not touched. Scores on honest sets are often high on the border too
+(marks, collimation, the outline of the body), so only a class that comes from one source, or a fact of the file that tells
+the class, stops.
 """
 
 from __future__ import annotations
@@ -60,7 +61,10 @@ Images = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked of every version: the cases, their persons and halves, and the classes that enough persons have and lack."""
+    """What is asked of every version of the images.
+
+    The cases, their persons and halves, and the classes that enough persons have and lack.
+    """
 
     part: Part
     person: NDArray[np.intp]
@@ -129,7 +133,9 @@ NOTES = {
     "full": "whole pictures",
     "border": f"only a frame of {FRAME} of {SIZE} pixels is left, {1 - (1 - 2 * FRAME / SIZE) ** 2:.0%} of the area",
     "centre-black": "the disc that fills the picture, where the organ lies, is black; the four corners are left, 22% of the area",
-    "border in place": "the pixels of the same frame, each in its place, by a logistic regression: finds a mark too small for the probe",
+    "border in place": (
+        "the pixels of the same frame, each in its place, by a logistic regression: finds a mark too small for the probe"
+    ),
     "permuted": "labels exchanged between persons: what is above 0.5 beyond chance leaks between the halves",
 }
 
@@ -165,9 +171,12 @@ def cross_fit(
 
 
 def in_place(question: Question, border: Prepared) -> NDArray[np.float32]:
-    """Probabilities (N, K) by a logistic regression on every pixel of the frame at half the probe's size, cross-fitted as the probe is.
+    """Probabilities (N, K) by a logistic regression on every pixel of the frame.
 
-    A letter burnt in at one place takes a few pixels of 64, which a small network does not learn in its steps; here each has a weight.
+    At half the probe's size, cross-fitted as the probe is.
+
+    A letter burnt in at one place takes a few pixels of 64, which a small network does not learn in its steps; here each has
+    a weight.
     """
     images, rows = border.images[question.part.rows].mean(-1), len(question.part.rows)
     pixels = images.reshape(rows, SIZE // 2, 2, SIZE // 2, 2).mean((2, 4)).reshape(rows, -1)
@@ -185,7 +194,10 @@ def in_place(question: Question, border: Prepared) -> NDArray[np.float32]:
 
 
 def masked(pictures: Prepared, mask: Callable[[int], NDArray[np.bool_]]) -> Prepared:
-    """Pictures that are black wherever the mask of their side is not set; before augmentation, so that nothing moves into view."""
+    """Pictures that are black wherever the mask of their side is not set.
+
+    Before augmentation, so that nothing moves into view.
+    """
     return replace(pictures, images=pictures.images * mask(pictures.images.shape[1])[:, :, None])
 
 
@@ -204,10 +216,12 @@ def corners(size: int) -> NDArray[np.bool_]:
 
 
 def exchange_labels(truth: NDArray[np.float32], person: NDArray[np.intp], seed: int) -> NDArray[np.float32]:
-    """Truth (N, K) in which each person has the labels of another, in any order; who has more cases has them again from the first.
+    """Truth (N, K) in which each person has the labels of another, in any order.
 
-    In any order, because cases are listed class by class: where persons have several classes, the first of one would otherwise get
-    the labels of the first of another, which are mostly their own.
+    Who has more cases has them again from the first.
+
+    In any order, because cases are listed class by class: where persons have several classes, the first of one would
+    otherwise get the labels of the first of another, which are mostly their own.
     """
     rng = np.random.default_rng([seed, 2])
     rows = [np.flatnonzero(person == one) for one in range(int(person.max()) + 1)]
@@ -218,7 +232,10 @@ def exchange_labels(truth: NDArray[np.float32], person: NDArray[np.intp], seed: 
 
 
 def border_share(question: Question, answers: Mapping[str, Values], full: Estimate) -> Estimate | None:
-    """X = (border - .5) / (full - .5), both on the same draws of persons; None where whole pictures tell nothing for certain."""
+    """X = (border - .5) / (full - .5), both on the same draws of persons.
+
+    None where whole pictures tell nothing for certain.
+    """
     if full.value is None or full.low is None or full.low <= 0.5:
         return None
     truth, metric = question.part.truth[:, question.asked.columns], by_fold(question.half)
@@ -234,14 +251,20 @@ def border_share(question: Question, answers: Mapping[str, Values], full: Estima
 
 
 def tables_of(run: Run, cases: Sequence[Case], question: Question) -> list[dict[str, Any]]:
-    """How well the source, all facts of the file and its size alone tell a class: the class that each tells best."""
+    """How well the source, all facts of the file and its size alone tell a class.
+
+    The class that each tells best.
+    """
     facts = {fact.case: fact for fact in run.read_as("audit.json", "audit", Audit.from_json).facts}
     truth = {run.recipe.classes[k]: question.part.truth[:, k] for k in question.asked.columns}
     return [_table(name, table, truth, question) for name, table in facts_of(cases, [facts[case.id] for case in cases]).items()]
 
 
 def facts_of(cases: Sequence[Case], facts: Sequence[Facts]) -> dict[str, NDArray[np.float64]]:
-    """Three tables (N, F): where a case comes from; size, format, mode and bits of its file; its size alone."""
+    """Three tables (N, F): where a case comes from; size, format, mode and bits of its file.
+
+    Its size alone.
+    """
     size = np.array([(fact.width, fact.height, fact.width / fact.height) for fact in facts], float)
     form = [[fact.format for fact in facts], [fact.mode for fact in facts], [fact.bits for fact in facts]]
     coded = [np.unique(np.array(column), return_inverse=True)[1] for column in form]
@@ -268,7 +291,10 @@ def _row(name: str, told: str, area: Estimate) -> dict[str, Any]:
 
 
 def stops_of(run: Run, tables: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Why a good score says nothing: a class that comes from one source only, a table that tells one with a lower bound above .9."""
+    """Why a good score says nothing.
+
+    A class that comes from one source only, or a table that tells one with a lower bound above .9.
+    """
     found = run.read_as("audit.json", "audit", Audit.from_json).findings
     why = [finding.text for finding in found if finding.code == "one-source-class" and finding.grade == "stop"]
     for row in tables:

@@ -1,4 +1,4 @@
-"""A map of the cases as the network sees them: t-SNE of its embeddings, and the one figure beside it that does not lie.
+"""A map of the cases by t-SNE of their embeddings, and how often neighbours share a class.
 
 t-SNE (van der Maaten and Hinton 2008) keeps neighbours together and nothing else. So the picture comes with the share of each
 case's nearest neighbours, in the full embedding and among other persons, that have its class.
@@ -35,7 +35,9 @@ Floats32 = NDArray[np.float32]
 
 
 def embedding(run: Run, prepared: Prepared) -> None:
-    """Lay out at most 1,500 cases by their embeddings and count how often neighbours agree; writes embedding.json.
+    """Lay out at most 1,500 cases by their embeddings and count how often neighbours agree.
+
+    Writes embedding.json.
 
     Held-out cases are shown, and training cases too where the backbone is frozen and has learnt nothing from them: a network that
     trains draws the cases it learns from apart, whether or not it has understood them.
@@ -70,7 +72,10 @@ def embedding(run: Run, prepared: Prepared) -> None:
 
 
 def embeddings_of(run: Run, prepared: Prepared) -> dict[str, Floats32]:
-    """Embeddings (E,) by case: of the parts that were scored, and of all others where the backbone is frozen and they are at hand."""
+    """Embeddings (E,) by case.
+
+    Of the subsets that were scored, and of all others where the backbone is frozen and they are at hand.
+    """
     names = [name for name in PARTS if (run.path / f"scores-{name}.npz").exists()]
     scored = [run.scores(name) for name in names]
     out = {case: row for scores in scored for case, row in zip(scores.ids, scores.embeddings, strict=True)}
@@ -82,7 +87,9 @@ def embeddings_of(run: Run, prepared: Prepared) -> dict[str, Floats32]:
 
 
 def layout(x: Floats, perplexity: float, seed: int) -> Floats:
-    """(N, E) embeddings -> (N, 2) places, centred and scaled to fit between -1 and 1; the same for the same seed.
+    """(N, E) embeddings -> (N, 2) places, centred and scaled to fit between -1 and 1.
+
+    The same for the same seed.
 
     It begins at the principal components, which keeps more of the large-scale order than a random start (Kobak and Berens 2019).
     """
@@ -94,7 +101,9 @@ def layout(x: Floats, perplexity: float, seed: int) -> Floats:
 
 
 def neighbours(x: Floats, classes: Sequence[str], groups: Sequence[str]) -> tuple[Estimate, Estimate]:
-    """Share of the 10 nearest cases of other persons (Euclidean, in the full embedding) with the same class, and what chance gives.
+    """Fraction of each case's 10 nearest neighbours with its class, and what chance gives.
+
+    Neighbours are of other persons, by Euclidean distance in the full embedding.
 
     The interval is over persons. Chance is the share of all cases of other persons that have the class, averaged over the cases.
     """

@@ -1,4 +1,4 @@
-"""Which labels may be wrong and which cases nobody can tell: confident learning, a contact sheet, and decisions that are kept.
+"""Label issues by confident learning: labels that may be wrong, cases that nobody can tell.
 
 Confident learning (Northcutt, Jiang and Chuang 2021) takes probabilities of a model that has not learnt from the case. A class is
 claimed with confidence where its probability reaches the mean probability of the cases labelled so: its own threshold, so
@@ -54,7 +54,9 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Opinions:
-    """What a model that has not learnt from them thinks of cases: truth (N, K) with NaN where not assessed, probabilities (N, K).
+    """What a model that has not learnt from these cases predicts for them.
+
+    `truth` (N, K) is NaN where not assessed, `probabilities` are (N, K).
 
     `blind`: nor has the backbone below it learnt from them.
     """
@@ -84,7 +86,9 @@ class Suspect:
 
 
 def suspects(run: Run, prepared: Prepared) -> None:
-    """List the most suspicious cases; writes suspects.json, suspects/*.png, and suspects.csv to be filled in.
+    """List the most suspicious cases.
+
+    Writes suspects.json, suspects/*.png, and suspects.csv to be filled in.
 
     Raises:
         RunError: the run is not calibrated yet.
@@ -110,12 +114,16 @@ def suspects(run: Run, prepared: Prepared) -> None:
     note = _note(task, classes, known, found, [row["part"] for row in rows], kept=len(kept), share=share)
     write_json(run.path / "suspects.json", {"suspects": rows, "estimated_share": share and share.to_json(), "note": note})
     run.say(
-        f"suspects: {len(shown)} cases to look at in {run.path / 'suspects.csv'}; wrong labels, estimated: {share or 'not estimable'}"
+        f"suspects: {len(shown)} cases to look at in {run.path / 'suspects.csv'}; wrong labels, estimated: "
+        f"{share or 'not estimable'}"
     )
 
 
 def opinions(run: Run, prepared: Prepared) -> list[Opinions]:
-    """Scored cases by the run's own answers; those it learnt from by a regression on their embeddings, in folds of whole persons."""
+    """Scored cases by the run's own answers.
+
+    Those it learnt from by a regression on their embeddings, in folds of whole persons.
+    """
     predictor, task, classes = calibrated(run), run.recipe.task, run.recipe.classes
     names = [name for name in PARTS if (run.path / f"scores-{name}.npz").exists()]
     every = {case.id: case for name in PARTS for case in run.cases(name) if case.id in prepared.row}
@@ -140,7 +148,10 @@ def opinions(run: Run, prepared: Prepared) -> list[Opinions]:
 def cross_fitted(
     task: Task, classes: Sequence[str], cases: Sequence[Case], x: NDArray[Any], *, penalty: float, seed: int
 ) -> NDArray[np.float32]:
-    """(N, K) calibrated probabilities of logistic regressions on embeddings `x` (N, E), each person judged by one that has not seen it."""
+    """Calibrated probabilities (N, K) of logistic regressions on embeddings `x` (N, E).
+
+    Cross-fitted: each person is judged by a regression that has not seen them.
+    """
     known = truth(task, classes, cases)
     targets = target(task, known)
     person = np.unique([case.group for case in cases], return_inverse=True)[1]
@@ -172,7 +183,10 @@ def suspected(task: Task, classes: Sequence[str], some: Opinions) -> list[Suspec
 
 
 def claimed(given: NDArray[np.intp], p: Floats) -> NDArray[np.intp]:
-    """The class that each case is claimed for with confidence, -1 for none: `given` (N,) labels, `p` (N, K) probabilities."""
+    """The class that each case is claimed for with confidence, -1 for none.
+
+    `given` (N,) are the labels, `p` (N, K) the probabilities.
+    """
     labelled = np.eye(p.shape[1])[given]
     count = labelled.sum(0)
     limit = np.divide((labelled * p).sum(0), count, out=np.full(len(count), np.inf), where=count > 0)
@@ -181,7 +195,9 @@ def claimed(given: NDArray[np.intp], p: Floats) -> NDArray[np.intp]:
 
 
 def wrong_share(truth: Values, answer: Values, weights: Values | None = None) -> Array:
-    """Share of wrong labels by the confident joint: `truth` (N,) classes, or (N, K) of 1, 0 and NaN; `answer` (N, K) probabilities.
+    """Share of wrong labels by the confident joint: `truth` (N,) classes, or (N, K) of 1, 0 and NaN.
+
+    `answer` (N, K) probabilities.
 
     Of the cases labelled i that are claimed at all, the share claimed for i is the share of right labels in i.
     """
@@ -203,7 +219,10 @@ def wrong_share(truth: Values, answer: Values, weights: Values | None = None) ->
 
 
 def estimated_share(task: Task, known: Sequence[Opinions], *, seed: int = 0) -> Estimate | None:
-    """The share of wrong labels (of several labels: the mean over them), with an interval over persons; None of a weak model."""
+    """The share of wrong labels (of several labels: the mean over them), with an interval over persons.
+
+    None of a weak model.
+    """
     groups = [case.group for some in known for case in some.cases]
     true, p = (np.concatenate([getattr(some, name) for some in known]) for name in ("truth", "probabilities"))
     if (estimate(macro_auroc, true, p, groups, replicates=500, seed=seed).low or 0) < WEAK:
@@ -222,7 +241,10 @@ def contact_sheet(found: Sequence[Suspect]) -> list[Suspect]:
 
 
 def template(run: Run, shown: Sequence[Suspect], decided: Sequence[Decision]) -> str:
-    """suspects.csv: a row for what was decided before, so that nothing of it is lost when the table is put in the place of the last one, and
+    """The table suspects.csv, to be filled in by a person.
+
+    It has a row for what was decided before, so that nothing of it is lost when the table takes the place of the last one,
+    and
     one for each other case, whose `decision` and `label` are empty, so that nothing is decided by not looking."""
     first: dict[str, Suspect] = {}
     for one in shown:
@@ -252,7 +274,10 @@ def thumbnail(image: NDArray[np.uint8]) -> bytes:
 def _questions(
     task: Task, classes: Sequence[str], some: Opinions
 ) -> Iterator[tuple[tuple[str, ...], NDArray[np.intp], NDArray[np.intp], Floats]]:
-    """What is asked of cases, as (names of the answers, rows of the assessed, given answer, probabilities): one a label, or one."""
+    """The questions of a task: one a label of several, else one of all classes.
+
+    Yields the names of the answers, the rows of assessed cases, the given answer and the probabilities.
+    """
     p = some.probabilities.astype(np.float64)
     if not isinstance(task, MultiLabel):
         rows = np.flatnonzero(~np.isnan(some.truth).any(1))
@@ -301,18 +326,23 @@ def _note(
         "The estimated share of wrong labels counts the model's own errors as wrong labels too: read it as an upper bound, "
         "the closer the better the model is."
         if share
-        else f"No share of wrong labels is estimated: the model is not surely above an AUROC of {WEAK}, so most that it doubts are its own errors.",
+        else (
+            f"No share of wrong labels is estimated: the model is not surely above an AUROC of {WEAK}, so most that it doubts "
+            "are its own errors."
+        ),
     ]
     if cases := sum(len(some.cases) for some in known if not some.blind):
         says.append(
-            f"The backbone has learnt from {cases} of them, labels and all, so fewer of their errors show; the share leaves them out."
+            f"The backbone has learnt from {cases} of them, labels and all, so fewer of their errors show; the share leaves "
+            "them out."
         )
     if isinstance(task, Ordinal):
         near = sum(abs(classes.index(one.label) - classes.index(one.model_label)) == 1 for one in wrong)
         says.append(f"{near} of the {len(wrong)} doubted grades are one grade off, where readers differ most.")
     if count := list(parts).count("test"):
         says.append(
-            f"{count} of those shown are test cases: to change only labels that the model disputes makes its next result too good, so "
+            f"{count} of those shown are test cases: to change only labels that the model disputes makes its next result too "
+            "good, so "
             "let somebody who sees neither label nor model read them, among as many others."
         )
     if kept:

@@ -63,7 +63,10 @@ class Round:
 
 @dataclass(frozen=True)
 class Answers:
-    """Cases judged in all rounds: truth (N, K), probabilities (N, K) after either training, persons and rounds (N,)."""
+    """Cases judged in all rounds, after either training.
+
+    Truth (N, K), probabilities (N, K) with and without the leak, persons and rounds (N,).
+    """
 
     truth: NDArray[np.float32]
     clean: NDArray[np.float32]
@@ -104,7 +107,9 @@ def leak_worth(run: Run, prepared: Prepared, *, seeds: int = 6, steps: int = STE
 
 
 def draw_round(cases: Sequence[Case], person: Places, truth: NDArray[np.float32], *, seed: int, turn: int) -> Round:
-    """Deal the persons with several images into three: tested, exchanged and others; only halves of the first two may train.
+    """Deal the persons with several images into three: tested, exchanged and others.
+
+    Only halves of the first two may train.
 
     Both training sets hold everything of the others. One adds halves of the exchanged persons, the other the halves of the tested
     persons that are not judged: as many images of each label, so that nothing but the persons differs.

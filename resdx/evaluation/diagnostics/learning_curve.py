@@ -1,4 +1,4 @@
-"""What more persons would bring: AUROC on held-out persons against the number of persons learnt from, and the price of one more.
+"""Learning curve: AUROC on held-out persons against the number of persons learnt from.
 
 A third of the persons outside the test part is held out; of the others, growing shares are learnt from, the smaller inside the
 larger. AUROC is taken as a straight line in the logarithm of persons, which holds over the range that is measured and flattens
@@ -53,7 +53,10 @@ Learner = Callable[[Rows, Rows, int], NDArray[np.float32]]  # cases to learn fro
 
 @dataclass(frozen=True)
 class Plan:
-    """Who is held out and who is learnt from: positions of cases, one array for each share and seed, and the persons of each share."""
+    """Who is held out and who is learnt from.
+
+    Positions of cases, one array for each fraction and seed, and the persons of each fraction.
+    """
 
     held: Rows
     learnt: tuple[tuple[Rows, ...], ...]
@@ -115,7 +118,10 @@ def plan_of(cases: Sequence[Case], truth: NDArray[np.float32], *, shares: Sequen
 
 
 def nested(truth: NDArray[np.float32], person: Rows, *, seed: Sequence[int]) -> Rows:
-    """Persons in an order whose every beginning holds the classes in their shares, as far as whole persons can."""
+    """Persons in an order whose every beginning has the classes in proportion.
+
+    As far as whole persons can.
+    """
     names, code = np.unique(person, return_inverse=True)
     rng = np.random.default_rng(seed)
     has = np.stack([np.bincount(code, column == 1, len(names)) > 0 for column in truth.T], 1)
@@ -127,7 +133,10 @@ def nested(truth: NDArray[np.float32], person: Rows, *, seed: Sequence[int]) -> 
 
 
 def feature_learner(run: Run, prepared: Prepared, cases: Sequence[Case]) -> Learner:
-    """The run's own classifier on frozen features, with the setting it has chosen; the seed changes nothing."""
+    """The run's own classifier on frozen features, with the setting it has chosen.
+
+    The seed changes nothing.
+    """
     x = predict_run(run, prepared, prepared.rows([case.id for case in cases])).embeddings.astype(np.float64)
     targets, task, learn = part_of_cases(run, prepared, cases).targets, run.recipe.task, run.recipe.learn
     assert isinstance(learn, FeatureClassifier)
@@ -150,7 +159,10 @@ def probe_learner(run: Run, prepared: Prepared, cases: Sequence[Case]) -> Learne
 def judged(
     plan: Plan, learner: Learner, *, exact: bool = False, tick: Callable[[], object] = lambda: None
 ) -> NDArray[np.float32]:
-    """Probabilities (shares, seeds, held-out cases, K); an `exact` learner gives the same for the same cases and is asked once."""
+    """Probabilities (shares, seeds, held-out cases, K).
+
+    An `exact` learner gives the same for the same cases and is asked once.
+    """
     out: list[list[NDArray[np.float32]]] = []
     for rows in plan.learnt:
         out.append([])
@@ -162,7 +174,10 @@ def judged(
 
 
 def areas_of(truth: NDArray[np.float32], said: NDArray[np.float32], codes: Rows) -> tuple[Array, Array]:
-    """Macro AUROC of each share and seed (S, seeds), and of the mean over seeds in draws of persons (S, D), alike for all shares."""
+    """Macro AUROC of each fraction and seed (S, seeds), and of the mean over seeds by replicate (S, D).
+
+    The bootstrap replicates of persons are the same for all fractions.
+    """
     weights = list(resample(truth, codes, replicates=DRAWS, seed=0))
     value = np.array([[macro_auroc(truth, one) for one in share] for share in said])
     draws = [np.mean([np.concatenate([macro_auroc(truth, one, some) for some in weights]) for one in share], 0) for share in said]
@@ -170,7 +185,10 @@ def areas_of(truth: NDArray[np.float32], said: NDArray[np.float32], codes: Rows)
 
 
 def area_of(areas: Array, draws: Array, few: int, persons: int) -> Estimate:
-    """The mean AUROC over seeds (k,), its interval on the logit scale from draws of persons (D,) and the spread over seeds."""
+    """The mean AUROC over seeds (k,), with its interval on the logit scale.
+
+    From bootstrap replicates of persons (D,) and the spread over seeds.
+    """
     value = float(areas.mean())
     reach = reach_of(logit(np.clip(areas, EDGE, 1 - EDGE)), logit(np.clip(draws, EDGE, 1 - EDGE)), few)
     if few < MIN_PERSONS or not reach > 0:
@@ -184,9 +202,12 @@ def area_of(areas: Array, draws: Array, few: int, persons: int) -> Estimate:
 
 
 def slope_of(sizes: Sequence[int], areas: Array, draws: Array, few: int, persons: int) -> tuple[Estimate, Estimate]:
-    """AUROC gained by doubling, and by one person more than the largest size: `areas` (S, seeds), `draws` (S, D).
+    """AUROC gained by doubling the persons, and by one more than the largest size.
 
-    Least squares of AUROC on log2(persons), each size weighted by its persons: the smaller it is, the more it depends on who they are.
+    `areas` are (S, seeds), `replicates` (S, D).
+
+    Least squares of AUROC on log2(persons), each size weighted by its persons: the smaller it is, the more it depends on who
+    they are.
     """
     x, weight = np.log2(sizes), np.asarray(sizes, float)
     away = weight * (x - np.average(x, weights=weight))
@@ -203,9 +224,12 @@ def slope_of(sizes: Sequence[int], areas: Array, draws: Array, few: int, persons
 
 
 def reach_of(by_seed: Array, draws: Array, few: int) -> float:
-    """Half a t interval of a mean over seeds: variance between persons and between seeds, added (Satterthwaite's freedom).
+    """Half a t interval of a mean over seeds.
 
-    `by_seed` (seeds,) are the values, `draws` (D,) the mean over the seeds in draws of persons, `few` the persons of the rarest class.
+    Variance between persons and between seeds, added, with the degrees of freedom of Satterthwaite (1946).
+
+    `by_seed` (seeds,) are the values, `draws` (D,) the mean over the seeds in draws of persons, `few` the persons of the
+    rarest class.
     """
     seeds = len(by_seed)
     person = float(np.nanvar(draws, ddof=1)) * few / max(few - 1, 1)
@@ -233,11 +257,13 @@ def _note(plan: Plan, slope: Estimate, price: Estimate, persons: int, classifier
         who = f"Each point is {classifier} on frozen features, as in the run and with its setting, fitted again."
     else:
         who = (
-            f"Each point is a small probe (ResNet-{DEPTH}, {SIZE} px) trained anew, not the run's network, which would take days and "
+            f"Each point is a small probe (ResNet-{DEPTH}, {SIZE} px) trained anew, not the run's network, which would take "
+            "days and "
             "whose embeddings have seen every person: read the slope, not the height."
         )
     return (
-        f"{who} {persons} persons outside the test part are held out; the smaller sets of persons lie inside the larger. Twice as many "
+        f"{who} {persons} persons outside the test part are held out; the smaller sets of persons lie inside the larger. "
+        "Twice as many "
         f"persons bring {slope}; beyond {plan.persons[-1]} persons one more brings {_fine(price)}. The line is straight in the "
         "logarithm of persons; a curve that flattens gives less. What new hospitals or classes would bring is not in it."
     )

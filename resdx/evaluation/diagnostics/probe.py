@@ -1,4 +1,4 @@
-"""The probe of the controls: a small residual network on small pictures, trained for a fixed number of steps.
+"""The probe of the controls: a small residual network on small images, for a fixed number of steps.
 
 It never takes the place of the run's model. It asks how much a version of the pictures, or a set of training cases, tells of
 the class, and is compared with itself on another version or another set alone (docs/methods/evaluation.md, section 5).
@@ -48,7 +48,10 @@ PARTS = ("train", "tune", "calib")  # test is read once, and not by a control
 
 @dataclass(frozen=True)
 class Asked:
-    """The columns of the truth that are asked about, how their mean AUROC is named, and classes of too few persons."""
+    """The columns of y_true that are asked about, the name of their mean AUROC, and classes left out.
+
+    Classes of too few persons are left out.
+    """
 
     columns: NDArray[np.intp]
     name: str
@@ -107,14 +110,20 @@ def shrink(prepared: Prepared, cases: Sequence[Case]) -> Prepared:
 
 
 def classes_asked(run: Run, truth: NDArray[np.float32], person: NDArray[np.intp]) -> Asked | str:
-    """The positive class of two, else every class that at least 10 persons have and 10 lack; or the sentence that says why none."""
+    """The positive class of two, else every class that at least 10 persons have and 10 lack.
+
+    Or the sentence that says why none.
+    """
     classes = run.recipe.classes
     positive = positive_class(run.recipe.task, classes) if len(classes) == 2 else ""
     wanted = [classes.index(positive)] if positive else list(range(len(classes)))
     sides = {k: min(len(np.unique(person[truth[:, k] == side])) for side in (1, 0)) for k in wanted}
     columns = [k for k in wanted if sides[k] >= MIN_PERSONS]
     if not columns:
-        return f"not estimable: no class is had and lacked by {MIN_PERSONS} persons outside the test part (at most {max(sides.values())})"
+        return (
+            f"not estimable: no class is had and lacked by {MIN_PERSONS} persons outside the test part (at most "
+            f"{max(sides.values())})"
+        )
     return Asked(np.array(columns), positive or "macro", tuple(classes[k] for k in wanted if k not in columns))
 
 
@@ -130,7 +139,9 @@ def settle_dtype(run: Run, pictures: Prepared, part: Part) -> Run:
 def ask(
     run: Run, pictures: Prepared, learn: Part, judged: NDArray[np.int64], *, seed: int, steps: int = STEPS
 ) -> NDArray[np.float32]:
-    """Train the probe on `learn` for about `steps` (whole epochs) and give its probabilities (N, K) for the rows `judged` of `pictures` (from `shrink`).
+    """Train the probe on `learn` and give its probabilities (N, K) for the rows `judged` of `pictures`.
+
+    For about `steps` steps (whole epochs); `pictures` come from `shrink`.
 
     The run's own augmentation, drawn from (seed, epoch, case); nothing is written. `run` is one that `settle_dtype` gave.
     """

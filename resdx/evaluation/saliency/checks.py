@@ -1,4 +1,4 @@
-"""Whether a map says anything about the network: checks that need no opinion of what the map should show.
+"""Sanity checks of saliency maps that need no opinion of what the map should show.
 
 Pictures are (B, 3, S, S) tensors in [0, 1] and maps (B, h, w) of at least 0, on the CPU or the network's device.
 """
@@ -32,7 +32,9 @@ ONE_BODY = 0.9  # share of everything that is not air in its largest piece
 
 
 def randomised(network: Network, images: Tensor, *, seed: int) -> Network:
-    """The same network with every layer drawn anew (Adebayo et al. 2018, complete randomisation); `network` stays as it is.
+    """The same network with every layer drawn anew (Adebayo et al. 2018, complete randomisation).
+
+    `network` stays as it is.
 
     BatchNorm takes its statistics from `images`: without them a random network of this depth says the same of every picture.
     """
@@ -55,7 +57,10 @@ def randomised(network: Network, images: Tensor, *, seed: int) -> Network:
 
 
 def rank_correlation(maps: NDArray[np.floating], others: NDArray[np.floating]) -> Floats:
-    """Spearman's correlation of each map with the other: (B, h, w) twice -> (B,); a blank map has nothing in common, 0."""
+    """Spearman's correlation of each map with the other: (B, h, w) twice -> (B,).
+
+    A blank map has nothing in common, 0.
+    """
     ours, theirs = (rankdata(some.reshape(len(some), -1), axis=1) for some in (maps, others))
     ours, theirs = (ranks - ranks.mean(1, keepdims=True) for ranks in (ours, theirs))
     bottom = np.sqrt((ours**2).sum(1) * (theirs**2).sum(1))
@@ -65,8 +70,8 @@ def rank_correlation(maps: NDArray[np.floating], others: NDArray[np.floating]) -
 def curves(answer: Callable[[Tensor], Tensor], images: Tensor, maps: Tensor) -> tuple[Floats, Floats]:
     """Areas under the deletion and the insertion curve (Petsiuk et al. 2018): two (B,) in [0, 1].
 
-    `answer` gives the probability (B,) of what was said. The pixels that the map holds for most important are blurred away first, or
-    come first out of the blur. A good map has a small first area and a large second one.
+    `answer` gives the probability (B,) of what was said. The pixels that the map holds for most important are blurred away
+    first, or come first out of the blur. A good map has a small first area and a large second one.
     """
     blurred = absent(images)
     order = enlarge(maps, images.shape[-1]).flatten(1).argsort(dim=1, descending=True, stable=True)
@@ -92,7 +97,9 @@ def reencoded(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def body_mask(picture: NDArray[np.uint8]) -> Mask | None:
-    """Where the body is, (S, S), in a picture (S, S, C) with dark air around it; None where the picture does not tell.
+    """Where the body is, (S, S), in a picture (S, S, C) with dark air around it.
+
+    None where the picture does not tell.
 
     Air is what is dark and joined to the border. It must take a plausible share of the picture and leave one body in one piece.
     """
@@ -115,7 +122,10 @@ def share_within(heat: NDArray[np.floating], mask: Mask) -> float:
 
 
 def hits(shape: Sequence[int], size: int, boxes: Sequence[Box]) -> Mask:
-    """The cells (h, w) of a map that point at a box: their centre lies in it, or outside by no more than half a cell."""
+    """The cells (h, w) of a map that point at a box.
+
+    Their centre lies in it, or outside by no more than half a cell.
+    """
     rows, columns = ((np.arange(count) + 0.5) * size / count for count in shape)
     high, wide = size / shape[0] / 2, size / shape[1] / 2
     out = np.zeros(shape, bool)

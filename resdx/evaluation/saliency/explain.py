@@ -68,7 +68,10 @@ Draw = Callable[[Network, NDArray[np.uint8], NDArray[np.int64]], Floats32]  # ne
 
 @dataclass(frozen=True)
 class Asked:
-    """N cases of one part with what the run says of them: the class that is explained (`targets`), its probability, right or not."""
+    """N cases of one subset with the run's outputs.
+
+    The class that is explained (`targets`), its probability, right or not.
+    """
 
     part: str
     prepared: Prepared
@@ -97,7 +100,10 @@ class Asked:
 
 @dataclass(frozen=True)
 class Pointed:
-    """N cases with a known place: whether the map peaks there, whose they are, the share of cells that would be hits, and the map's size."""
+    """N cases with a known place: hits of the pointing game.
+
+    Whether the map peaks there, whose they are, the fraction of cells that would be hits, and the map's size.
+    """
 
     hit: NDArray[np.bool_]
     persons: tuple[str, ...]
@@ -115,11 +121,14 @@ class Setting:
     @classmethod
     def open(cls, run: Run) -> Setting:
         """The run's network, its weights held fast."""
-        return cls(run, load_network(run).eval().requires_grad_(False).to(memory_format=torch.channels_last))  # type: ignore[call-overload]
+        network = load_network(run).eval().requires_grad_(False)
+        return cls(run, network.to(memory_format=torch.channels_last))  # type: ignore[call-overload]
 
     @cached_property
     def methods(self) -> Mapping[str, Draw]:
-        """Each method by name: all of METHODS, or occlusion alone for a head that answers in steps, which has no gradient.
+        """Each method by name.
+
+        All of METHODS, or occlusion alone for a head that answers in steps, which has no gradient.
 
         Grad-CAM is taken one stage before the last: on the last it is the class activation map.
         """
@@ -143,7 +152,10 @@ class Setting:
         return str(self.run.settings.choices.get("dtype", "float32"))
 
     def probability(self, targets: NDArray[np.int64]) -> Callable[[Tensor], Tensor]:
-        """(B, 3, S, S) -> probability (B,) of the targets, before calibration, which a blurred picture is no case for."""
+        """A function (B, 3, S, S) -> probability (B,) of the targets, before calibration.
+
+        A blurred image is no case for the calibrator.
+        """
 
         def answer(images: Tensor) -> Tensor:
             with torch.no_grad(), torch.autocast(images.device.type, DTYPES[self.dtype], enabled=self.dtype != "float32"):
@@ -175,7 +187,9 @@ def explain(run: Run, prepared: Prepared) -> None:
 
 
 def pointing_game(run: Run, prepared: Prepared, *, method: str = "cam", only_found: bool = False) -> Estimate:
-    """Share of cases with a known place whose map's peak lies there (Zhang et al. 2018), over persons; the note has the chance level.
+    """Share of cases with a known place whose map's peak lies there (Zhang et al. 2018), over persons.
+
+    The note has the chance level.
 
     A hit is a peak whose cell lies in a box of its class with its centre, or misses it by no more than half a cell.
     Chance is the share of cells that would be hits. `only_found` takes the cases alone that the run calls by the box's class.
@@ -187,7 +201,10 @@ def pointing_game(run: Run, prepared: Prepared, *, method: str = "cam", only_fou
 
 
 def pointed(run: Run, prepared: Prepared, *, method: str = "cam", only_found: bool = False) -> Pointed:
-    """The pointing game case by case, as `pointing_game` counts it. Raises DataError where no case has a place that is known."""
+    """The pointing game case by case, as `pointing_game` counts it.
+
+    Raises DataError where no case has a place that is known.
+    """
     found = _pointed(Setting.open(run), asked(run, prepared), method, only_found, POINTED)
     if isinstance(found, str):
         raise DataError(f"{run.path}: {found}; give the places as `boxes` in a table")
@@ -195,7 +212,10 @@ def pointed(run: Run, prepared: Prepared, *, method: str = "cam", only_found: bo
 
 
 def asked(run: Run, prepared: Prepared) -> Asked | None:
-    """What the run says of its test part once that has been scored, else of what it was calibrated on; None where no case is left."""
+    """What the run says of its test part once that has been scored, else of what it was calibrated on.
+
+    None where no case is left.
+    """
     part = "test" if (run.path / "scores-test.npz").exists() else "calib"
     calibration = from_record(read_json(run.need("calibration.json", "calibrate")))
     scores = run.scores(part)
@@ -214,7 +234,10 @@ def asked(run: Run, prepared: Prepared) -> Asked | None:
 
 
 def to_show(asked: Asked, classes: Sequence[str], count: int = SHOWN) -> list[int]:
-    """Up to `count` cases, each of another person: of each true class the surest right and wrong ones, then the least sure."""
+    """Up to `count` cases, each of another person.
+
+    Of each true class the surest right and wrong ones, then the least sure.
+    """
     true = [case.label if case.label in classes else "" for case in asked.cases]
     order = np.argsort(-asked.p, kind="stable")
     queues = [
@@ -260,7 +283,10 @@ def _explained(run: Run, prepared: Prepared, folder: Path, advance: Callable[[],
         f"Grad-CAM on the last stage is the class activation map, {shape[0]} x {shape[1]}; the row grad-cam is one stage earlier."
         if setting.network.head.smooth
         else "The head answers in steps and has no gradient, so occlusion alone draws its maps.",
-        f"Checked on one case a person: up to {CHECKED} for quick methods, {FEW} for {' and '.join(sorted(SLOW))}; curves on {CURVES}.",
+        (
+            f"Checked on one case a person: up to {CHECKED} for quick methods, {FEW} for {' and '.join(sorted(SLOW))}; curves on "
+            f"{CURVES}."
+        ),
     ]
     if run.recipe.views > 1:
         notes.append(f"The answer is the mean over {run.recipe.views} views of a picture; the map is of the plain view.")
@@ -331,7 +357,7 @@ def _against(others: Sequence[Network], draw: Draw, some: Asked, heat: Floats32)
 
 
 def _curves(setting: Setting, some: Asked, heat: Floats32) -> dict[str, Estimate]:
-    """Areas of the method's curves, of a random map's as coarse as it, and how much the method is better by."""
+    """Areas under the curves of the method and of a random map as coarse, and the gain between them."""
     random = np.random.default_rng(setting.run.settings.seed).random(heat.shape, np.float32)
     device = next(setting.network.parameters()).device
     areas: dict[str, list[Floats]] = {"ours": [], "random": []}

@@ -1,9 +1,10 @@
-"""Where in a picture an answer comes from: maps of a network, each (network, images, targets) -> (B, h, w).
+"""Saliency maps of a network: each method maps (network, images, targets) -> (B, h, w).
 
-`images` are (B, 3, H, W) in [0, 1], `targets` (B,) the index of the class that is explained in each. A map is float32, at least 0, of
-its own resolution (`enlarge` brings it to the picture's), and has no unit: only its places are compared. What is explained is a
-`Score`: how much the network holds with the class, by default its log-odds among all classes, which with two classes is the
-difference of the two logits. Every function puts the network into eval mode and leaves its weights and their gradients alone.
+`images` are (B, 3, H, W) in [0, 1], `targets` (B,) the index of the class that is explained in each. A map is float32, at
+least 0, of its own resolution (`enlarge` brings it to the picture's), and has no unit: only its places are compared. What is
+explained is a `Score`: how much the network holds with the class, by default its log-odds among all classes, which with two
+classes is the difference of the two logits. Every function puts the network into eval mode and leaves its weights and their
+gradients alone.
 """
 
 from __future__ import annotations
@@ -27,7 +28,10 @@ TINY = 1e-6
 
 
 def class_odds(logits: Tensor, targets: Tensor) -> Tensor:
-    """Log-odds of a class under the softmax: its logit minus the log-sum-exp of all others; with two classes their difference."""
+    """Log-odds of a class under the softmax: its logit minus the log-sum-exp of all others.
+
+    With two classes their difference.
+    """
     column = targets[:, None]
     return logits.gather(1, column).squeeze(1) - logits.scatter(1, column, -torch.inf).logsumexp(1)
 
@@ -50,17 +54,23 @@ def score_of(task: Task) -> Score:
 
 
 def class_activation(network: Network, images: Tensor, targets: Tensor, *, score: Score = class_odds) -> Tensor:
-    """Class activation map: ReLU(sum_k dy/dz_k A_k) over the last maps A and their means z (Zhou et al. 2016, Selvaraju et al. 2017).
+    """Class activation map (Zhou et al. 2016, Selvaraju et al. 2017).
 
-    The head sees the pooled vector alone, so its own small derivative is all that is needed, and no convolution is run backwards.
-    For a linear head and `label_odds` the slopes are the weights of the class; for any head the map is Grad-CAM on the last stage.
+    ReLU(sum_k dy/dz_k A_k) over the last maps A and their means z.
+
+    The head sees the pooled vector alone, so its own small derivative is all that is needed, and no convolution is run
+    backwards. For a linear head and `label_odds` the slopes are the weights of the class; for any head the map is Grad-CAM on
+    the last stage.
     """
     maps, slopes = _slopes(network, images, targets, score)
     return torch.einsum("be,behw->bhw", slopes, maps).relu()
 
 
 def grad_cam(network: Network, images: Tensor, targets: Tensor, *, score: Score = class_odds, stage: str = "") -> Tensor:
-    """Grad-CAM on the maps a `stage` gives (default the last): weights are the mean gradients of the score (Selvaraju et al. 2017)."""
+    """Grad-CAM on the maps of a `stage` (default the last) (Selvaraju et al. 2017).
+
+    Weights are the mean gradients of the score.
+    """
     names = list(network.eval().backbone.stages())
     at = names.index(stage or names[-1])
     with torch.no_grad():
@@ -104,7 +114,10 @@ def occlusion(network: Network, images: Tensor, targets: Tensor, *, score: Score
 
 
 def window(cell: int, cells: int, size: int) -> slice:
-    """The pixels along a side that occlusion covers for a cell: two cells wide, centred on it, cut at the border."""
+    """The pixels along a side that occlusion covers for a cell.
+
+    Two cells wide, centred on it, cut at the border.
+    """
     start, stop = (round((cell + shift) * size / cells) for shift in (-0.5, 1.5))
     return slice(max(0, start), min(size, stop))
 
@@ -112,7 +125,7 @@ def window(cell: int, cells: int, size: int) -> slice:
 def integrated_gradients(
     network: Network, images: Tensor, targets: Tensor, *, score: Score = class_odds, steps: int = STEPS
 ) -> Tensor:
-    """Attributions summed over BLOCKS x BLOCKS squares of the picture, where they speak for the class: (B, BLOCKS, BLOCKS)."""
+    """Attributions summed over squares, where they speak for the class: (B, BLOCKS, BLOCKS)."""
     places = attributions(network, images, targets, score=score, steps=steps)
     return (adaptive_avg_pool2d(places[:, None], BLOCKS)[:, 0] * (places[0].numel() / BLOCKS**2)).relu()
 
@@ -128,8 +141,8 @@ def attributions(
 ) -> Tensor:
     """Integrated gradients (Sundararajan et al. 2017), signed and summed over colours: (B, H, W).
 
-    The path is straight from `baseline` (default: the picture without its content) and cut into `steps` parts, each judged at its middle.
-    All places together add up to score(picture) - score(baseline), up to the error of the steps.
+    The path is straight from `baseline` (default: the picture without its content) and cut into `steps` parts, each judged at
+    its middle. All places together add up to score(picture) - score(baseline), up to the error of the steps.
     """
     network.eval()
     start = absent(images) if baseline is None else baseline
@@ -143,7 +156,9 @@ def attributions(
 
 
 def absent(images: Tensor) -> Tensor:
-    """The picture without its content: (B, C, H, W) blurred by a Gaussian of an eighth of its side, its border repeated outwards.
+    """The image (B, C, H, W) without its content: blurred by a Gaussian of an eighth of its side.
+
+    Its border is repeated outwards.
 
     Black would itself be a finding (air), and a mean grey an opacity; a strong blur keeps the exposure of each region.
     """

@@ -1,7 +1,9 @@
-"""A residual attention network without BatchNorm, so that an answer does not depend on the other pictures of a batch.
+"""A residual attention network without BatchNorm.
 
-After DRANet (Jiang, Li and Jin 2021): residual attention (Wang et al. 2017), filter response normalisation (Singh and Krishnan 2020),
-a linear head on pooled maps. The layout of its layers was not seen; this one is ours.
+So an output does not depend on the other images of a batch.
+
+After DRANet (Jiang, Li and Jin 2021): residual attention (Wang et al. 2017), filter response normalisation (Singh and
+Krishnan 2020), a linear head on pooled maps. The layout of its layers was not seen; this one is ours.
 """
 
 from __future__ import annotations
@@ -21,7 +23,9 @@ STEM = 32  # channels
 
 
 class FilterResponseNorm(nn.Module):
-    """gamma x / sqrt(nu + |epsilon|) + beta with nu the mean of x squared over each map of each picture, (B, C, h, w) -> the same.
+    """Filter response normalisation: gamma x / sqrt(nu + |epsilon|) + beta.
+
+    nu is the mean of x squared over each map of each image; (B, C, h, w) -> the same.
 
     `learnt`: epsilon is a parameter a channel, which maps of 1 x 1 need, of which else only the sign would be left.
     """
@@ -84,7 +88,10 @@ class Residual(nn.Module):
 
 
 class Attention(nn.Module):
-    """(1 + mask) backbone: what a block makes of a map, raised where a second path, which sees more of it at once, finds it worth."""
+    """Residual attention: (1 + mask) * trunk output.
+
+    What a block makes of a map is raised where a second path, which sees more of it at once, marks it.
+    """
 
     def __init__(self, channels: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""A backbone that is a plain chain of stages, and the dense layer of classical networks as one of its links."""
+"""A backbone that is a plain chain of stages, and a dense layer as one of its links."""
 
 from __future__ import annotations
 
@@ -55,8 +55,8 @@ class Chain(nn.Module):
 class Dense(nn.Module):
     """A dense layer on maps (B, C, side, side), which gives (B, outputs, 1, 1).
 
-    On larger maps it is the convolution that a dense layer is (LeCun et al. 1998, layer C5): each place of its answer sees side x side
-    places. Smaller maps are enlarged, as torchvision's AlexNet does.
+    On larger maps it is the convolution that a dense layer is (LeCun et al. 1998, layer C5): each place of its answer sees
+    side x side places. Smaller maps are enlarged, as torchvision's AlexNet does.
     """
 
     def __init__(self, inputs: int, side: int, outputs: int) -> None:
@@ -91,7 +91,10 @@ def he_start(module: nn.Module) -> None:
 
 
 def started(backbone: Chain, frozen: str, weights: str) -> Chain:
-    """The backbone with the weights of a file ("" leaves them as they are), frozen up to a stage. Raises WeightsError."""
+    """The backbone with the weights of a file ("" leaves them as they are), frozen up to a stage.
+
+    Raises WeightsError.
+    """
     if weights:
         load_backbone(backbone, Path(weights))
     freeze(backbone, frozen)
@@ -102,7 +105,10 @@ SMALL = 64  # places of a map up to which a kernel larger than 1x1 gains
 
 
 class Convolution(nn.Conv2d):
-    """`nn.Conv2d` without dilation and groups, square in all; on anything but a processor that learns it is just that."""
+    """`nn.Conv2d` without dilation and groups, square in all.
+
+    On anything but a processor that learns it is just that.
+    """
 
     def forward(self, x: Tensor) -> Tensor:
         learns = x.device.type == "cpu" and torch.is_grad_enabled() and self.weight.requires_grad
@@ -139,7 +145,10 @@ class _Convolve(torch.autograd.Function):
 
 
 def weight_gradient(x: Tensor, gradient: Tensor, size: int, stride: int, padding: int) -> Tensor:
-    """Gradient (O, I, size, size) of the weights from input (B, I, H, W) and the gradient (B, O, h, w) of the answer."""
+    """Gradient (O, I, size, size) of the weights.
+
+    From the input (B, I, H, W) and the gradient (B, O, h, w) of the output.
+    """
     height, width = gradient.shape[2:]
     flat = gradient.permute(0, 2, 3, 1).reshape(-1, gradient.shape[1]).t()
     x = pad(x.permute(0, 2, 3, 1), (0, 0, padding, padding, padding, padding)) if padding else x.permute(0, 2, 3, 1)

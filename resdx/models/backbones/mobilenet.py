@@ -1,4 +1,4 @@
-"""MobileNet (Howard et al. 2017): a depthwise 3x3 and a pointwise 1x1 convolution in place of each full one."""
+"""MobileNet (Howard et al. 2017): depthwise 3x3 and pointwise 1x1 convolutions."""
 
 from __future__ import annotations
 

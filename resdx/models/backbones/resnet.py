@@ -71,11 +71,14 @@ class Bottleneck(nn.Module):
 
 
 class ResidualNetwork(nn.Module):
-    """The backbone `spec` describes, without pooling and head: (B, 3, H, W) normalised -> (B, channels, h, w).
+    """The backbone of `spec`: (B, 3, H, W) normalised -> (B, channels, h, w).
+
+    Without pooling and head.
 
     With several scales, each hands on its own maps as the last channels and, pooled to their size, those of the stages before.
 
-    It starts as He et al. 2015 say (fan out), and every block as the identity: its last BatchNorm's gamma is 0 (Goyal et al. 2017).
+    It starts as He et al. 2015 say (fan out), and every block as the identity: its last BatchNorm's gamma is 0 (Goyal et al.
+    2017).
     """
 
     def __init__(self, spec: ResNet) -> None:
@@ -135,7 +138,10 @@ class ResidualNetwork(nn.Module):
 
 
 def check_form(spec: ResNet, path: Path) -> None:
-    """Raise WeightsError where weights of resdx were made for another stem or stride, which their shapes do not show."""
+    """Raise WeightsError where weights of resdx were made for another stem or stride.
+
+    Their shapes do not show it.
+    """
     seen = read_seen(path)
     made = from_record(seen.sources["trunk"]) if seen and "trunk" in seen.sources else spec
     if not isinstance(made, ResNet):
@@ -152,7 +158,10 @@ def find_imagenet(depth: int) -> Path:
 
 
 def build_backbone(spec: ResNet, *, weights: str) -> ResidualNetwork:
-    """The backbone of `spec`, started from `weights`: "" random, "imagenet", or a file. Raises WeightsError."""
+    """The backbone of `spec`, started from `weights`: "" random, "imagenet", or a file.
+
+    Raises WeightsError.
+    """
     backbone = ResidualNetwork(spec)
     path = find_imagenet(spec.depth) if weights == "imagenet" else starting_file(weights, spec.depth)
     if path:

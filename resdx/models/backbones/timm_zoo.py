@@ -45,7 +45,10 @@ MOBILENETS = {  # timm name -> ImageNet weights, sha256
 
 
 class GoogLeNet(nn.Module):
-    """torchvision's GoogLeNet (Szegedy et al. 2015, with BatchNorm) in the form of timm's networks, which are without it."""
+    """torchvision's GoogLeNet (Szegedy et al. 2015, with BatchNorm) in the form of timm's networks.
+
+    timm is without it.
+    """
 
     num_features = 1024
 
@@ -75,7 +78,10 @@ class TimmBackbone(nn.Module):
         self.channels = _trim(body)
 
     def stages(self) -> Stages:
-        """The modules of each stage, in order: blocks where the network is a known chain, else the whole as "body"."""
+        """The modules of each stage, in order.
+
+        Blocks where the network is a known chain, else the whole as "body".
+        """
         return _chain(self.body) or {"body": (self.body,)}
 
     def stage(self, name: str, x: Tensor) -> Tensor:
@@ -102,7 +108,10 @@ class TimmBackbone(nn.Module):
 
 
 def timm(name: str = "") -> Any:
-    """timm, imported at its first use for the network `name`. Raises RecipeError, with the command that installs it, where it is absent."""
+    """timm, imported at its first use for the network `name`.
+
+    Raises RecipeError, with the command that installs it, where it is absent.
+    """
     return _zoo("timm", name)
 
 
@@ -177,7 +186,10 @@ def _body(name: str, state: dict[str, Tensor]) -> Any:
 
 
 def _trim(body: nn.Module) -> int:
-    """Drop the top-level parts that the maps do not use (VGG's 119 million dense weights); give the number of maps."""
+    """Drop the top-level parts that the maps do not use (VGG's 119 million dense weights).
+
+    Give the number of maps.
+    """
     called: set[nn.Module] = set()
     handles = [module.register_forward_pre_hook(lambda module, _: called.add(module)) for module in body.modules()]
     training = body.training
@@ -203,7 +215,10 @@ def _trim(body: nn.Module) -> int:
 
 
 def _chain(body: nn.Module) -> Stages:
-    """Stages of a network that is a plain chain: EfficientNet's family (with MobileNet V1 and V2), VGG and DenseNet; else none."""
+    """Stages of a network that is a plain chain; else none.
+
+    EfficientNet's family (with MobileNet V1 and V2), VGG and DenseNet.
+    """
     parts = dict(body.named_children())
     if {"conv_stem", "bn1", "blocks", "conv_head", "bn2"} <= set(parts):
         blocks: Stages = {f"block{number}": (block,) for number, block in enumerate(cast(nn.Sequential, parts["blocks"]), 1)}
@@ -253,7 +268,10 @@ def _read_npz(path: Path) -> dict[str, Array]:
 
 
 def _folded_layers(arrays: dict[str, Array]) -> Iterator[Layer]:
-    """TFLite's layers by their number: (O, h, w, I), or (1, h, w, C) where depthwise; BatchNorm becomes "add the bias"."""
+    """TFLite's layers by their number: (O, h, w, I), or (1, h, w, C) where depthwise.
+
+    BatchNorm becomes "add the bias".
+    """
     for key in sorted(key for key in arrays if key.endswith(".weight"))[:-1]:  # the last is the classifier
         kernel, bias = arrays[key], arrays[key.replace(".weight", ".bias")]
         one = np.ones_like(bias)
@@ -263,7 +281,10 @@ def _folded_layers(arrays: dict[str, Array]) -> Iterator[Layer]:
 
 
 def _keras_layers(arrays: dict[str, Array]) -> Iterator[Layer]:
-    """Keras's layers in the file's order: (h, w, I, O), or (h, w, C, 1) where depthwise, each with its BatchNorm."""
+    """Keras's layers in the file's order, each with its BatchNorm.
+
+    Kernels are (h, w, I, O), or (h, w, C, 1) where depthwise.
+    """
     kernels = [key for key in arrays if key.endswith("kernel")]
     norms = [key.removesuffix("/gamma") for key in arrays if key.endswith("/gamma")]
     for key, norm in zip(kernels, norms, strict=True):
@@ -279,7 +300,9 @@ _declared: list[torch.library.Library] = []  # a library's schemas live as long 
 
 
 def declare_torchvision_operators() -> None:
-    """Declare what timm needs of torchvision where its compiled part does not load (PyPI's build beside the CPU build of torch).
+    """Declare what timm needs of torchvision where its compiled part does not load.
+
+    PyPI's build does not load beside the CPU build of torch.
 
     There, `import torchvision` stops at "operator torchvision::nms does not exist", although nothing here uses that operator;
     declaring its schema once, without any implementation, is enough. Nothing happens where torchvision is absent or whole.

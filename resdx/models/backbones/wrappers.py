@@ -1,4 +1,4 @@
-"""Backbones around another: truncated at a stage, run tile by tile, or shown a standardised heat map of measured values."""
+"""Backbones around another: truncated at a stage, tiled, or shown a standardised heat map."""
 
 from __future__ import annotations
 
@@ -54,10 +54,13 @@ class TruncatedBackbone(WrapperBackbone):
 
 
 class TiledBackbone(WrapperBackbone):
-    """Runs `inner` on rows x columns tiles and lays their maps side by side again: (B, 3, H, W) -> (B, channels, rows * h, columns * w).
+    """Runs `inner` on rows x columns tiles and lays their maps side by side again.
 
-    The channels are those of `inner` once, whose mean over the sheet is the mean over all tiles, and once for each k of `top`: there each
-    channel is left standing in the k tiles where its mean is highest, so that its mean over the sheet is the mean of these.
+    (B, 3, H, W) -> (B, channels, rows * h, columns * w).
+
+    The channels are those of `inner` once, whose mean over the sheet is the mean over all tiles, and once for each k of
+    `top`: there each channel is left standing in the k tiles where its mean is highest, so that its mean over the sheet is
+    the mean of these.
     """
 
     def __init__(self, inner: Backbone, spec: Tiled) -> None:
@@ -76,7 +79,10 @@ class TiledBackbone(WrapperBackbone):
         return self._lay(self._with_top(self.inner.features(self._cut(x))))
 
     def _cut(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B * tiles, C, H / rows, W / columns); what is left over at the right and below is dropped."""
+        """(B, C, H, W) -> (B * tiles, C, H / rows, W / columns).
+
+        What is left over at the right and below is dropped.
+        """
         height, width = x.shape[2] // self.rows, x.shape[3] // self.columns
         x = x[:, :, : height * self.rows, : width * self.columns]
         x = x.reshape(-1, x.shape[1], self.rows, height, self.columns, width)
@@ -127,7 +133,10 @@ class CellsBackbone(nn.Module):
 
 
 class StandardisedBackbone(WrapperBackbone):
-    """Shows `inner` each cell less its mean, over its deviation, from `-limit` (black) to `limit` (white); `fit_inputs` sets both."""
+    """Shows `inner` each cell less its mean, over its deviation, from `-limit` (black) to `limit` (white).
+
+    `fit_inputs` sets both.
+    """
 
     def __init__(self, inner: Backbone, spec: Standardised) -> None:
         super().__init__(inner)
@@ -160,7 +169,9 @@ def cells_of(x: Tensor, rows: int, columns: int) -> Tensor:
 
 
 def fit_inputs(backbone: Backbone, images: NDArray[np.uint8], rows: NDArray[np.int64]) -> None:
-    """Set what the input of a `StandardisedBackbone` is standardised by, from the prepared pictures (N, S, S, C) of the training cases `rows`.
+    """Set mean and deviation of a `StandardisedBackbone` from the training images.
+
+    `images` are (N, S, S, C), `rows` those of the training cases.
 
     Nothing is done to other backbones.
     """
@@ -179,7 +190,10 @@ def fit_inputs(backbone: Backbone, images: NDArray[np.uint8], rows: NDArray[np.i
 
 
 def wrap(spec: Truncated | Tiled | Standardised, inner: Backbone) -> TruncatedBackbone | TiledBackbone | StandardisedBackbone:
-    """The backbone of `spec` around `inner`. Raises RecipeError where `inner` has no stage of the name to stop at."""
+    """The backbone of `spec` around `inner`.
+
+    Raises RecipeError where `inner` has no stage of the name to stop at.
+    """
     if isinstance(spec, Tiled):
         return TiledBackbone(inner, spec)
     if isinstance(spec, Standardised):

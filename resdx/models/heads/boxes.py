@@ -16,7 +16,9 @@ MOST_GROWTH = 4.0  # of the log of a side over its anchor
 
 
 def nms(boxes: Floats, scores: Floats, *, iou_threshold: float = 0.45) -> NDArray[np.int64]:
-    """Greedy non-maximum suppression of boxes (N, 4) of one class: the indices that stay, best score first.
+    """Greedy non-maximum suppression (NMS) of boxes (N, 4) of one class.
+
+    Gives the indices of the boxes that stay, best score first.
 
     No box that stays has an IoU above `iou_threshold` with a better one.
     """
@@ -80,7 +82,9 @@ def shape_iou(shapes: Floats, anchors: Floats) -> Floats:
 
 
 def find_anchors(shapes: Floats, count: int, *, seed: int = 0) -> tuple[Floats, float]:
-    """Anchors for the shapes (N, 2): `count` widths and heights, smallest area first, and the mean IoU with the best one.
+    """Anchors for the shapes (N, 2), and the mean IoU of a shape with its best anchor.
+
+    `count` widths and heights, smallest area first.
 
     k-means on 1 - IoU (Redmon and Farhadi 2017), whose centres are medians of their members; the best of several starts.
 

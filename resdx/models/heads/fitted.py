@@ -1,7 +1,7 @@
-"""Heads that scikit-learn fits and PyTorch answers with: support vectors, trees, naive Bayes, neighbours.
+"""Heads that scikit-learn fits and PyTorch runs: SVM, trees, naive Bayes, nearest neighbours.
 
-What was fitted becomes tensors, so that such a network has the same weights file, prediction and export as any other. A file of support
-vectors or neighbours holds embeddings of training cases.
+What was fitted becomes tensors, so that such a network has the same weights file, prediction and export as any other. A file
+of support vectors or neighbours holds embeddings of training cases.
 
 Shapes: E features, Q questions of C answers each. Exclusive classes are one question (Q = 1, C = K); several labels, and "above
 grade k", are a question each with the answers no and yes.
@@ -30,12 +30,18 @@ SMOOTH = (Svm, NaiveBayes)  # have gradients; the others answer in steps
 
 
 def svm(x: Tensor, mean: Tensor, spread: Tensor, vectors: Tensor, weights: Tensor, bias: Tensor, gamma: Tensor) -> Tensor:
-    """Decision values (B, outputs): `vectors` (S, E) standardised, `weights` (S, outputs) their dual coefficients."""
+    """Decision values (B, outputs) of support vector machines.
+
+    `vectors` (S, E) are standardised, `weights` (S, outputs) their dual coefficients.
+    """
     return torch.exp(-gamma * distances((x - mean) / spread, vectors)) @ weights + bias
 
 
 def forest(x: Tensor, feature: Tensor, threshold: Tensor, value: Tensor) -> Tensor:
-    """(B, Q, C) logs of the votes of the trees, with one more vote in equal shares, so that none is the log of 0."""
+    """Logs (B, Q, C) of the votes of the trees.
+
+    With one more vote in equal parts, so that none is the log of 0.
+    """
     return (leaves(x, feature, threshold, value) + 1 / value.shape[-1]).log()
 
 
@@ -54,7 +60,8 @@ def naive_bayes(x: Tensor, mean: Tensor, spread: Tensor, centre: Tensor, varianc
 def neighbours(x: Tensor, mean: Tensor, spread: Tensor, cases: Tensor, answers: Tensor, voices: Tensor) -> Tensor:
     """(B, Q, C) logs of the votes of the nearest `cases` (N, E), with one more in equal shares.
 
-    `answers` (Q, N, C) are 1 for the case's own, all 0 where it is not known; `voices` (count,) what the nearest, second nearest ... count.
+    `answers` (Q, N, C) are 1 for the case's own, all 0 where it is not known; `voices` (count,) what the nearest, second
+    nearest ... count.
     """
     away, votes = distances((x - mean) / spread, cases), []
     for known in answers:
@@ -65,9 +72,10 @@ def neighbours(x: Tensor, mean: Tensor, spread: Tensor, cases: Tensor, answers: 
 
 
 def leaves(x: Tensor, feature: Tensor, threshold: Tensor, value: Tensor) -> Tensor:
-    """(B, Q, C) sums over T complete binary trees a question of what stands in the leaves that are reached.
+    """Sums (B, Q, C) of the leaves reached over T complete binary trees a question.
 
-    Node i goes on to 2i + 1 where x[feature] <= threshold, else to 2i + 2: `feature` and `threshold` (Q, T, M), `value` (Q, T, M + 1, C).
+    Node i goes on to 2i + 1 where x[feature] <= threshold, else to 2i + 2: `feature` and `threshold` (Q, T, M), `value` (Q,
+    T, M + 1, C).
     """
     questions, trees, nodes = feature.shape
     tree = torch.arange(questions * trees, device=x.device)

@@ -42,7 +42,10 @@ class Head(nn.Module):
         return cast(Tensor, self.linear(self.dropout(self.hidden(pooled))))
 
     def start_at(self, bias: Sequence[float] | Tensor, weight: Tensor | None = None) -> None:
-        """Begin with these logits, such as the log of each class's share, so that the first steps need not learn them; or with a fitted layer."""
+        """Begin with these logits, such as the log of each class's prior, or with a fitted layer.
+
+        So the first steps need not learn them.
+        """
         with torch.no_grad():
             self.linear.bias.copy_(torch.as_tensor(bias))
             if weight is not None:

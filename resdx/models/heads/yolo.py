@@ -1,4 +1,4 @@
-"""A network that finds boxes: the head of YOLOv2, what it says of each cell, and the loss it learns by (Redmon and Farhadi 2017)."""
+"""A detector: the head of YOLOv2 and its loss (Redmon and Farhadi 2017)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ LEAST = 1e-6  # chance: the logit of a picture without any sign of a class stays
 
 
 class YoloHead(nn.Module):
-    """Maps (B, E, h, w) -> for A anchors (B, A, 5 + K, h, w): x and y in the cell, log width and height over the anchor's, box or none, classes.
+    """Maps (B, E, h, w) -> outputs (B, A, 5 + K, h, w) for A anchors.
+
+    Of each cell: x and y in it, log width and height over the anchor's, box or none, and K classes.
 
     `x`, `y` and "box or none" are logits.
     """
@@ -50,7 +52,7 @@ class YoloHead(nn.Module):
 
 
 def presence(grid: Tensor) -> Tensor:
-    """(B, A, 5 + K, h, w) -> logits (B, K): of each class the most certain box, which is there or not as the class is."""
+    """Image logits (B, K) from the outputs (B, A, 5 + K, h, w): of each class the most certain box."""
     chance = grid[:, :, 4:5].sigmoid() * grid[:, :, 5:].softmax(2)
     return torch.logit(chance.permute(0, 2, 1, 3, 4).flatten(2).amax(2).float(), eps=LEAST)
 
@@ -66,10 +68,14 @@ def places(grid: Tensor, anchors: Tensor) -> Tensor:
 
 
 def yolo_loss(anchors: Tensor, grid: Tensor, boxes: Tensor) -> Tensor:
-    """One number for what the head says (B, A, 5 + K, h, w) of pictures with `boxes` (B, M, 5): class, x1, y1, x2, y2 in shares; NaN for none.
+    """YOLOv2's loss of the head's outputs against annotated boxes: a scalar (Redmon and Farhadi 2017).
 
-    The cell with the centre of a box, and the anchor that is most like it, answer for it: squared error of its place, (2 - area) times so that small boxes count, cross-entropy of class, and of
-    "box or none" against the overlap that is reached. All other cells should say "none", unless what they say overlaps a box. The sum is divided by the number of boxes.
+    The outputs `grid` are (B, A, 5 + K, h, w); `boxes` (B, M, 5) are class, x1, y1, x2, y2 as fractions of the image, NaN for
+    none.
+
+    The cell with the centre of a box, and the anchor that is most like it, answer for it: squared error of its place, (2 -
+    area) times so that small boxes count, cross-entropy of class, and of "box or none" against the overlap that is reached.
+    All other cells should say "none", unless what they say overlaps a box. The sum is divided by the number of boxes.
     """
     grid = grid.float()
     height, width = grid.shape[3:]

@@ -1,4 +1,4 @@
-"""The card of pre-trained weights: what they have learnt from, how, what packing cost, and what they are not for."""
+"""The card of pre-trained weights: what they learnt from, how, and what they are not for."""
 
 from __future__ import annotations
 
@@ -25,10 +25,12 @@ PENALTY = 0.01  # C of the regression on frozen features
 
 
 def reserved_auroc(corpus: Corpus, network: Network, *, heads: bool, dtype: str = "float32") -> dict[str, Estimate]:
-    """Macro AUROC on up to 500 reserved cases of each set, whose persons were never learnt from; sets without any, or with boxes for labels, are left out.
+    """Macro AUROC on up to 500 reserved cases of each set, whose persons were never learnt from.
 
-    The answers are those of the set's own head where the `heads` have learnt, else of a logistic regression on the features of 500 cases
-    that were learnt from.
+    Sets without any, or with boxes for labels, are left out.
+
+    The answers are those of the set's own head where the `heads` have learnt, else of a logistic regression on the features
+    of 500 cases that were learnt from.
     """
     out: dict[str, Estimate] = {}
     for k, pool in enumerate(corpus.pools):
@@ -59,7 +61,10 @@ def card(
     size: int,
     before: int,
 ) -> str:
-    """The model card: what the weights have learnt from, how, what packing cost, and what they are not for; the start had learnt from `before` cases."""
+    """The model card of pre-trained weights.
+
+    `before` counts the cases that the start had learnt from.
+    """
     rows = []
     for row in cast(list[dict[str, Any]], corpus.table()):
         name = row["name"]
@@ -97,12 +102,12 @@ Weights to start a training from, or to take frozen features from. Not a diagnos
 
 - Input: RGB or grey repeated, [0, 1], about {size} px; stride in the 3x3, torchvision's names.
 - File: {megabytes:.1f} MB, int8 a channel with BatchNorm re-estimated after packing, expanded to float32 at load.
-- Learnt from {cases:,} cases in as many draws as {passes}, in batches of {batch}, AdamW, rate {lr:g}, cosine; parts of the loss: labels {labels:g}, two
-  views (VICReg) {views:g}, teacher (ImageNet's MobileNet-V2) {teacher:g}. Recipe {fingerprint}, seed {seed}.{before}
-- The file carries sha256 and perceptual hashes of every case learnt from; a run that would test on one is stopped. A picture that was encoded
-  again is mostly recognised, a crop or a turned copy is not.
-- One person in five (sha256 of the name modulo 5 is 0) was never learnt from. Where a set names no persons that is one cluster of near-duplicate
-  pictures in five, and other pictures of the same people may have been learnt from.
+- Learnt from {cases:,} cases in as many draws as {passes}, in batches of {batch}, AdamW, rate {lr:g}, cosine; parts of
+  the loss: labels {labels:g}, two views (VICReg) {views:g}, teacher (ImageNet's MobileNet-V2) {teacher:g}. Recipe {fingerprint}, seed {seed}.{before}
+- The file carries sha256 and perceptual hashes of every case learnt from; a run that would test on one is stopped. A picture
+  that was encoded again is mostly recognised, a crop or a turned copy is not.
+- One person in five (sha256 of the name modulo 5 is 0) was never learnt from. Where a set names no persons that is one cluster
+  of near-duplicate pictures in five, and other pictures of the same people may have been learnt from.
 
 | set | licence | cases | reserved | left out | macro AUROC on the reserved, before / after packing |
 |---|---|---|---|---|---|

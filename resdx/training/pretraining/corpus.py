@@ -1,4 +1,4 @@
-"""The corpus of a pre-training: which cases of which data sets, what was left out and why, and what the weights will have seen."""
+"""The corpus of a pre-training: which cases of which data sets, and what was left out and why."""
 
 from __future__ import annotations
 
@@ -34,7 +34,10 @@ SHOWN = 3  # examples in a sentence
 
 @dataclass(frozen=True)
 class Member:
-    """An audited run whose data is to be learnt from: its `name` in the corpus, `licence`, and `weight` in the draw of cases."""
+    """An audited run whose data is to be learnt from.
+
+    Its `name` in the corpus, its `licence`, and its `weight` in the draw of cases.
+    """
 
     run: Run
     name: str
@@ -46,9 +49,9 @@ class Member:
 class Pool:
     """What is learnt from one data set.
 
-    Case ids, rows of the prepared pictures, width over height of the files, keys for random draws, and targets (N, outputs) with NaN where unknown; rows, truth and
-    persons of the `reserved` cases, which are only scored; how many cases are not used, and why; sha256 and perceptual hash (N, 32)
-    of every case that is learnt from.
+    Case ids, rows of the prepared pictures, width over height of the files, keys for random draws, and targets (N, outputs)
+    with NaN where unknown; rows, truth and persons of the `reserved` cases, which are only scored; how many cases are not
+    used, and why; sha256 and perceptual hash (N, 32) of every case that is learnt from.
     """
 
     member: Member
@@ -89,7 +92,10 @@ class Corpus:
 
     @cached_property
     def chance(self) -> NDArray[np.float64]:
-        """How often a case is drawn from each pool: the square root of its size times its weight, so that small sets count too."""
+        """The fraction of draws from each pool: the square root of its size times its weight.
+
+        So small sets count too.
+        """
         shares = np.array([pool.member.weight * len(pool.rows) ** 0.5 for pool in self.pools])
         return np.asarray(shares / shares.sum())
 
@@ -131,7 +137,10 @@ class Corpus:
 
 
 def is_reserved(name: str) -> bool:
-    """True for one person in five, by the sha256 of the name: never learnt from, so that every set keeps persons to test on."""
+    """True for one person in five, by the sha256 of the name: reserved, never learnt from.
+
+    So every set keeps persons to test on.
+    """
     return int.from_bytes(hashlib.sha256(name.encode()).digest()) % RESERVED == 0
 
 
@@ -144,11 +153,12 @@ def gather(
     or a picture with it, one person in five, and pictures that another set keeps for a test.
 
     Args:
-        targets: runs with a split, with whose test part the corpus must share no picture and no person
-        known: what the starting weights have learnt from; reserved pictures of it are left out, those of a target's test part refused
+        targets: runs with a split, with whose test part the corpus must share no picture and no person known: what the
+        starting weights have learnt from; reserved pictures of it are left out, those of a target's test part refused
 
     Raises:
-        DataError: a set or `known` holds a picture or a person of a target's test part (both are named), or nothing is left of a set.
+        DataError: a set or `known` holds a picture or a person of a target's test part (both are named), or nothing is left
+        of a set.
     """
     if twice := [m.name for i, m in enumerate(members) if m.name in {other.name for other in members[:i]}]:
         raise DataError(f"two sets are called {twice[0]}; name them NAME=DATA")
@@ -182,7 +192,10 @@ def _refuse_known(known: Seen | None, targets: Sequence[Run]) -> None:
 
 
 def _leave_to_others(k: int, sorted_out: Sequence[dict[str, list[Case]]], found: Sequence[Audit]) -> None:
-    """Leave out of set `k` the pictures that another set keeps for a test: public collections copy from each other."""
+    """Leave out of set `k` the images that another set keeps for a test.
+
+    Public collections copy from each other.
+    """
     kept: list[Facts] = []
     for other, (parts, audited) in enumerate(zip(sorted_out, found, strict=True)):
         facts = {fact.case: fact for fact in audited.facts}
@@ -256,7 +269,10 @@ def sort_out(cases: Sequence[Case], found: Audit, *, labels: bool = True) -> dic
 
 
 def _refuse_shared(pool: Pool, targets: Sequence[Run], size: int) -> None:
-    """Raise DataError where a pool holds a picture of a target's test part, byte by byte or nearly, or another of its persons."""
+    """Raise DataError where a pool holds an image or a person of a target's test set.
+
+    An image byte by byte or nearly.
+    """
     known = pool.member.run.manifest.by_id
     ours = [known[case] for case in pool.ids]
     pictures = prepared_thumbnails(pool.pictures, ours)

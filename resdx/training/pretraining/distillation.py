@@ -21,7 +21,9 @@ LARGER = 2  # how much larger than the pupil's the teacher's view is, up to what
 
 
 def maps_of(network: Network, device: torch.device, dtype: str = "float32") -> Callable[[Tensor], Tensor]:
-    """The network's last map of (B, 3, S, S), without gradients; on a processor by OpenVINO where it is installed, which is faster.
+    """The network's last map of (B, 3, S, S), without gradients.
+
+    On a processor by OpenVINO where it is installed, which is faster.
 
     `dtype` is the number format that OpenVINO may use.
     """

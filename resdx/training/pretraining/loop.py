@@ -1,9 +1,9 @@
-"""Pre-training on several data sets at once, to start other trainings from: two views of a picture, labels, and a teacher.
+"""Pre-training on several data sets at once: two views of an image, labels, and a teacher.
 
-Every set has its own columns of one linear head. The self-supervised part is VICReg (Bardes, Ponce and LeCun 2022): two views of a
-picture shall have equal projections, whose coordinates vary and do not repeat each other; it needs no large batch. The teacher
-part predicts the last map that another network makes of the same view (Romero et al. 2015 for maps, Beyer et al. 2022 for the same
-view), enlarged for it. As in `train`, nothing random has a state, and a killed run goes on to the same weights.
+Every set has its own columns of one linear head. The self-supervised part is VICReg (Bardes, Ponce and LeCun 2022): two views
+of a picture shall have equal projections, whose coordinates vary and do not repeat each other; it needs no large batch. The
+teacher part predicts the last map that another network makes of the same view (Romero et al. 2015 for maps, Beyer et al. 2022
+for the same view), enlarged for it. As in `train`, nothing random has a state, and a killed run goes on to the same weights.
 """
 
 from __future__ import annotations
@@ -74,7 +74,9 @@ class Parts:
 
 
 class Pupil(nn.Module):
-    """The network with one linear head for all sets, a projector for the views, and a linear map to the `teacher` channels of the teacher's.
+    """The network that is pre-trained: a backbone with three heads.
+
+    One linear head for all sets, a projector for the views, and a linear map to the `teacher` channels of the teacher's.
 
     The teacher's channels are standardised over the batch, so that all count alike.
     """
@@ -134,10 +136,10 @@ def pretrain(
     seed: int = 0,
     quiet: bool = False,
 ) -> Path:
-    """Learn from all members together, or go on where it was killed, and give back the path of the packed weights.
+    """Learn from all members, or go on where it was killed; gives the path of the packed weights.
 
-    Writes into `out`: corpus.json (what was learnt from, and what was left out), failures.csv, state.safetensors (the checkpoint),
-    weights.safetensors (the backbone with hashes of every case it has seen) and card.md.
+    Writes into `out`: corpus.json (what was learnt from, and what was left out), failures.csv, state.safetensors (the
+    checkpoint), weights.safetensors (the backbone with hashes of every case it has seen) and card.md.
 
     Args:
         recipe: model, size, augmentation and learning; `pretraining_recipe` by default
@@ -171,7 +173,10 @@ def pretrain(
 
 
 def vicreg(first: Tensor, second: Tensor) -> Tensor:
-    """Invariance, variance and covariance of two projections (B, D) of the same pictures, with the weights 25, 25 and 1 of the paper."""
+    """VICReg loss of two projections (B, D) of the same images (Bardes, Ponce and LeCun 2022).
+
+    Invariance, variance and covariance, with the weights 25, 25 and 1 of the paper.
+    """
     first, second = first.float(), second.float()
     spread = torch.stack([relu(1 - (z.var(0) + 1e-4).sqrt()).mean() for z in (first, second)]).mean()
     return 25 * mse_loss(first, second) + 25 * spread + _covariance(first) + _covariance(second)
@@ -184,7 +189,7 @@ def _covariance(z: Tensor) -> Tensor:
 
 
 def _check(recipe: Recipe) -> None:
-    """Raise RecipeError for settings that a pre-training does not have, so that none is passed over in silence."""
+    """Raise RecipeError for settings that a pre-training does not have; none is ignored in silence."""
     if not isinstance(recipe.learn, Training) or not isinstance(recipe.model.backbone, ResNet):
         raise RecipeError("a pre-training trains a ResNet by gradient descent")
     if recipe.model.backbone.frozen:
@@ -213,7 +218,8 @@ def _same_corpus(run: Run, corpus: Corpus) -> Run:
     had = run.settings.choices.get("corpus", corpus.sha256)
     if had != corpus.sha256:
         raise RunError(
-            f"{run.path} began with another corpus (files, labels or an audit have changed); put them back or choose another --out"
+            f"{run.path} began with another corpus (files, labels or an audit have changed); put them back or choose another "
+            "--out"
         )
     return run.changed(choices={**run.settings.choices, "corpus": corpus.sha256})
 
@@ -236,7 +242,8 @@ def _lesson(run: Run, corpus: Corpus, parts: Parts) -> Lesson:
     teacher = build(TEACHER, 1).eval() if parts.teacher else None
     torch.manual_seed(run.settings.seed)
     network = build(recipe.model, max(1, corpus.first[-1]))  # sets without classes have no head
-    pupil = Pupil(network, teacher.channels if teacher else 0).to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    pupil = Pupil(network, teacher.channels if teacher else 0).to(device)
+    pupil = pupil.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = copy.deepcopy(pupil).requires_grad_(False)
     matrices = [p for p in pupil.parameters() if p.ndim > 1]
     groups: list[dict[str, Any]] = [
@@ -346,7 +353,7 @@ def _loss(lesson: Lesson, step: int, size: int) -> tuple[Tensor, NDArray[np.floa
 
 
 def _finish(lesson: Lesson, path: Path) -> None:
-    """Pack the averaged backbone, measure what packing costs on the reserved cases, and write weights and card."""
+    """Pack the EMA backbone, measure the cost of packing on reserved cases, write weights and card."""
     run, corpus, network = lesson.run, lesson.corpus, lesson.average.network
     heads = lesson.parts.labels > 0  # else they have learnt nothing
     whole = reserved_auroc(corpus, network, heads=heads, dtype=lesson.dtype)
