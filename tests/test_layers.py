@@ -45,7 +45,6 @@ LONG = {
     "evaluation/saliency/explain.py",
     "evaluation/scoring.py",
     "metrics/intervals.py",
-    "training/loop.py",
 }
 
 

@@ -54,9 +54,7 @@ def fit_calibration(
     distance: ArrayLike | None = None,
     cross_fitted: bool = False,
 ) -> Calibration:
-    """Fit calibrator, operating points and limits on the calib part.
-
-    `task` and `classes`, K names, are the recipe's.
+    """Fit calibrator, operating points and conformal limits on the calibration set.
 
     Args:
         logits: (N, outputs) of the model, after test-time augmentation and from the engine that will be used.

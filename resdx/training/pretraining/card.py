@@ -103,7 +103,8 @@ Weights to start a training from, or to take frozen features from. Not a diagnos
 - Input: RGB or grey repeated, [0, 1], about {size} px; stride in the 3x3, torchvision's names.
 - File: {megabytes:.1f} MB, int8 a channel with BatchNorm re-estimated after packing, expanded to float32 at load.
 - Learnt from {cases:,} cases in as many draws as {passes}, in batches of {batch}, AdamW, rate {lr:g}, cosine; parts of
-  the loss: labels {labels:g}, two views (VICReg) {views:g}, teacher (ImageNet's MobileNet-V2) {teacher:g}. Recipe {fingerprint}, seed {seed}.{before}
+  the loss: labels {labels:g}, two views (VICReg) {views:g}, teacher (ImageNet's MobileNet-V2) {teacher:g}.
+  Recipe {fingerprint}, seed {seed}.{before}
 - The file carries sha256 and perceptual hashes of every case learnt from; a run that would test on one is stopped. A picture
   that was encoded again is mostly recognised, a crop or a turned copy is not.
 - One person in five (sha256 of the name modulo 5 is 0) was never learnt from. Where a set names no persons that is one cluster
