@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
+from resdx.metrics import bootstrap
 from resdx.metrics import classification as metrics
-from resdx.metrics import intervals
 
 CASES, DRAWS, PLAIN_DRAWS, REPEATS = 10_000, 2_000, 100, 5
 
@@ -17,7 +17,7 @@ CASES, DRAWS, PLAIN_DRAWS, REPEATS = 10_000, 2_000, 100, 5
 def ours(truth: metrics.Values, score: metrics.Values, person: metrics.Values) -> float:
     """Seconds for all draws at once."""
     began = time.perf_counter()
-    for weights in intervals.resample(truth, person, replicates=DRAWS, seed=0):
+    for weights in bootstrap.resample(truth, person, replicates=DRAWS, seed=0):
         metrics.auroc(truth, score, weights)
     return time.perf_counter() - began
 

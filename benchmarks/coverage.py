@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import norm
 
+from resdx.metrics import bootstrap, intervals
 from resdx.metrics import classification as metrics
-from resdx.metrics import intervals
 from resdx.metrics.classification import Values
 from resdx.metrics.estimate import Estimate
 from resdx.studies import cross_validation as cross
@@ -46,7 +46,7 @@ def decisions(rng: np.random.Generator, persons: int, share: float, icc: float) 
 def percentiles(sample: Sample, seed: int) -> Estimate:
     """The plain percentile bootstrap of persons, for comparison."""
     truth, score, person = sample
-    draws = [metrics.auroc(truth, score, w) for w in intervals.resample(truth, person, replicates=DRAWS, seed=seed)]
+    draws = [metrics.auroc(truth, score, w) for w in bootstrap.resample(truth, person, replicates=DRAWS, seed=seed)]
     low, high = np.nanquantile(np.concatenate(draws), (0.025, 0.975))
     return Estimate(None, float(low), float(high), 0)
 
@@ -90,7 +90,7 @@ def drawn_over_folds(folds: list[Sample], seed: int) -> Estimate:
     """Plain percentiles of the mean over folds, persons drawn within each, for comparison."""
     draws = [
         np.concatenate(
-            [metrics.auroc(truth, score, w) for w in intervals.resample(truth, person, replicates=DRAWS // 2, seed=seed + k)]
+            [metrics.auroc(truth, score, w) for w in bootstrap.resample(truth, person, replicates=DRAWS // 2, seed=seed + k)]
         )
         for k, (truth, score, person) in enumerate(folds)
     ]

@@ -19,8 +19,9 @@ from scipy.special import stdtrit
 
 from resdx.files import read_json
 from resdx.inference.logits import infer
+from resdx.metrics.auroc_variance import auroc_by_person, variance_between
 from resdx.metrics.classification import auroc
-from resdx.metrics.intervals import auroc_by_person, person_codes, variance_between
+from resdx.metrics.intervals import person_codes
 from resdx.report import figure, interval
 from resdx.runs.partition import Part, part_of
 from resdx.runs.prepared import prepared_of

@@ -35,8 +35,9 @@ from resdx.data.split import part_hash
 from resdx.evaluation.diagnostics.learning_curve import nested, reach_of
 from resdx.files import digest, read_json, write_json
 from resdx.inference.logits import infer
+from resdx.metrics.bootstrap import resample
 from resdx.metrics.classification import macro_auroc
-from resdx.metrics.intervals import effective_sample_size, person_codes, resample
+from resdx.metrics.intervals import effective_sample_size, person_codes
 from resdx.models.network import build
 from resdx.models.specs import Net, Pretrained, ResNet
 from resdx.models.weights import starting_file

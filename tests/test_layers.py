@@ -44,7 +44,6 @@ LONG = {
     "data/phantoms/layouts.py",
     "evaluation/saliency/explain.py",
     "evaluation/scoring.py",
-    "metrics/intervals.py",
 }
 
 

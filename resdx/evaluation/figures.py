@@ -19,16 +19,10 @@ from ..data.cases import Case
 from ..data.tasks import MultiLabel, positive_class, truth
 from ..inference.calibration import Calibration
 from ..metrics import classification as metrics
+from ..metrics.bootstrap import resample
 from ..metrics.classification import Array, Metric, Values
 from ..metrics.estimate import Estimate
-from ..metrics.intervals import (
-    LEVEL,
-    MIN_PERSONS,
-    effective_sample_size,
-    person_codes,
-    resample,
-    too_few,
-)
+from ..metrics.intervals import LEVEL, MIN_PERSONS, effective_sample_size, person_codes, too_few
 from ..recipes.recipe import Recipe
 from ..records import from_record
 from ..runs.run import Run

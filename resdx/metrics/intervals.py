@@ -9,13 +9,15 @@ of a bootstrap of persons, stratified by the classes each has.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, logit, ndtr, ndtri, stdtrit
 
 from ..errors import DataError
+from .auroc_variance import auroc_by_person, variance_between
+from .bootstrap import resample
 from .classification import (
     Array,
     Metric,
@@ -43,13 +45,10 @@ MIN_FOR_PERCENTILES = 40  # persons in a class from which percentiles of a boots
 MIN_FOR_AUROC_PERCENTILES = (
     200  # the same for an AUROC: near 1, percentiles cover .91 at 100 persons, the t interval .93 (benchmarks/coverage.md)
 )
-RARE = 5  # persons of one composition that make a stratum of their own
-CHUNK = 500_000  # weights drawn at a time; another number would draw others
 ENDS, NEUTRAL = (
     ("all right", "all wrong or zero"),
     ("at its end", "at its end"),
 )  # of a figure that is 1, or the lowest; less may be better
-PIECE = 150_000  # weights given at a time, so that they and what is made of them stay in the processor's cache
 
 # Success and denominator of the proportions, as (y_true, y_score) -> two (N,) masks.
 _SHARES: Mapping[Metric, Callable[[Values, Values], tuple[Values, Values]]] = {
@@ -188,34 +187,6 @@ def bands(
     return out
 
 
-def resample(y_true: Values, codes: Values, *, replicates: int, seed: int) -> Iterator[Array]:
-    """Bootstrap weights: persons drawn with replacement within their stratum.
-
-    Args:
-        y_true: (N,) classes, or (N, K) of 1, 0 and NaN; persons of the same classes make a stratum.
-        codes: (N,) the person of each case, from `person_codes`.
-        replicates: how many.
-        seed: the same replicates for the same seed, truth and persons.
-
-    Yields:
-        Weights (D, N), a chunk of the replicates at a time.
-    """
-    strata = _strata(y_true, codes)
-    column = np.empty(int(codes.max()) + 1, np.intp)  # strata lie side by side while counting
-    column[np.concatenate(strata)] = np.arange(len(column))
-    rng = np.random.default_rng(seed)
-    step, piece = max(1, CHUNK // len(codes)), max(1, PIECE // len(codes))
-    for start in range(0, replicates, step):
-        counts = np.empty((min(step, replicates - start), len(column)))
-        edge = 0
-        for size in map(len, strata):
-            picks = rng.integers(size, size=(len(counts), size)) + size * np.arange(len(counts))[:, None]
-            counts[:, edge : edge + size] = np.bincount(picks.ravel(), minlength=size * len(counts)).reshape(-1, size)
-            edge += size
-        for some in range(0, len(counts), piece):
-            yield np.take(counts[some : some + piece], column[codes], axis=1)
-
-
 def effective_sample_size(metric: Metric, y_true: Values, codes: Values) -> int:
     """Persons that a metric rests on: those of the rarest class, or all where it is a mean over all cases.
 
@@ -259,49 +230,6 @@ def mean_of_persons(values: Values, persons: Sequence[str], *, lowest: float = 0
 def too_few(persons: int) -> str:
     """The sentence that stands where an interval would."""
     return f"no interval: {persons} persons in the smallest class, at least {MIN_PERSONS} are needed"
-
-
-def auroc_by_person(y_true: Values, y_score: Values, codes: Values) -> tuple[float, Array, Array]:
-    """AUROC and its influence values by person (Obuchowski 1997).
-
-    Args:
-        y_true: (N,) of 0 and 1.
-        y_score: (N,) scores.
-        codes: (N,) persons from 0 to G - 1.
-
-    Returns:
-        The AUROC, and how far the positive and the negative cases of each person move it: two (G,), 0 without such a case.
-    """
-    positive = np.asarray(y_true) == 1
-    ours, theirs = np.sort(y_score[positive]), np.sort(y_score[~positive])
-    positive_wins = (
-        (np.searchsorted(theirs, y_score[positive], "left") + np.searchsorted(theirs, y_score[positive], "right"))
-        / 2
-        / len(theirs)
-    )
-    negative_wins = 1 - (
-        np.searchsorted(ours, y_score[~positive], "left") + np.searchsorted(ours, y_score[~positive], "right")
-    ) / 2 / len(ours)
-    area, persons = float(positive_wins.mean()), int(codes.max()) + 1
-    positive_influence = np.bincount(codes[positive], positive_wins - area, persons) / len(ours)
-    return area, positive_influence, np.bincount(codes[~positive], negative_wins - area, persons) / len(theirs)
-
-
-def variance_between(
-    y_true: Values, codes: Values, positive_influence: Array, negative_influence: Array, *, folds: int = 1
-) -> tuple[float, float]:
-    """Variance of an AUROC, or of a difference of two, and its degrees of freedom (Satterthwaite 1946).
-
-    For the mean of several AUROC, where every fold has persons of its own: give influence values divided by `folds`, each of
-    which costs a degree of freedom, since its influence values are centred on its own mean.
-    """
-    persons, ours, theirs = (len(np.unique(part)) for part in (codes, codes[y_true == 1], codes[y_true != 1]))
-    parts = [(ours, float((positive_influence**2).sum())), (theirs, float((negative_influence**2).sum()))]
-    first, second = (count / (count - folds) * total for count, total in parts)
-    shared = 2 * persons / (persons - folds) * float((positive_influence * negative_influence).sum())
-    spread = first**2 / (ours - folds) + second**2 / (theirs - folds)
-    freedom = (first + second) ** 2 / spread if spread > 0 else persons - folds
-    return max(first + second + shared, 0.0), min(freedom, persons - folds)
 
 
 def logit_t_interval(
@@ -449,15 +377,6 @@ def _tails(n_effective: int) -> tuple[float, float]:
     """
     tail = float(ndtr(-((n_effective / (n_effective - 1)) ** 0.5) * stdtrit(n_effective - 1, (1 + LEVEL) / 2)))
     return tail, 1 - tail
-
-
-def _strata(y_true: Values, codes: Values) -> list[NDArray[np.intp]]:
-    """Persons by the set of classes they have; sets that fewer than 5 persons share are drawn together."""
-    sides = [y_true == name for name in np.unique(y_true)] if y_true.ndim == 1 else [column == 1 for column in y_true.T]
-    has = np.stack([np.bincount(codes[side], minlength=int(codes.max()) + 1) > 0 for side in sides], 1)
-    _, place, sizes = np.unique(has, axis=0, return_inverse=True, return_counts=True)
-    place = np.where(sizes[place] < RARE, -1, place)
-    return [np.flatnonzero(place == kind) for kind in np.unique(place)]
 
 
 def _sides(y_true: Values) -> list[Values]:

@@ -15,18 +15,10 @@ from scipy.special import bdtr, ndtri, stdtr, stdtrit
 
 from ..errors import DataError
 from . import classification as metrics
+from .auroc_variance import auroc_by_person, variance_between
 from .classification import Metric, Values
 from .estimate import Estimate
-from .intervals import (
-    LEVEL,
-    MIN_PERSONS,
-    Groups,
-    auroc_by_person,
-    effective_sample_size,
-    person_codes,
-    too_few,
-    variance_between,
-)
+from .intervals import LEVEL, MIN_PERSONS, Groups, effective_sample_size, person_codes, too_few
 
 # Metrics that read the order of scores alone: a permutation puts the two models on the common scale of ranks.
 _ORDER = (metrics.auroc, metrics.average_precision)

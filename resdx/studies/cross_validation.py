@@ -25,21 +25,20 @@ from ..evaluation.scoring import left_out
 from ..files import write_json
 from ..inference.calibration import Calibration
 from ..inference.opening import load_ood_score
+from ..metrics.auroc_variance import auroc_by_person, variance_between
+from ..metrics.bootstrap import resample
 from ..metrics.classification import Array, Metric, accuracy, auroc, balanced_accuracy, macro_auroc, majority_rate
 from ..metrics.estimate import Estimate
 from ..metrics.intervals import (
     MIN_FOR_AUROC_PERCENTILES,
     MIN_FOR_PERCENTILES,
     MIN_PERSONS,
-    auroc_by_person,
     effective_sample_size,
     estimate,
     exact,
     logit_t_interval,
     person_codes,
-    resample,
     too_few,
-    variance_between,
 )
 from ..records import to_record
 from ..report import report_folds

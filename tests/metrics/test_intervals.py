@@ -8,8 +8,8 @@ from scipy.stats import t
 from statsmodels.stats.proportion import proportion_confint
 
 from resdx.errors import DataError
+from resdx.metrics import auroc_variance, bootstrap, intervals
 from resdx.metrics import classification as metrics
-from resdx.metrics import intervals
 from resdx.metrics.intervals import estimate, estimates, mean_of_persons, proportion
 
 
@@ -78,8 +78,8 @@ def test_variance_of_a_clustered_auroc_equals_the_definition(seed):
     truth, person = rng.integers(0, 2, 90), rng.integers(0, 20, 90)
     score = np.round(rng.normal(size=90) + truth, 1)
     person = intervals.person_codes(person, 90)
-    area, ours, theirs = intervals.auroc_by_person(truth, score, person)
-    assert (area, intervals.variance_between(truth, person, ours, theirs)[0]) == pytest.approx(
+    area, ours, theirs = auroc_variance.auroc_by_person(truth, score, person)
+    assert (area, auroc_variance.variance_between(truth, person, ours, theirs)[0]) == pytest.approx(
         brute_force_variance(truth, score, person)
     )
     assert area == pytest.approx(float(metrics.auroc(truth, score)))
@@ -104,7 +104,7 @@ def test_a_perfect_auroc_has_a_bound():
 
 def test_a_draw_of_persons_keeps_their_images_together_and_their_class_balance():
     truth, _, person = sample(3, persons=40)
-    weights = np.concatenate(list(intervals.resample(truth, person, replicates=50, seed=0)))
+    weights = np.concatenate(list(bootstrap.resample(truth, person, replicates=50, seed=0)))
     assert weights.shape == (50, 120)
     assert (weights[:, 0] == weights[:, 1]).all() and (weights.sum(1) == 120).all()
     assert (weights[:, truth == 1].sum(1) == 60).all()
@@ -112,7 +112,7 @@ def test_a_draw_of_persons_keeps_their_images_together_and_their_class_balance()
 
 def test_rare_compositions_are_drawn_together_so_a_draw_may_lack_a_class():
     rare = np.r_[np.repeat(np.arange(1, 5), 3), np.zeros(100, int)]  # 4 rare classes of one person each, drawn together
-    weights = np.concatenate(list(intervals.resample(rare, np.r_[np.repeat(np.arange(4), 3), 4:104], replicates=400, seed=0)))
+    weights = np.concatenate(list(bootstrap.resample(rare, np.r_[np.repeat(np.arange(4), 3), 4:104], replicates=400, seed=0)))
     lacking = np.isnan(metrics.balanced_accuracy(rare, rare, weights)).mean()
     assert lacking == pytest.approx(1 - 24 / 256, abs=0.05)
 

@@ -10,7 +10,7 @@ from statsmodels.stats.multitest import multipletests
 
 from resdx.errors import DataError
 from resdx.metrics import classification as metrics
-from resdx.metrics.intervals import auroc_by_person, variance_between
+from resdx.metrics.auroc_variance import auroc_by_person, variance_between
 from resdx.metrics.paired_tests import delong, holm, mcnemar, obuchowski, permutation
 
 

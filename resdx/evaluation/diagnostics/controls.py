@@ -31,9 +31,10 @@ from ...data.split import grouped_folds
 from ...data.tasks import target
 from ...errors import DataError
 from ...files import write_json
+from ...metrics.bootstrap import resample
 from ...metrics.classification import Values
 from ...metrics.estimate import Estimate
-from ...metrics.intervals import estimate, resample
+from ...metrics.intervals import estimate
 from ...runs.partition import Part, part_of_cases
 from ...runs.prepared import Prepared
 from ...runs.run import Run

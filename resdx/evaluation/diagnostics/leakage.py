@@ -21,9 +21,10 @@ from ...errors import RunError
 from ...files import write_json
 from ...inference.logits import cached_embeddings, head_logits
 from ...inference.opening import load_network
+from ...metrics.bootstrap import resample
 from ...metrics.classification import Array, Values, macro_auroc
 from ...metrics.estimate import Estimate
-from ...metrics.intervals import MIN_PERSONS, effective_sample_size, estimate, resample, too_few
+from ...metrics.intervals import MIN_PERSONS, effective_sample_size, estimate, too_few
 from ...recipes.learning import FeatureClassifier
 from ...runs.partition import Part, part_of_cases
 from ...runs.prepared import Prepared

@@ -20,9 +20,10 @@ from ...data.cases import Case
 from ...data.split import grouped_folds
 from ...files import write_json
 from ...inference.logits import head_logits, predict_run
+from ...metrics.bootstrap import resample
 from ...metrics.classification import Array, macro_auroc
 from ...metrics.estimate import Estimate
-from ...metrics.intervals import LEVEL, MIN_PERSONS, effective_sample_size, resample, too_few
+from ...metrics.intervals import LEVEL, MIN_PERSONS, effective_sample_size, too_few
 from ...recipes.learning import FeatureClassifier
 from ...runs.partition import part_of_cases
 from ...runs.prepared import Prepared
