@@ -49,6 +49,12 @@ class Sandbox:
     smaller: tuple[tuple[str, tuple[str, ...]], ...] = tuple(SMALLER.items())
 
 
+def in_python(text: str) -> str:
+    """An example that trains small networks: `changes={...}` of `resdx.run` is followed by what makes it small."""
+    small = '"size": 32, "learn.epochs": 1, "learn.start_size": 0, "model.backbone.depth": 18}, skip=EVIDENCE, quiet=True'
+    return re.sub(r"(resdx\.run\(.*changes=\{[^}]*)\}", rf"\1, {small}", text)
+
+
 def copied(*names: str) -> Callable[[Path, Path], None]:
     """The films under other names."""
 
@@ -132,6 +138,11 @@ def readme(folder: Path, films: Path) -> None:
     shutil.copy(next((films / "normal").iterdir()), folder / "new/film.png")
 
 
+def api(folder: Path, films: Path) -> None:
+    copied("my-images")(folder, films)
+    draw_phantoms(folder / "other-hospital", persons=40, size=32, seed=9)
+
+
 SANDBOXES = {
     "README.md": Sandbox(readme),
     "docs/how-to/accept-a-finding.md": Sandbox(copied("films")),
@@ -159,6 +170,7 @@ SANDBOXES = {
         copied("my-images"), (("strategies", (*PLAIN[2:], "--passes", "1", "--set", "size=32")),)
     ),
     "docs/how-to/voices.md": Sandbox(speakers, (("run", ("--weights", "mobilenet.safetensors", *NO_EVIDENCE)),)),
+    "docs/reference/python.md": Sandbox(api),
     "docs/tutorial.md": Sandbox(),
 }
 
@@ -188,12 +200,12 @@ def test_examples_run(page, films, tmp_path, monkeypatch):
     sandbox = SANDBOXES.get(name(page), Sandbox())
     monkeypatch.chdir(tmp_path)  # first of all: workers stay where they were started
     sandbox.fill(tmp_path, films)
-    known: dict[str, object] = {"__name__": "example"}
+    known: dict[str, object] = {"__name__": "example", "EVIDENCE": EVIDENCE}
     for language, text in blocks(page):
         if language == "python":
             if own := FILE.match(text):
                 Path(own[1]).write_text(text)
-            exec(compile(text, f"{name(page)}", "exec"), known)  # what a reader would type
+            exec(compile(in_python(text), f"{name(page)}", "exec"), known)  # what a reader would type
         else:
             for line in text.splitlines():
                 type_in(line, dict(sandbox.smaller))
