@@ -200,12 +200,12 @@ def test_examples_run(page, films, tmp_path, monkeypatch):
     sandbox = SANDBOXES.get(name(page), Sandbox())
     monkeypatch.chdir(tmp_path)  # first of all: workers stay where they were started
     sandbox.fill(tmp_path, films)
-    known: dict[str, object] = {"__name__": "example", "EVIDENCE": EVIDENCE}
+    known: dict[str, object] = {"__name__": "__main__", "EVIDENCE": EVIDENCE}
     for language, text in blocks(page):
         if language == "python":
             if own := FILE.match(text):
                 Path(own[1]).write_text(text)
-            exec(compile(in_python(text), f"{name(page)}", "exec"), known)  # what a reader would type
+            exec(compile(in_python(text), name(page), "exec", dont_inherit=True), known)  # what a reader would type
         else:
             for line in text.splitlines():
                 type_in(line, dict(sandbox.smaller))
