@@ -1,13 +1,18 @@
 """The documentation names what exists, and only that."""
 
+import importlib
+import os
 import re
 import runpy
+import subprocess
+import sys
 from pathlib import Path
 
 import click
 import pytest
 from test_layers import ROW
 
+import resdx
 from resdx.apps.cli.main import cli
 from resdx.recipes.library import get_recipe, recipe_names
 
@@ -87,6 +92,35 @@ def test_pictures_say_what_they_show(page):
 def test_files_that_pages_name_exist(page):
     named = set(re.findall(r"`((?:tests|resdx|benchmarks|docs|\.ci)/[\w/.-]+\.\w+)`", page.read_text()))
     assert not [file for file in named if "NAME" not in file and not (REPOSITORY / file).exists()]
+
+
+def test_python_pages_name_what_is_there():
+    for page in PAGES:
+        for module, names in re.findall(
+            r"^::: ([\w.]+)(?:\n +options: \{members: \[([^\]]*)\])?", page.read_text(), re.MULTILINE
+        ):
+            there = importlib.import_module(module)
+            assert not [one for one in names.split(", ") if one and not hasattr(there, one)], f"{name(page)}: {module}"
+
+
+def test_public_names_are_documented():
+    pages = "".join((REPOSITORY / f"docs/reference/{page}.md").read_text() for page in ("python", "recipe-parts"))
+    assert not [one for one in resdx.__all__ if not re.search(rf"\b{one}\b", pages)]
+
+
+@pytest.mark.slow
+def test_site_builds_and_loads_nothing_from_elsewhere(tmp_path):
+    pytest.importorskip("mkdocs", reason="the extra docs is not installed; `make docs` builds the site")
+    asked = [sys.executable, "-m", "mkdocs", "build", "--quiet", "--strict", "--site-dir", str(tmp_path)]
+    done = subprocess.run(
+        asked, cwd=REPOSITORY, env={**os.environ, "NO_MKDOCS_2_WARNING": "true"}, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    loaded = [
+        tag for page in tmp_path.rglob("*.html") for tag in re.findall(r"<(?:script|link|img|iframe)[^>]*>", page.read_text())
+    ]
+    assert len(loaded) > 100
+    assert not [tag for tag in loaded if re.search(r"""(?:src|href)=["'](?:https?:)?//""", tag)]
 
 
 def test_every_page_is_in_the_menu_of_the_site():
