@@ -162,7 +162,24 @@ SANDBOXES = {
     "docs/how-to/review.md": Sandbox(lambda folder, films: (folder / "sets").mkdir()),
     "docs/how-to/scans.md": Sandbox(
         slices,
-        (("run", ("--weights", "none", "--set", "learn.epochs=1", "--set", "model.backbone.backbone.depth=18", *NO_EVIDENCE)),),
+        (
+            (
+                "run",
+                (
+                    "--weights",
+                    "none",
+                    "--set",
+                    "learn.epochs=1",
+                    "--set",
+                    "read.side=32",
+                    "--size",
+                    "128",
+                    "--set",
+                    "model.backbone.backbone.depth=18",
+                    *NO_EVIDENCE,
+                ),
+            ),
+        ),
     ),
     "docs/how-to/settle-labels.md": Sandbox(finished),
     "docs/how-to/several-processes.md": Sandbox(copied("my-images")),
