@@ -148,8 +148,8 @@ def test_a_last_batch_smaller_than_the_processes_is_learnt_from(twin, monkeypatc
     bench = bench_of(run, run.recipe.learn, prepared, part)
     monkeypatch.setenv("WORLD_SIZE", "4")
     monkeypatch.setenv("RANK", "0")  # whose share of the last two is empty
-    monkeypatch.setattr(ranks, "of_all", lambda share, cases: torch.zeros(cases, 2) + share.sum())
-    monkeypatch.setattr(ranks, "sum_gradients", lambda network: None)
+    monkeypatch.setattr(ranks, "all_gather", lambda share, cases: torch.zeros(cases, 2) + share.sum())
+    monkeypatch.setattr(ranks, "all_reduce_gradients", lambda network: None)
     assert np.isfinite(run_epoch(bench, part, Progress(), lambda: None))
 
 
