@@ -51,7 +51,7 @@ class Sandbox:
 
 def in_python(text: str) -> str:
     """An example that trains small networks: `changes={...}` of `resdx.run` is followed by what makes it small."""
-    small = '"size": 32, "learn.epochs": 1, "learn.start_size": 0, "model.backbone.depth": 18}, skip=EVIDENCE, quiet=True'
+    small = '"size": 32, "learn.start_size": 0, "model.backbone.depth": 18}, skip=EVIDENCE, quiet=True'
     return re.sub(r"(resdx\.run\(.*changes=\{[^}]*)\}", rf"\1, {small}", text)
 
 
