@@ -105,7 +105,7 @@ class Prediction:
     """The answer for one case.
 
     `probabilities` are calibrated, by class; `label` is a tuple where several may be present. `label=None` refers the case to a person, and `flags` say why. `conformal`
-    is the set of classes that cannot be ruled out at the stated level.
+    is the set of classes that cannot be ruled out at the stated level. Where the file could not be read, `error` says why, and there are no probabilities.
     """
 
     case: str
@@ -115,6 +115,7 @@ class Prediction:
     flags: tuple[str, ...] = ()
     boxes: tuple[Box, ...] = ()
     run: str = ""
+    error: str = ""
 
 
 @dataclass(frozen=True)

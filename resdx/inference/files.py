@@ -7,12 +7,12 @@ import io
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, replace
 from itertools import groupby
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from rich.console import Console
 from rich.table import Column, Table
@@ -25,6 +25,7 @@ from ..transforms.readers.paths import split_index
 from ..transforms.readers.protocol import flags_of, leads_of
 from .drawing import short_name
 from .ecg_strip import draw_strip
+from .given import Given, Read, named
 from .inputs import opened
 from .predictor import Predictor
 
@@ -53,19 +54,46 @@ def predict_files(
         RunError: strips are asked for, and the run is not one of heartbeats.
     """
     predictor = Predictor.open(run, engine=engine, recipe=recipe, quiet=quiet)
+    return answer_files(predictor, files, maps=maps, boxes=boxes, strips=strips, quiet=quiet)
+
+
+def answer_files(
+    predictor: Predictor,
+    files: Iterable[Given],
+    *,
+    maps: Path | None = None,
+    boxes: Path | None = None,
+    strips: Path | None = None,
+    quiet: bool = False,
+) -> tuple[list[Prediction], list[tuple[str, str]]]:
+    """Answers and failures of a predictor that is open, as of `predict_files`; what stands in the place of a file is answered too."""
     read = predictor.read
     if strips and not leads_of(read):
         raise RunError(f"{predictor.name} was not made of electrocardiograms, of which strips are drawn; leave out --strips")
-    paths = [path for file in files for path in opened(Path(file), read)]
-    with progress("predict", len(paths), quiet=quiet) as bar:
+    with progress("predict", len(given := opened_all(files, read)), quiet=quiet) as bar:
         answers, failures = predictor.predict(
-            paths, maps=maps, boxes=boxes, progress=lambda done: bar.update(bar.task_ids[0], completed=done)
+            given, maps=maps, boxes=boxes, progress=lambda done: bar.update(bar.task_ids[0], completed=done)
         )
     answers = flagged(answers, read)
     if strips:
         for number, (file, some) in enumerate(groupby(answers, key=_file), 1):
             draw_strip(file, leads_of(read), list(some), strips / f"{number:05d}-{short_name(Path(file).stem)}.png")
     return answers, failures
+
+
+def opened_all(files: Iterable[Given], read: Read) -> list[Given]:
+    """Files and folders opened up as `inputs.opened` does; what is no path stays as it is."""
+    return [
+        path
+        for file in files
+        for path in (opened(Path(file), read) if isinstance(file, str | PathLike) else cast(list[Given], [file]))
+    ]
+
+
+def in_order(files: Iterable[Given], answers: Iterable[Prediction], failures: Sequence[tuple[str, str]]) -> list[Prediction]:
+    """One prediction a file, those that could not be read with their `error`."""
+    reasons, given = dict(failures), iter(answers)
+    return [Prediction(name, {}, None, error=reasons[name]) if name in reasons else next(given) for name, _ in named(files)]
 
 
 def _file(one: Prediction) -> str:

@@ -27,7 +27,8 @@ from ..transforms.compose import prepare_image
 from .bundle import EXPORTED, can_load, read_bundle
 from .calibration import Boxing, Calibration
 from .drawing import boxed, captioned, overlay, short_name
-from .engines import Engine
+from .engines import Engine, Outputs
+from .given import Given, named, read_given
 from .ood import OodScore
 
 if TYPE_CHECKING:
@@ -105,20 +106,20 @@ class Predictor:
 
     def predict(
         self,
-        files: Sequence[str | Path],
+        files: Iterable[Given],
         *,
         maps: Path | None = None,
         boxes: Path | None = None,
         progress: Callable[[int], None] | None = None,
     ) -> tuple[list[Prediction], list[tuple[str, str]]]:
-        """Answers for image files in their order, and (file, reason) for those that could not be read; `maps` and `boxes` as for `stream`."""
+        """Answers in order, and (file, reason) for those that could not be read; `files`, `maps` and `boxes` as for `stream`."""
         failures: list[tuple[str, str]] = []
         answers = list(self.stream(files, failures, maps=maps, boxes=boxes, progress=progress))
         return answers, failures
 
     def stream(
         self,
-        files: Iterable[str | Path],
+        files: Iterable[Given],
         failures: list[tuple[str, str]],
         *,
         maps: Path | None = None,
@@ -127,8 +128,9 @@ class Predictor:
     ) -> Iterator[Prediction]:
         """Answers one by one, in order, while later files are still being read; memory does not grow with their number.
 
-        (file, reason) of those that could not be read are added to `failures`; `progress` is called with the files done. Each picture is
-        written into the folder `maps` with the class activation map of its most probable class, or into `boxes` with the boxes that are found.
+        `files` are paths, or what stands in their place (given.read_given), called `images[n]` by its place n from 0. (file, reason) of
+        those that could not be read are added to `failures`; `progress` is called with the files done. Each picture is written into the
+        folder `maps` with the class activation map of its most probable class, or into `boxes` with the boxes that are found.
 
         Raises:
             RunError: maps or boxes are asked for, and the network has none.
@@ -138,12 +140,7 @@ class Predictor:
             raise RunError(f"{self.name} was not trained to find boxes; leave out --boxes")
         if maps and found:
             raise RunError(f"{self.name} finds boxes and draws no maps; write --boxes FOLDER instead of --maps")
-        waiting: deque[Batch] = deque()
-        batches = tee(self._batches(map(str, files), failures, waiting), len(self.engines))
-        for outputs in zip(*(engine.predict(mine) for engine, mine in zip(self.engines, batches, strict=True)), strict=True):
-            batch = waiting.popleft()
-            distances = [known.distance(one.embeddings) for known, one in zip(self.ood_scores, outputs, strict=True)]
-            answers = self._calibrate(batch.paths, np.mean([one.logits for one in outputs], axis=0), np.mean(distances, axis=0))
+        for batch, answers, outputs in self._answered(files, failures):
             if found and (grids := outputs[0].maps) is not None:
                 answers = [
                     replace(answer, boxes=self._boxes(found, *one))
@@ -156,6 +153,38 @@ class Predictor:
             yield from answers
             if progress:
                 progress(batch.places[-1])
+
+    def explain(
+        self, files: Iterable[Given], failures: list[tuple[str, str]]
+    ) -> Iterator[tuple[Prediction, NDArray[np.uint8], NDArray[np.float32]]]:
+        """Answers as of `stream`, each with its prepared picture (S, S, 3) and class activation maps (K, h, w), 0 and above.
+
+        Raises:
+            RunError: the network has no maps.
+        """
+        for batch, answers, outputs in self._answered(files, failures):
+            yield from zip(answers, batch.images, self._heat([one.maps for one in outputs]), strict=True)
+
+    def _answered(
+        self, files: Iterable[Given], failures: list[tuple[str, str]]
+    ) -> Iterator[tuple[Batch, list[Prediction], tuple[Outputs, ...]]]:
+        """Each batch with its answers, and what each engine gave."""
+        waiting: deque[Batch] = deque()
+        batches = tee(self._batches(named(files), failures, waiting), len(self.engines))
+        for outputs in zip(*(engine.predict(mine) for engine, mine in zip(self.engines, batches, strict=True)), strict=True):
+            batch = waiting.popleft()
+            distances = [known.distance(one.embeddings) for known, one in zip(self.ood_scores, outputs, strict=True)]
+            logits = np.mean([one.logits for one in outputs], axis=0)
+            yield batch, self._calibrate(batch.paths, logits, np.mean(distances, axis=0)), outputs
+
+    def _heat(self, heat: Sequence[NDArray[np.float32] | None]) -> NDArray[np.float32]:
+        """(B, K, h, w) mean maps of the engines."""
+        drawn = [one for one in heat if one is not None]
+        if len(drawn) < len(heat) or self.calibration.boxes:
+            raise RunError(
+                f"{self.name} has no map in its graph (grades, boxes, a head that is not linear, or an ensemble); leave out --maps"
+            )
+        return np.asarray(np.mean(drawn, axis=0))
 
     def _boxes(self, found: Boxing, grid: NDArray[np.float32], shape: tuple[int, int]) -> tuple[Box, ...]:
         """The boxes that are shown, in pixels of a file of that shape."""
@@ -175,22 +204,18 @@ class Predictor:
     def _draw(
         self, folder: Path, batch: Batch, answers: Sequence[Prediction], heat: Sequence[NDArray[np.float32] | None]
     ) -> None:
-        drawn = [one for one in heat if one is not None]
-        if len(drawn) < len(heat):
-            raise RunError(
-                f"{self.name} has no map in its graph (grades, a head that is not linear, or an ensemble); leave out --maps"
-            )
+        maps = self._heat(heat)
         for i, (picture, one) in enumerate(zip(batch.images, answers, strict=True)):
             name, chance = max(one.probabilities.items(), key=lambda item: item[1])
             k = self.calibration.classes.index(name)
             page = captioned(
-                overlay(picture, np.mean([maps[i, k] for maps in drawn], axis=0)),
+                overlay(picture, maps[i, k]),
                 f"{name} {chance:.2f}; for research, not for diagnosis",
             )
             _save(page, folder, batch, i, "--maps")
 
     def _batches(
-        self, files: Iterator[str], failures: list[tuple[str, str]], waiting: deque[Batch]
+        self, files: Iterator[tuple[str, Given]], failures: list[tuple[str, str]], waiting: deque[Batch]
     ) -> Iterator[NDArray[np.uint8]]:
         size, some = max(engine.batch for engine in self.engines), list[tuple[str, NDArray[np.uint8], tuple[int, int], int]]()
         for place, (path, read) in enumerate(self._read_ahead(files), 1):
@@ -208,18 +233,18 @@ class Predictor:
             waiting.append(_batch(some))
             yield waiting[-1].images
 
-    def _read_ahead(self, files: Iterator[str]) -> Iterator[tuple[str, Picture | str]]:
+    def _read_ahead(self, files: Iterator[tuple[str, Given]]) -> Iterator[tuple[str, Picture | str]]:
         """Each file's prepared picture, or why there is none, in order; the next ones are read meanwhile."""
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            ahead = deque((path, pool.submit(self._prepared, path)) for path in islice(files, AHEAD))
+            ahead = deque((path, pool.submit(self._prepared, path, one)) for path, one in islice(files, AHEAD))
             while ahead:
                 path, found = ahead.popleft()
                 yield path, found.result()
-                ahead += [(path, pool.submit(self._prepared, path)) for path in islice(files, 1)]
+                ahead += [(path, pool.submit(self._prepared, path, one)) for path, one in islice(files, 1)]
 
-    def _prepared(self, path: str) -> Picture | str:
+    def _prepared(self, path: str, given: Given) -> Picture | str:
         try:
-            image = self.read(path)
+            image = read_given(path, given, self.read)
             return prepare_image(path, lambda _: image, self.prepare), image.shape[:2]
         except ResdxError as error:
             return str(error)

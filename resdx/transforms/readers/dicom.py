@@ -41,11 +41,16 @@ class ReadDicom:
         file, index = split_index(path)
         with reading(file, "a DICOM image"):
             dataset = pydicom.dcmread(file, force=True)  # old files lack the 128 + 4 bytes at the start
+        return self.of_dataset(dataset, file, index)
+
+    def of_dataset(self, dataset: pydicom.Dataset, file: str, index: str = "") -> Pixels:
+        """One frame of a dataset, which may gain elements, as (H, W, C) in [0, 1]; `file` is its name in an error. Raises DataError."""
+        with reading(file, "a DICOM image"):
             _check_pixels(file, dataset)
             frames = int(dataset.get("NumberOfFrames") or 1)
             if frames > 1 and not index:
                 raise DataError(f"{file} has {frames} frames; name one, such as {Path(file).name}#0")
-            frame = frame_of(path, index, 0)
+            frame = frame_of(f"{file}#{index}", index, 0)
             if frame >= frames:
                 raise DataError(f"{file} has {frames} frames, counted from 0, so there is no frame {frame}")
         with reading(file, "a DICOM image", _decoder_advice(dataset)):

@@ -63,11 +63,11 @@ def _read_picture(file: str, frame: int, white16: float) -> Pixels:
                 raise DataError(f"{file} has {count} frames, counted from 0, so there is no frame {frame}")
             if count > 1:
                 image.seek(frame)
-            return _plain(file, ImageOps.exif_transpose(image), image.format or "", white16)
+            return from_pillow(file, ImageOps.exif_transpose(image), image.format or "", white16)
 
 
-def _plain(file: str, image: Image.Image, file_format: str, white16: float) -> Pixels:
-    """A Pillow image of any mode as (H, W, C) in [0, 1]."""
+def from_pillow(file: str, image: Image.Image, file_format: str, white16: float) -> Pixels:
+    """A Pillow image of any mode as (H, W, C) in [0, 1]; `file` is its name in an error, `white16` white of 16 bits."""
     if image.mode.startswith("I;16") or (image.mode == "I" and file_format in ("PNG", "PPM")):
         return stretch(np.asarray(image)[..., None], 0, white16)
     if image.mode in ("I", "F"):
