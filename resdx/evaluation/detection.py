@@ -33,10 +33,11 @@ from ..models.heads.specs import Yolo
 from ..runs.partition import Part, part_of, shapes
 from ..runs.prepared import Prepared
 from ..runs.run import Run
-from ..training.detection import Floats, Json, Predicted, compared, detector_of, find_boxes
+from ..runs.scorecard import BoxScores, ClassBoxes, DrawnBoxes
+from ..training.detection import Floats, Predicted, compared, detector_of, find_boxes
 
 
-def judge_boxes(run: Run, prepared: Prepared, calibration: Calibration) -> Json | None:
+def judge_boxes(run: Run, prepared: Prepared, calibration: Calibration) -> BoxScores | None:
     """How well the run finds the boxes of its test part, with intervals over persons.
 
     Writes boxes.csv and boxes/. None where it finds none.
@@ -56,19 +57,13 @@ def judge_boxes(run: Run, prepared: Prepared, calibration: Calibration) -> Json 
         wanted = {key: partial(figure, one) for key, figure in FIGURES.items()} | {"recall": partial(recall_at, one, limit)}
         shown_in = np.bincount(one.picture[one.score >= limit], minlength=len(one.observed)) > 0  # what precision rests on
         found_of = ask(wanted, one.observed > 0) | ask({"precision": partial(precision_at, one, limit)}, shown_in)
-        figures = {key: value.to_json() for key, value in found_of.items()}
-        classes[name] = {"boxes": int(one.observed.sum()), "pictures": int((one.observed > 0).sum()), "limit": limit, **figures}
+        classes[name] = ClassBoxes(int(one.observed.sum()), int((one.observed > 0).sum()), limit, found_of)
     occur = [one for one in found.values() if one.observed.any()]
     there = np.stack([one.observed > 0 for one in occur], 1) if occur else np.zeros((len(part.ids), 1), bool)
     means = ask({key: partial(_mean, FIGURES[key], occur) for key in ("ap50", "ap50_95")}, there)
     shown = [[_from(*pair) for pair in zip(each, limits, strict=True)] for each in predicted]
     _write(run, part, shown)
-    return {
-        "classes": classes,
-        "mean": {key: value.to_json() for key, value in means.items()},
-        "pictures": _draw(run, prepared, part, shown),
-        "most": MAX_BOXES,
-    }
+    return BoxScores(classes, means, _draw(run, prepared, part, shown), MAX_BOXES)
 
 
 def _mean(figure: Callable[..., float], found: list[Matches], weights: Floats | None = None) -> float:
@@ -94,12 +89,12 @@ def _write(run: Run, part: Part, shown: Predicted) -> None:
     write_text(run.path / "boxes.csv", out.getvalue())
 
 
-def _draw(run: Run, prepared: Prepared, part: Part, shown: Predicted) -> list[Json]:
+def _draw(run: Run, prepared: Prepared, part: Part, shown: Predicted) -> tuple[DrawnBoxes, ...]:
     """Draw boxes/1.png and so on: up to SHOWN images of different persons, in random order.
 
     With the annotated and the predicted boxes.
     """
-    folder, drawn, seen = run.path / "boxes", list[Json](), set[str]()
+    folder, drawn, seen = run.path / "boxes", list[DrawnBoxes](), set[str]()
     folder.mkdir(parents=True, exist_ok=True)
     for i in np.random.default_rng(run.settings.seed).permutation(len(part.ids)).tolist():
         person = part.groups[i] or part.ids[i]
@@ -111,15 +106,9 @@ def _draw(run: Run, prepared: Prepared, part: Part, shown: Predicted) -> list[Js
         boxed(prepared.images[prepared.row[part.ids[i]]], *(_named(one, run.recipe.classes) for one in (shown[i], there))).save(
             run.path / path, optimize=True
         )
-        drawn.append(
-            {
-                "case": part.ids[i],
-                "picture": str(path),
-                "there": sum(len(one[0]) for one in there),
-                "found": sum(len(one[0]) for one in shown[i]),
-            }
-        )
-    return drawn
+        sides = (sum(len(one[0]) for one in side) for side in (there, shown[i]))
+        drawn.append(DrawnBoxes(part.ids[i], str(path), *sides))
+    return tuple(drawn)
 
 
 def _named(predicted: list[tuple[Floats, Floats]], classes: tuple[str, ...]) -> list[Box]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,21 +16,19 @@ from scipy.special import stdtr, stdtrit
 
 from ..data.cases import Case
 from ..data.tasks import MultiLabel, positive_class, truth
-from ..inference.calibration import Calibration
+from ..inference.opening import calibration_of_run
 from ..metrics import classification as metrics
 from ..metrics.bootstrap import resample
 from ..metrics.classification import Array, Metric, Values
 from ..metrics.estimate import Estimate
 from ..metrics.intervals import LEVEL, MIN_PERSONS, effective_sample_size, person_codes, too_few
 from ..recipes.recipe import Recipe
-from ..records import from_record
+from ..runs.level_scores import LevelScores
 from ..runs.run import Run
 from .scoring import Answers
 
 SEEDS = 3  # of one recipe, from which a sentence about the system can be said
 DRAWS = 2000
-
-Json = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -63,9 +60,9 @@ class Figure:
             return answers.truth, said, every
         return answers.truth.argmax(1), said.argmax(1) if self.decided else said, every
 
-    def in_metrics(self, level: Mapping[str, Any]) -> Json:
-        """The same figure of one run, as metrics.json has it."""
-        return dict((level["classes"][self.of] if self.of else level["overall"])[self.name])
+    def of_level(self, level: LevelScores) -> Estimate:
+        """The same figure of one run."""
+        return level.classes[self.of][self.name] if self.of else level.overall[self.name]
 
 
 def figures(recipe: Recipe) -> tuple[Figure, ...]:
@@ -212,8 +209,7 @@ def answers_of(run: Run) -> tuple[list[Case], Answers]:
 
     `answered` is all.
     """
-    scores, calibration = run.scores("test"), from_record(run.read("calibration.json", "calibrate"))
-    assert isinstance(calibration, Calibration)
+    scores, calibration = run.scores("test"), calibration_of_run(run)
     by_id = {case.id: case for case in run.cases("test")}
     cases = [by_id[case] for case in scores.ids]
     probability = calibration.probabilities(scores.logits).astype(np.float64)

@@ -31,10 +31,20 @@ from ..metrics.intervals import (
     person_codes,
     proportion,
 )
+from ..runs.level_scores import (
+    Abstention,
+    Band,
+    ClassScores,
+    Curves,
+    LevelScores,
+    ReliabilityBin,
+    SubgroupScores,
+    Support,
+)
+from ..runs.scorecard import SetScores
 
 Decision = str | tuple[str, ...] | None  # None refers the case to a person; a tuple for MultiLabel
 Pool = Literal["mean", "max"]
-Json = dict[str, Any]
 
 GRID = np.arange(101) / 100  # false-positive rates of the ROC band, sensitivities of the precision curve
 THRESHOLDS = np.arange(1, 50) / 50  # of the decision curve
@@ -117,8 +127,8 @@ def score(
     draws: int = 2000,
     seed: int = 0,
     pool: Pool = "mean",
-) -> Json:
-    """Everything metrics.json says about the answers to `cases`: probabilities (N, K), decisions a label, labels or None.
+) -> SetScores:
+    """Everything that is said of the answers to `cases`: probabilities (N, K), decisions a label, labels or None.
 
     `answered` (N,) is False for a case that was referred to a person although `decisions` says what would have been called;
     without it, a decision of None is such a case.
@@ -148,32 +158,32 @@ def score(
     if not answers.assessed.any():
         raise DataError(f"none of the {len(cases)} cases has a known truth; give labels to the cases to be scored")
     pooled, mixed = pool_persons(question, answers, pool)
-    return {
-        "classes": list(classes),
-        "shown": list(question.shown),
-        "cases": len(cases),
-        "persons": count_persons(cases),
-        "not_assessed": int((~answers.assessed).sum()),
-        "pool": pool,
-        "mixed_persons": mixed,
-        "notes": _notes(question, answers, mixed, pool),
-        "image": level(question, answers.where(answers.assessed)),
-        "person": level(question, pooled.where(pooled.assessed)),
-        "subgroups": subgroups(question, answers, cases),
-    }
+    return SetScores(
+        classes=question.classes,
+        shown=question.shown,
+        cases=len(cases),
+        persons=count_persons(cases),
+        not_assessed=int((~answers.assessed).sum()),
+        pool=pool,
+        mixed_persons=mixed,
+        notes=_notes(question, answers, mixed, pool),
+        image=level(question, answers.where(answers.assessed)),
+        person=level(question, pooled.where(pooled.assessed)),
+        subgroups=subgroups(question, answers, cases),
+    )
 
 
-def level(question: Question, answers: Answers) -> Json:
+def level(question: Question, answers: Answers) -> LevelScores:
     """Overall figures, each class, its curves, the confusion matrix and abstention, for images or for persons."""
-    return {
-        "cases": len(answers),
-        "persons": len(np.unique(answers.person)),
-        "overall": _plain(overall(question, answers)),
-        "classes": {name: one_class(question, answers, name) for name in question.shown},
-        "curves": {name: curves(question, answers, name) for name in question.shown},
-        "confusion": None if question.several else _confusion(question, answers),
-        "abstention": abstention(question, answers),
-    }
+    return LevelScores(
+        cases=len(answers),
+        persons=len(np.unique(answers.person)),
+        overall=overall(question, answers),
+        classes={name: one_class(question, answers, name) for name in question.shown},
+        curves={name: curves(question, answers, name) for name in question.shown},
+        confusion=None if question.several else _confusion(question, answers),
+        abstention=abstention(question, answers),
+    )
 
 
 def overall(question: Question, answers: Answers) -> dict[str, Estimate]:
@@ -210,7 +220,7 @@ def _saying_what_is_left_out(question: Question, answers: Answers, found: dict[s
     return found | {name: replace(found[name], note="; ".join(filter(None, (found[name].note, note)))) for name in means}
 
 
-def one_class(question: Question, answers: Answers, name: str) -> Json:
+def one_class(question: Question, answers: Answers, name: str) -> ClassScores:
     """Support in cases and persons, prevalence, and every figure of one class against the rest."""
     true, probability, decided, person = _column(question, answers, name)
     ask = partial(estimates, replicates=question.draws, seed=question.seed)
@@ -220,17 +230,11 @@ def one_class(question: Question, answers: Answers, name: str) -> Json:
 
     figures = ask({**RANKED, "f1": f1}, true, probability, person)
     figures |= ask(DECIDED, true, decided, person) | {"f1": figures.pop("f1")}  # beside the other decided ones
-    return {
-        "support": {
-            side: {"cases": int(mask.sum()), "persons": len(np.unique(person[mask]))}
-            for side, mask in (("positive", true == 1), ("negative", true == 0))
-        },
-        "prevalence": proportion(true == 1, person).to_json(),
-        **_plain(figures),
-    }
+    positive, negative = (Support(int(side.sum()), len(np.unique(person[side]))) for side in (true == 1, true == 0))
+    return ClassScores(positive, negative, proportion(true == 1, person), figures)
 
 
-def curves(question: Question, answers: Answers, name: str) -> Json | None:
+def curves(question: Question, answers: Answers, name: str) -> Curves | None:
     """ROC, precision-recall and decision curves with pointwise bands, and the reliability diagram; None without both classes."""
     true, probability, _, person = _column(question, answers, name)
     if len(np.unique(true)) < 2:
@@ -242,46 +246,45 @@ def curves(question: Question, answers: Answers, name: str) -> Json | None:
     }
     found = bands(wanted, true, probability, person, replicates=question.draws, seed=question.seed)
     share = float((true == 1).mean())
-    return {
-        "roc": {"fpr": GRID.tolist(), **_banded(found["roc"])},
-        "precision_recall": {"recall": GRID.tolist(), **_banded(found["precision_recall"])},
-        "decision": {
-            "threshold": THRESHOLDS.tolist(),
-            **_banded(found["decision"]),
-            "treat_all": [share - (1 - share) * t / (1 - t) for t in THRESHOLDS.tolist()],
-        },
-        "reliability": reliability(true, probability, person),
-    }
+    return Curves(
+        fpr=tuple(GRID.tolist()),
+        roc=_band(found["roc"]),
+        recall=tuple(GRID.tolist()),
+        precision_recall=_band(found["precision_recall"]),
+        threshold=tuple(THRESHOLDS.tolist()),
+        net_benefit=_band(found["decision"]),
+        treat_all=tuple(share - (1 - share) * t / (1 - t) for t in THRESHOLDS.tolist()),
+        reliability=reliability(true, probability, person),
+    )
 
 
-def reliability(true: Array, probability: Array, person: NDArray[np.intp]) -> list[Json]:
+def reliability(true: Array, probability: Array, person: NDArray[np.intp]) -> tuple[ReliabilityBin, ...]:
     """For each equal-mass bin the mean probability, how often it came true, and its cases."""
-    promised, happened, place = metrics.calibration_bins(true, probability)
-    return [
-        {
-            "promised": float(promised[place == k].mean()),
-            "happened": proportion(happened[place == k], person[place == k]).to_json(),
-            "cases": int((place == k).sum()),
-        }
+    predicted, observed, place = metrics.calibration_bins(true, probability)
+    return tuple(
+        ReliabilityBin(
+            predicted=float(predicted[place == k].mean()),
+            observed=proportion(observed[place == k], person[place == k]),
+            cases=int((place == k).sum()),
+        )
         for k in range(place.max() + 1)
-    ]
+    )
 
 
-def abstention(question: Question, answers: Answers) -> Json:
+def abstention(question: Question, answers: Answers) -> Abstention:
     """The share referred to a person, and how good the answers were that were given."""
-    given = answers.where(answers.answered)
-    out: Json = {"referred": proportion(~answers.answered, answers.person).to_json(), "answered": int(answers.answered.sum())}
+    given, accuracy = answers.where(answers.answered), None
     if not question.several:
         right = given.truth.argmax(1) == given.decided.argmax(1) if len(given) else np.zeros(0)
-        out["accuracy"] = proportion(right, given.person).to_json()
-    out["classes"] = {}
+        accuracy = proportion(right, given.person)
+    classes = {}
     for name in question.shown:
         true, _, decided, person = _column(question, given, name)
-        out["classes"][name] = _plain(estimates(DECIDED, true, decided, person))
-    return out
+        classes[name] = estimates(DECIDED, true, decided, person)
+    return Abstention(proportion(~answers.answered, answers.person), int(answers.answered.sum()), accuracy, classes)
 
 
-def subgroups(question: Question, answers: Answers, cases: Sequence[Case]) -> Json:
+def subgroups(question: Question, answers: Answers, cases: Sequence[Case]) -> dict[str, dict[str, SubgroupScores]]:
     """Figures per source, sex, age band and view, where at least two of its values are known."""
     kinds = {
         "source": [case.source for case in cases],
@@ -289,7 +292,7 @@ def subgroups(question: Question, answers: Answers, cases: Sequence[Case]) -> Js
         "age": [age_band(case.age) for case in cases],
         "view": [case.view for case in cases],
     }
-    out: Json = {}
+    out = {}
     for kind, values in kinds.items():
         counts = Counter(value for value in values if value)
         if len(counts) > 1:
@@ -386,30 +389,30 @@ def _column(question: Question, answers: Answers, name: str) -> tuple[Array, Arr
     return answers.truth[known, k], answers.probability[known, k], answers.decided[known, k], answers.person[known]
 
 
-def _subgroup(question: Question, answers: Answers, value: str) -> Json:
-    answers = answers.where(answers.assessed)
-    out: Json = {"cases": len(answers), "persons": len(np.unique(answers.person)), "classes": {}}
+def _subgroup(question: Question, answers: Answers, value: str) -> SubgroupScores:
+    answers, accuracy = answers.where(answers.assessed), None
     if not question.several and len(answers):
-        out["accuracy"] = estimate(metrics.accuracy, answers.truth.argmax(1), answers.decided.argmax(1), answers.person).to_json()
+        accuracy = estimate(metrics.accuracy, answers.truth.argmax(1), answers.decided.argmax(1), answers.person)
+    classes, notes = dict[str, dict[str, Estimate]](), dict[str, str]()
     for name in question.shown:
         true, probability, decided, person = _column(question, answers, name)
         with_it, without = (len(np.unique(person[true == side])) for side in (1, 0))
+        classes[name] = {}
         if min(with_it, without) < MIN_PERSONS:
-            note = f"{value}: {with_it} persons with {name} and {without} without; at least {MIN_PERSONS} of each are needed"
-            out["classes"][name] = {"note": note}
+            notes[name] = f"{value}: {with_it} persons with {name} and {without} without; at least {MIN_PERSONS} of each are needed"
             continue
         ranked = estimate(metrics.auroc, true, probability, person, replicates=question.draws, seed=question.seed)
         both = {"sensitivity": metrics.sensitivity, "specificity": metrics.specificity}
-        out["classes"][name] = {"auroc": ranked.to_json(), **_plain(estimates(both, true, decided, person))}
-    return out
+        classes[name] = {"auroc": ranked, **estimates(both, true, decided, person)}
+    return SubgroupScores(len(answers), len(np.unique(answers.person)), accuracy, classes, notes)
 
 
-def _confusion(question: Question, answers: Answers) -> list[list[int]]:
+def _confusion(question: Question, answers: Answers) -> tuple[tuple[int, ...], ...]:
     table = metrics.confusion(answers.truth.argmax(1), answers.decided.argmax(1), len(question.classes))
-    return [[int(count) for count in row] for row in table]
+    return tuple(tuple(int(count) for count in row) for row in table)
 
 
-def _notes(question: Question, answers: Answers, mixed: int, pool: Pool) -> list[str]:
+def _notes(question: Question, answers: Answers, mixed: int, pool: Pool) -> tuple[str, ...]:
     referred = int((~answers.answered).sum())
     rule = "a finding in any case counts for the person"
     if isinstance(question.task, Ordinal):
@@ -418,7 +421,7 @@ def _notes(question: Question, answers: Answers, mixed: int, pool: Pool) -> list
         rule = "they are left out of the person level"
     how = "mean" if pool == "mean" else "highest"
     absent = left_out(question.classes, answers.truth) if len(question.shown) > 1 or question.several else ()
-    return [
+    return (
         *(
             [f"Means over classes leave out {', '.join(absent)}: no case of the part is with it, or none without it."]
             if absent
@@ -432,15 +435,9 @@ def _notes(question: Question, answers: Answers, mixed: int, pool: Pool) -> list
             else []
         ),
         "Sensitivity at a fixed specificity (and the reverse) chooses its threshold on these same cases.",
-    ]
+    )
 
 
-def _banded(found: tuple[Array, Array | None, Array | None]) -> Json:
-    return {
-        key: None if line is None else np.round(line, 6).tolist()
-        for key, line in zip(("value", "low", "high"), found, strict=True)
-    }
-
-
-def _plain(found: Mapping[str, Estimate]) -> Json:
-    return {name: one.to_json() for name, one in found.items()}
+def _band(found: tuple[Array, Array | None, Array | None]) -> Band:
+    value, low, high = (None if line is None else tuple(np.round(line, 6).tolist()) for line in found)
+    return Band(value or (), low, high)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +27,7 @@ from ..runs.ledger import read_once_more
 from ..runs.partition import part_of
 from ..runs.prepared import Prepared, content_hashes
 from ..runs.run import Run
-from ..training.ensemble import Json
+from ..runs.scorecard import MemberFigure, MemberScores, PriorCorrected, ScoredSet, Scorecard, SetScores, Shifted
 from .detection import judge_boxes
 from .figures import Figure, Judged, Side, answers_of, difference, figures, judge_figures
 from .scoring import score
@@ -46,12 +45,11 @@ STAMPS = {
 
 def stamp_of(run: Run) -> str:
     """What stands on every page of a run whose figures are not those of new persons."""
-    findings = run.read("split.json", "split")["findings"]
-    again = any((finding["code"], finding["grade"]) == (SEEN, "stop") for finding in findings)
+    again = any((finding.code, finding.grade) == (SEEN, "stop") for finding in run.split.findings)
     return STAMPS[run.settings.protocol] or (TESTED_AGAIN if again else "")
 
 
-def evaluate(run: Run, prepared: Prepared) -> dict[str, Any]:
+def evaluate(run: Run, prepared: Prepared) -> Scorecard:
     """Score the test part, with intervals from resampling persons.
 
     Write predictions.csv, metrics.json and a line of the ledger.
@@ -66,25 +64,25 @@ def evaluate(run: Run, prepared: Prepared) -> dict[str, Any]:
     reads = read_once_more(run, name)  # first of all: a reading that breaks off has been one too
     scores = predict_part(run, prepared, "test", part)
     said = predictor.calibrate(scores)
-    result = {
-        "protocol": run.settings.protocol,
-        "stamp": stamp_of(run),
-        "test": {"hash": name, "reads": reads, "cases": len(cases), "persons": count_persons(cases)},
-        "scores": judge(run, predictor.calibration, cases, scores.logits, said),
-        "prior_corrected": prior_corrected(run, predictor.calibration, cases, scores.logits),
-        **({"boxes": found} if (found := judge_boxes(run, prepared, predictor.calibration)) else {}),
-        **({"members": beside_members(run)} if run.members else {}),
-        "seconds": {entry["stage"]: entry["seconds"] for entry in run.events("stage")},
-    }
+    result = Scorecard(
+        protocol=run.settings.protocol,
+        stamp=stamp_of(run),
+        test=ScoredSet(name, reads, len(cases), count_persons(cases)),
+        scores=judge(run, predictor.calibration, cases, scores.logits, said),
+        prior_corrected=prior_corrected(run, predictor.calibration, cases, scores.logits),
+        boxes=judge_boxes(run, prepared, predictor.calibration),
+        members=beside_members(run) if run.members else (),
+        seconds={entry["stage"]: entry["seconds"] for entry in run.events("stage")},
+    )
     write_text(run.path / "predictions.csv", predictions_csv(cases, said))
-    write_json(run.path / "metrics.json", result)
+    write_json(run.path / "metrics.json", result.to_json())
     return result
 
 
 def judge(
     run: Run, calibration: Calibration, cases: Sequence[Case], logits: NDArray[np.float32], answers: Sequence[Prediction]
-) -> dict[str, Any]:
-    """The tables of metrics.json for one part."""
+) -> SetScores:
+    """Figures of one set of cases, of any place, from raw logits (N, outputs) and the answers made of them."""
     probabilities = calibration.probabilities(logits)
     chosen = calibration.choose(probabilities)
     forced = [tuple(name for name, is_in in zip(run.recipe.classes, row, strict=True) if is_in) for row in chosen]
@@ -102,7 +100,7 @@ def judge(
 
 def prior_corrected(
     run: Run, calibration: Calibration, cases: Sequence[Case], logits: NDArray[np.float32]
-) -> dict[str, Any] | None:
+) -> PriorCorrected | None:
     """Brier score and calibration error after moving the probabilities to the class balance of this part.
 
     docs/methods/evaluation.md, section 4. Once with the balance as it is among the persons of the part ("observed"),
@@ -118,15 +116,14 @@ def prior_corrected(
     column = run.recipe.classes.index(positive) if positive else None
     true = (known.argmax(1) if column is None else known[:, column]).astype(int)
 
-    def moved(prior: Sequence[float]) -> dict[str, Any]:
+    def moved(prior: Sequence[float]) -> Shifted:
         shifted = shift_prior(probabilities, calibration.prior, prior)
         answer = shifted if column is None else shifted[:, column]
-        found = estimates({"brier": brier, "ece": ece}, true, answer, groups)
-        return {"prior": list(map(float, prior)), **{key: value.to_json() for key, value in found.items()}}
+        return Shifted(tuple(map(float, prior)), estimates({"brier": brier, "ece": ece}, true, answer, groups))
 
     observed = np.average(known, axis=0, weights=person_weights(groups))
     guessed = estimate_prior(probabilities, calibration.prior, person_weights(groups))
-    return {"prior_calib": list(calibration.prior), "observed": moved(observed.tolist()), "estimated": moved(guessed)}
+    return PriorCorrected(calibration.prior, moved(observed.tolist()), moved(guessed))
 
 
 def predictions_csv(cases: Sequence[Case], answers: Sequence[Prediction]) -> str:
@@ -151,7 +148,7 @@ def predictions_csv(cases: Sequence[Case], answers: Sequence[Prediction]) -> str
     return out.getvalue()
 
 
-def beside_members(run: Run) -> list[Json]:
+def beside_members(run: Run) -> tuple[MemberScores, ...]:
     """Figures of an ensemble, then of each member, with the ensemble's lead.
 
     On the same bootstrap replicates of the persons of the test set.
@@ -161,17 +158,16 @@ def beside_members(run: Run) -> list[Json]:
     for name, one in asked:
         answered = answers_of(one)[1]
         judged.append(judge_figures(name, run.recipe, wanted, answered.where(answered.assessed), seed=run.settings.seed))
-    return [
-        {"name": row.name, "figures": {figure.key: _beside(run.recipe, figure, judged[0], row) for figure in wanted}}
-        for row in judged
-    ]
+    return tuple(
+        MemberScores(row.name, {figure.key: _beside(run.recipe, figure, judged[0], row) for figure in wanted}) for row in judged
+    )
 
 
-def _beside(recipe: Recipe, figure: Figure, whole: Judged, one: Judged) -> Json:
+def _beside(recipe: Recipe, figure: Figure, whole: Judged, one: Judged) -> MemberFigure:
     """One figure of the ensemble or of a member; of a member with what the ensemble is ahead."""
     true, said, known = figure.pick(recipe, one.answers)
-    value = estimate(figure.metric, true, said, one.answers.person[known]).to_json()
+    value = estimate(figure.metric, true, said, one.answers.person[known])
     if one is whole:
-        return {"value": value}
+        return MemberFigure(value)
     lead, p = difference(recipe, figure, Side(whole.name, (whole,)), Side(one.name, (one,)))
-    return {"value": value, "lead": lead.to_json(), "p": p}
+    return MemberFigure(value, lead, p)

@@ -43,8 +43,13 @@ def open_trained(path: Path, *, recipe: str | Path = "", quiet: bool = False) ->
 
 def calibrated(run: Run) -> Predictor:
     """A run's calibration and OOD score, for raw outputs that are there already: no network is loaded. Raises RunError."""
-    calibration, recipe = run.read_as("calibration.json", "calibrate", calibration_of), run.recipe
+    calibration, recipe = calibration_of_run(run), run.recipe
     return Predictor(run.path.name, recipe.read, recipe.prepare, (), calibration, (load_ood_score(run),))
+
+
+def calibration_of_run(run: Run) -> Calibration:
+    """The calibration of a run. Raises RunError where it has none yet, or the file holds something else."""
+    return run.read_as("calibration.json", "calibrate", calibration_of)
 
 
 def calibration_of(record: Any) -> Calibration:

@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ..data.audit.audit import Audit
 from ..data.audit.confounders import restarts, same_or_not
 from ..data.audit.file_facts import Facts
 from ..data.audit.near_duplicates import find_duplicates, spectrum, thumbnail
@@ -62,7 +61,7 @@ def find_shared(run: Run, own: Prepared, place: Elsewhere) -> Shared:
     """
     ours = [case for part in PARTS for case in run.cases(part) if case.id in own.row]
     theirs = [case for case in place.manifest.cases if case.id in place.prepared.row]
-    audited = {fact.case: fact for fact in run.read_as("audit.json", "audit", Audit.from_json).facts}
+    audited = {fact.case: fact for fact in run.audit.facts}
     seen = {fact.case: fact for fact in place.facts}
     facts = [*(audited[case.id] for case in ours), *(seen[case.id] for case in theirs)]
     pictures = np.concatenate([prepared_thumbnails(own, ours), prepared_thumbnails(place.prepared, theirs)])

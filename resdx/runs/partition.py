@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..data.audit.audit import Audit
 from ..data.box_geometry import box_transform
 from ..data.cases import Case
 from ..data.tasks import Detect, target, truth
@@ -94,7 +93,7 @@ def box_targets(run: Run, cases: Sequence[Case]) -> NDArray[np.float32]:
 
 def shapes(run: Run) -> dict[str, tuple[int, int]]:
     """Height and width of each readable case's picture, as the audit found it."""
-    facts = run.read_as("audit.json", "audit", Audit.from_json).facts
+    facts = run.audit.facts
     return {fact.case: (fact.height, fact.width) for fact in facts}
 
 

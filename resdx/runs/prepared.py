@@ -16,8 +16,6 @@ import numpy as np
 from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
-from ..data.audit import audit as audits
-from ..data.audit.audit import Audit
 from ..data.audit.file_facts import digest, whole
 from ..data.cases import Manifest
 from ..errors import DataError, ResdxError, RunError
@@ -50,7 +48,7 @@ class Prepared:
 
 def content_hashes(run: Run) -> dict[str, str]:
     """sha256 of each readable case's file, as the audit found it."""
-    return {fact.case: fact.sha256 for fact in run.read_as("audit.json", "audit", Audit.from_json).facts}
+    return {fact.case: fact.sha256 for fact in run.audit.facts}
 
 
 def prepare(
@@ -195,7 +193,7 @@ def reserve(path: Path, shape: tuple[int, ...], kind: type[np.generic] = np.uint
 
 def prepared_of(run: Run) -> Prepared:
     """Read and prepare the pictures once a data set; opens them when that is done already."""
-    manifest, unreadable = run.manifest, run.read_as("audit.json", "audit", audits.Audit.from_json).unreadable
+    manifest, unreadable = run.manifest, run.audit.unreadable
     with run.progress("prepare", len(manifest)) as bar:
         prepared = prepare(
             manifest,

@@ -11,7 +11,6 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
-from ..data.audit.audit import Audit
 from ..data.audit.file_facts import Facts
 from ..errors import DataError, RunError
 from ..files import digest, write_bytes
@@ -57,7 +56,7 @@ def seen_by(path: Path | None) -> Seen | None:
 
 def sign(run: Run) -> None:
     """Write into the weights of a run what they have learnt from: its train, tune and calib, and what it started from."""
-    facts = {fact.case: fact for fact in run.read_as("audit.json", "audit", Audit.from_json).facts}
+    facts = {fact.case: fact for fact in run.audit.facts}
     learnt = [facts[case.id] for part in ("train", "tune", "calib") for case in run.cases(part) if case.id in facts]
     sources = {"manifest": run.manifest.sha256, "trunk": to_record(run.recipe.model.backbone)}
     own = Seen(sources, hash_bytes([fact.sha256 for fact in learnt]), hash_bytes([fact.hash for fact in learnt]))

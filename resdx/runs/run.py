@@ -21,6 +21,7 @@ import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -32,18 +33,22 @@ from rich.progress import Progress
 if sys.platform != "win32":
     import resource
 
-from ..data.cases import Case, Manifest
+from ..data.audit.audit import Audit
+from ..data.cases import Case, Finding, Manifest
+from ..data.split import Split
 from ..errors import AbsentResultError, DataError, RecipeError, RunError
 from ..files import append_text, lock, progress, read_json, read_log, write_bytes, write_json, write_text
 from ..recipes.learning import Ensemble
 from ..recipes.library import get_recipe, know_steps_of
 from ..recipes.recipe import Recipe
 from ..records import from_record, to_record
+from .scorecard import Scorecard
 from .settings import Settings
 
 T = TypeVar("T")
 OWN = {"log.jsonl", "log.txt", "lock", "sets"}  # what may lie in the directory of a new run: leftovers, and sets to learn from
 MEMBERS = "members"  # the folder of an ensemble that holds the runs of its members
+READ = 64  # files whose contents are kept: an audit of 100,000 cases takes a second to read
 FORMAT = 1  # of the run directory; raised when an older resdx could not read it
 
 
@@ -150,14 +155,35 @@ class Run:
 
     def cases(self, part: str) -> tuple[Case, ...]:
         """The cases of a part (train, tune, calib, test), each with the person that intervals count it to."""
-        with self.need("split.csv", "split").open(newline="", encoding="utf-8") as file:
-            person = {row["id"]: row["person"] for row in csv.DictReader(file) if row["part"] == part}
+        person = {row["id"]: row["person"] for row in self._split_rows() if row["part"] == part}
         return tuple(dataclasses.replace(case, group=person[case.id]) for case in self.manifest.cases if case.id in person)
 
     @property
-    def metrics(self) -> dict[str, Any]:
-        """What `evaluate` wrote."""
-        return self.read("metrics.json", "evaluate")
+    def audit(self) -> Audit:
+        """What the audit found."""
+        return self.read_as("audit.json", "audit", Audit.from_json)
+
+    @property
+    def split(self) -> Split:
+        """Which case is in which part, by what rule, and what was noticed."""
+        parts = {row["id"]: row["part"] for row in self._split_rows()}
+        persons = {row["id"]: row["person"] for row in self._split_rows()}
+
+        def made(told: Any) -> Split:
+            return Split(
+                parts, persons, told["rule"], told["seed"], told["fold"], tuple(map(Finding.from_json, told["findings"]))
+            )
+
+        return self.read_as("split.json", "split", made, once=False)
+
+    @property
+    def metrics(self) -> Scorecard:
+        """What `evaluate` found on the test set."""
+        return self.read_as("metrics.json", "evaluate", Scorecard.from_json)
+
+    def _split_rows(self) -> list[dict[str, str]]:
+        with self.need("split.csv", "split").open(newline="", encoding="utf-8") as file:
+            return list(csv.DictReader(file))
 
     @property
     def predictions(self) -> list[dict[str, str]]:
@@ -167,14 +193,19 @@ class Run:
 
     def read(self, name: str, stage: str) -> dict[str, Any]:
         """The JSON that `stage` wrote as `name`."""
-        return self.read_as(name, stage, dict)
+        return self.read_as(name, stage, dict, once=False)
 
-    def read_as(self, name: str, stage: str, made: Callable[[Any], T]) -> T:
-        """What `made` gives of the JSON that `stage` wrote as `name`. Raises RunError where it is JSON of another kind."""
+    def read_as(self, name: str, stage: str, made: Callable[[Any], T], *, once: bool = True) -> T:
+        """What `made` gives of the JSON that `stage` wrote as `name`; read `once`, until the file changes.
+
+        Raises:
+            RunError: it is not there yet, or JSON of another kind.
+        """
         path = self.need(name, stage)
-        data = read_json(path)
         try:
-            return made(data)
+            return (
+                _read_once(path.resolve(), path.stat().st_mtime_ns, path.stat().st_size, made) if once else made(read_json(path))
+            )
         except (LookupError, TypeError, ValueError, AttributeError) as error:
             advice = "make a new run" if stage == "scan" else f"write it anew with `resdx {stage} {self.path}`"
             raise RunError(f"{path} is not what resdx writes; put back the file that was there, or {advice}") from error
@@ -301,6 +332,12 @@ class Run:
 
     def _console(self) -> Console:
         return Console(stderr=True, quiet=self.quiet)
+
+
+@lru_cache(maxsize=READ)
+def _read_once(path: Path, changed: int, size: int, made: Callable[[Any], T]) -> T:
+    """What a file holds; `changed` and `size` are those of the file, so that one that is written anew is read anew."""
+    return made(read_json(path))
 
 
 def resolve_data(data: str | Path) -> Path:

@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..data.audit.audit import Audit
 from ..data.audit.file_facts import look
 from ..data.cases import NOT_ASSESSED, Case, Manifest, Prediction
 from ..data.persons import count_persons, persons, units
@@ -121,7 +120,7 @@ def read_other(run: Run, other: Path, mapping: Mapping[str, str], name: str = ""
     """Scan, read and prepare the cases of another place as the recipe of `run` does; prepared pictures go to the run's cache."""
     if (other / "run.json").is_file():
         source = Run.open(other, quiet=True)
-        audited = source.read_as("audit.json", "audit", Audit.from_json)
+        audited = source.audit
         manifest = relabelled(source.manifest, run, mapping)
         facts, unreadable = audited.facts, audited.unreadable
     else:

@@ -22,7 +22,6 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from ...data.audit.audit import Audit
 from ...data.audit.checks import DETERMINES
 from ...data.audit.confounders import tells_class
 from ...data.audit.file_facts import Facts
@@ -256,7 +255,7 @@ def tables_of(run: Run, cases: Sequence[Case], question: Question) -> list[dict[
 
     The class that each tells best.
     """
-    facts = {fact.case: fact for fact in run.read_as("audit.json", "audit", Audit.from_json).facts}
+    facts = {fact.case: fact for fact in run.audit.facts}
     truth = {run.recipe.classes[k]: question.part.truth[:, k] for k in question.asked.columns}
     return [_table(name, table, truth, question) for name, table in facts_of(cases, [facts[case.id] for case in cases]).items()]
 
@@ -296,7 +295,7 @@ def stops_of(run: Run, tables: Sequence[Mapping[str, Any]]) -> list[str]:
 
     A class that comes from one source only, or a table that tells one with a lower bound above .9.
     """
-    found = run.read_as("audit.json", "audit", Audit.from_json).findings
+    found = run.audit.findings
     why = [finding.text for finding in found if finding.code == "one-source-class" and finding.grade == "stop"]
     for row in tables:
         area = Estimate.from_json(row["auroc"])

@@ -162,7 +162,7 @@ def gather(
     """
     if twice := [m.name for i, m in enumerate(members) if m.name in {other.name for other in members[:i]}]:
         raise DataError(f"two sets are called {twice[0]}; name them NAME=DATA")
-    found = [member.run.read_as("audit.json", "audit", Audit.from_json) for member in members]
+    found = [member.run.audit for member in members]
     sorted_out = [sort_out(m.run.manifest.cases, a, labels=labels) for m, a in zip(members, found, strict=True)]
     for k in range(len(members)):
         _leave_to_others(k, sorted_out, found)
@@ -186,7 +186,7 @@ def _refuse_known(known: Seen | None, targets: Sequence[Run]) -> None:
     """Raise DataError where the starting weights have learnt from a target's test part."""
     for run in targets:
         test = {case.id for case in run.cases("test")}
-        facts = [fact for fact in run.read_as("audit.json", "audit", Audit.from_json).facts if fact.case in test]
+        facts = [fact for fact in run.audit.facts if fact.case in test]
         if same := list(learnt_before(known, facts)):
             raise DataError(_shared_text("what the starting weights have learnt from", run, "picture", same, "start from others"))
 
@@ -277,7 +277,7 @@ def _refuse_shared(pool: Pool, targets: Sequence[Run], size: int) -> None:
     ours = [known[case] for case in pool.ids]
     pictures = prepared_thumbnails(pool.pictures, ours)
     for run in targets:
-        facts = {fact.case: fact for fact in run.read_as("audit.json", "audit", Audit.from_json).facts}
+        facts = {fact.case: fact for fact in run.audit.facts}
         prepared, groups = _prepared(run, size), {case.id: case.group for case in run.manifest.cases}
         test = [replace(case, group=groups[case.id]) for case in run.cases("test") if case.id in prepared.row]
         if not test:
