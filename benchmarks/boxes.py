@@ -16,7 +16,7 @@ from resdx.report import figure, interval
 from resdx.runs.run import Run
 from resdx.studies.review.benchmark_sets import defect_of
 from resdx.studies.stages import EVIDENCE, resume
-from resdx.studies.study import start
+from resdx.studies.start import start
 
 # Name of the run -> set, recipe, fields that are changed.
 RUNS: dict[str, tuple[str, str, tuple[tuple[str, str], ...]]] = {
@@ -53,9 +53,9 @@ def finished(work: Path, data: Path, name: str) -> Run:
 def rows(name: str, run: Run) -> list[str]:
     """A line a class."""
     spent = [event for event in run.events("stage") if event["stage"] == "train"][-1]
-    cost = f"{spent['seconds'] / 60:.0f} | {spent['core_seconds'] / 60:.0f} | {run.metrics['test']['reads']}"
+    cost = f"{spent['seconds'] / 60:.0f} | {spent['core_seconds'] / 60:.0f} | {run.metrics.to_json()['test']['reads']}"
     lines = []
-    for kind, one in run.metrics["boxes"]["classes"].items():
+    for kind, one in run.metrics.to_json()["boxes"]["classes"].items():
         figures = " | ".join(f"{figure(one[key])}{f' ({between})' if (between := interval(one[key])) else ''}" for key in KEYS)
         lines.append(f"| {name} | {kind} | {one['boxes']} in {one['pictures']} | {figures} | {cost} |")
     return lines

@@ -29,7 +29,7 @@ from resdx.metrics.estimate import Estimate
 from resdx.runs.prepared import Prepared, prepared_of
 from resdx.runs.run import Run
 from resdx.studies.stages import repeat
-from resdx.studies.study import start
+from resdx.studies.start import start
 
 STRENGTHS = (0.0, 0.3, 0.6, 1.0)
 CLEAN = 20  # sets

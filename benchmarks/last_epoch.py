@@ -28,7 +28,7 @@ from resdx.runs.prepared import content_hashes, prepared_of
 from resdx.runs.run import Run
 from resdx.studies.review.benchmark_sets import defect_of, judged
 from resdx.studies.stages import repeat
-from resdx.studies.study import start
+from resdx.studies.start import start
 from resdx.training.checkpoint import Progress
 from resdx.training.loop import bench_of, run_epoch
 

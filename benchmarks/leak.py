@@ -26,7 +26,7 @@ from resdx.metrics.estimate import Estimate
 from resdx.runs.prepared import prepared_of
 from resdx.runs.run import Run
 from resdx.studies.stages import repeat
-from resdx.studies.study import start
+from resdx.studies.start import start
 
 PERSONS, FILMS, SIZE = 150, 4, 96
 NOISE = 0.3  # share of the persons whose films all lie in the wrong folder

@@ -56,10 +56,10 @@ def main(folder: Path, size: int) -> None:
 def page(done: Run, found: dict[str, list[Estimate]], seconds: float, size: int) -> str:
     """The page as Markdown."""
     explained = read_json(done.path / "explain.json")
-    auroc = Estimate.from_json(done.metrics["scores"]["image"]["classes"]["opacity"]["auroc"])
+    auroc = Estimate.from_json(done.metrics.to_json()["scores"]["image"]["classes"]["opacity"]["auroc"])
     boxes = [case.boxes[0] for case in done.cases("test") if case.boxes]
     sides = np.array([box.x2 - box.x1 for box in boxes]) / FILM
-    test = done.metrics["test"]
+    test = done.metrics.to_json()["test"]
     h, w = explained["resolution"]
     lines = [
         f"# Maps on phantoms, {size} px\n",

@@ -50,7 +50,7 @@ from resdx.runs.prepared import Prepared, content_hashes, prepared_of
 from resdx.runs.run import Run
 from resdx.studies.review.benchmark_sets import SETS
 from resdx.studies.stages import STAGES, is_done, repeat
-from resdx.studies.study import start
+from resdx.studies.start import start
 from resdx.training.checkpoint import Progress
 from resdx.training.loop import bench_of, run_epoch, steps_of
 from resdx.training.pretraining import loop as room

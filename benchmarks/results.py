@@ -24,7 +24,7 @@ from resdx.metrics.estimate import Estimate
 from resdx.runs.run import Run
 from resdx.studies.review.benchmark_sets import SETS
 from resdx.studies.stages import EVIDENCE, adopt, resume
-from resdx.studies.study import start
+from resdx.studies.start import start
 
 HERE = Path(__file__).parent
 RUNS, FIGURES = HERE / "runs", HERE / "figures"

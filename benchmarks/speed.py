@@ -173,7 +173,7 @@ def made(work: Path) -> None:
     from resdx.runs.run import Run
     from resdx.studies.export import export
     from resdx.studies.stages import EVIDENCE, repeat, resume
-    from resdx.studies.study import start
+    from resdx.studies.start import start
 
     films = work / "films"
     if not films.exists():

@@ -35,7 +35,7 @@ from resdx.runs.prepared import prepared_of
 from resdx.runs.run import Run
 from resdx.studies.review.benchmark_sets import SETS
 from resdx.studies.stages import repeat
-from resdx.studies.study import start
+from resdx.studies.start import start
 from resdx.training.frozen_features import fit_features
 from resdx.training.loop import fit
 

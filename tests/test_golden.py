@@ -29,7 +29,8 @@ from resdx.records import from_record, to_record
 from resdx.runs.prepared import prepare, prepared_of
 from resdx.runs.run import Run
 from resdx.studies.stages import EVIDENCE, repeat, resume
-from resdx.studies.study import open_study, start
+from resdx.studies.start import start
+from resdx.studies.study import open_study
 
 GOLDEN = Path(__file__).parent / "golden"
 GONE = "/gone"  # the folder that everything was made in
@@ -68,7 +69,7 @@ def test_a_finished_run_of_before_tells_what_it_found() -> None:
     assert not Path(run.settings.data).exists()
     for part, count in read("run/split.json")["counts"].items():
         assert len(run.cases(part)) == count["cases"]
-    assert run.metrics["test"]["cases"] == len(run.predictions) == len(run.scores("test").ids)
+    assert run.metrics.test.cases == len(run.predictions) == len(run.scores("test").ids)
     assert [row["case"] for row in run.predictions] == list(run.scores("test").ids)
     assert len(run.events("epoch")) == 12 and run.failures == []
 

@@ -77,7 +77,7 @@ def learn(
         f"{len(clean.manifest)} films of {persons} persons, {len(clean.boxes)} with an opacity. Audit, split by person, train:\n"
     )
     study = run(folder / "clean-truth.csv", out=folder / "run", changes=changes, skip=SKIPPED)
-    click.echo(f"\nOn {study.metrics['test']['persons']} persons that the network has never seen:")
+    click.echo(f"\nOn {study.metrics.test.persons} persons that the network has never seen:")
     click.echo("\n".join(headline(study.metrics)[1:]))
 
     title("3. Where the network looks")
@@ -90,7 +90,7 @@ def learn(
     leak_worth(study.run, prepared, seeds=3, steps=leak_steps)
     click.echo(priced(study.run.read("leak-worth.json", "leak-worth")))
     repeat(study.run, "report")  # with the leak
-    click.echo(f"\nThe report is {study.report.resolve()}")
+    click.echo(f"\nThe report is {study.report().resolve()}")
 
 
 def draw_faulty(folder: Path) -> Truth:

@@ -27,7 +27,7 @@ from ..runs.ledger import read_once_more
 from ..runs.partition import part_of
 from ..runs.prepared import Prepared, content_hashes
 from ..runs.run import Run
-from ..runs.scorecard import MemberFigure, MemberScores, PriorCorrected, ScoredSet, Scorecard, SetScores, Shifted
+from ..runs.scorecard import MemberFigure, MemberScores, PriorCorrected, Scorecard, ScoredSet, SetScores, Shifted
 from .detection import judge_boxes
 from .figures import Figure, Judged, Side, answers_of, difference, figures, judge_figures
 from .scoring import score

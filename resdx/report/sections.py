@@ -18,15 +18,14 @@ import numpy as np
 
 from ..data.persons import count_persons
 from ..data.tasks import MultiLabel, Ordinal, positive_class, truth
-from ..errors import AbsentResultError, ResdxError, RunError, count
+from ..errors import AbsentResultError, ResdxError, count
 from ..files import read_json
-from ..inference.calibration import Calibration
-from ..inference.opening import votes_of
+from ..inference.opening import calibration_of_run, votes_of
 from ..metrics import classification as metrics
 from ..metrics import intervals
 from ..metrics.intervals import estimates
 from ..recipes.learning import Ensemble
-from ..records import from_record, to_record
+from ..records import to_record
 from ..runs.run import Run
 from ..training.sklearn_heads import named
 from .format import Json
@@ -178,11 +177,9 @@ def test(run: Run) -> Json:
     That is the person, unless the class belongs to the image: cells of one slide, findings of one patient that differ. There the
     person's truth would be nearly the same for all; images are the cases then, and persons remain what intervals draw.
     """
-    found = run.metrics
+    found = run.metrics.to_json()
     scores = found["scores"]
     kept = {key: found[key] for key in ("protocol", "stamp", "test", "scores", "prior_corrected", "seconds")}
-    prior = kept["prior_corrected"]
-    kept["prior_corrected"] = prior if prior and "observed" in prior else None  # older runs wrote another layout
     mixed = not isinstance(run.recipe.task, MultiLabel) and scores["mixed_persons"] > MIXED * scores["persons"]
     return {
         **kept,
@@ -209,7 +206,7 @@ def _unfinished_folds(run: Run) -> Json:
 
 
 def calibration(run: Run) -> Json:
-    found = _read_calibration(run)
+    found = calibration_of_run(run)
     names = ("method", "scale", "bias", "level", "persons", "cases", "notes", "figures")
     kept = {name: to_record(getattr(found, name)) for name in names}
     judged = zip(found.classes, found.class_persons, found.present, strict=True)
@@ -218,7 +215,7 @@ def calibration(run: Run) -> Json:
 
 def points(run: Run) -> Json:
     """Each operating point with what it gave on calib and what it gives on test, by images."""
-    calibration, cases = _read_calibration(run), {case.id: case for case in run.cases("test")}
+    calibration, cases = calibration_of_run(run), {case.id: case for case in run.cases("test")}
     rows = [row for row in run.predictions if row["case"] in cases]
     tested = [cases[row["case"]] for row in rows]
     known = truth(run.recipe.task, calibration.classes, tested)
@@ -337,13 +334,6 @@ def _version(package: str) -> str:
 def optional(run: Run, name: str) -> Json:
     """A JSON file of the run; empty where its stage has not been run."""
     return dict(read_json(run.path / name)) if (run.path / name).exists() else {}
-
-
-def _read_calibration(run: Run) -> Calibration:
-    calibration = from_record(read_json(run.need("calibration.json", "calibrate")))
-    if not isinstance(calibration, Calibration):
-        raise RunError(f"{run.path / 'calibration.json'} holds no calibration; repeat `resdx calibrate {run.path}`")
-    return calibration
 
 
 # The sections that the stages of a run fill, in the order of the page.

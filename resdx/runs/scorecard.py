@@ -157,7 +157,8 @@ class BoxScores:
         """The inverse of `to_json`."""
         own = ("boxes", "pictures", "limit")
         classes = {
-            name: ClassBoxes(*(one[key] for key in own), to_figures(one, but=own)) for name, one in data["classes"].items()
+            name: ClassBoxes(one["boxes"], one["pictures"], one["limit"], to_figures(one, but=own))
+            for name, one in data["classes"].items()
         }
         return cls(classes, to_figures(data["mean"]), tuple(DrawnBoxes(**one) for one in data["pictures"]), data["most"])
 
@@ -261,16 +262,18 @@ class Scorecard:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Scorecard:
         """The inverse of `to_json`."""
-        prior, boxes = data["prior_corrected"], data.get("boxes")
+        prior, boxes = data.get("prior_corrected"), data.get("boxes")
         return cls(
-            protocol=data["protocol"],
+            protocol=data.get("protocol", "honest"),
             stamp=data["stamp"],
             test=ScoredSet(**data["test"]),
             scores=SetScores.from_json(data["scores"]),
-            prior_corrected=prior and PriorCorrected.from_json(prior),
+            prior_corrected=PriorCorrected.from_json(prior)
+            if prior and "observed" in prior
+            else None,  # older runs had another layout
             boxes=boxes and BoxScores.from_json(boxes),
             members=tuple(MemberScores.from_json(one) for one in data.get("members", ())),
-            seconds=data["seconds"],
+            seconds=data.get("seconds", {}),
         )
 
 

@@ -49,6 +49,7 @@ from ..recipes.recipe import Recipe
 from ..report.render import p_value, render, signed
 from ..runs.prepared import content_hashes
 from ..runs.run import Run
+from ..runs.scorecard import set_to_json
 
 Json = dict[str, Any]
 
@@ -88,7 +89,7 @@ def compare(runs: Sequence[Run], *, draws: int = DRAWS, seed: int = 0) -> Json:
     for pair in pairs:
         pair["verdict"] = verdict(pair, wanted[0])
     return {
-        "test": {**runs[0].metrics["test"], "persons": len(np.unique(answers[0].person)), "cases": len(answers[0])},
+        "test": {**set_to_json(runs[0].metrics.test), "persons": len(np.unique(answers[0].person)), "cases": len(answers[0])},
         "main": wanted[0].key,
         "classes": list(recipe.classes),
         "models": [_model(run, name, systems, wanted) for run, name in zip(runs, names, strict=True)],
@@ -205,7 +206,7 @@ def _same_files(runs: Sequence[Run], keys: Sequence[Sequence[tuple[str, str]]]) 
     """Raise RunError with the first cases that one test part has and the other lacks."""
     sets = [Counter(content for content, _ in one) for one in keys]
     for k in range(1, len(runs)):
-        if sets[k] == sets[0] and runs[k].metrics["test"]["hash"] == runs[0].metrics["test"]["hash"]:
+        if sets[k] == sets[0] and runs[k].metrics.test.hash == runs[0].metrics.test.hash:
             continue
         sides = []
         for one, other in ((0, k), (k, 0)):
@@ -332,19 +333,19 @@ def _adjust(pairs: Sequence[Json]) -> None:
 
 
 def _model(run: Run, name: str, systems: Mapping[str, Sequence[Judged]], wanted: Sequence[Figure]) -> Json:
-    level = run.metrics["scores"]["image"]
+    level = run.metrics.scores.image
     return {
         "name": name,
         "title": run.recipe.title,
         "system": next(system for system, members in systems.items() if name in [one.name for one in members]),
         "seed": run.settings.seed,
         "protocol": run.settings.protocol,
-        "figures": {figure.key: figure.in_metrics(level) for figure in wanted},
+        "figures": {figure.key: figure.of_level(level).to_json() for figure in wanted},
     }
 
 
 def _notes(runs: Sequence[Run], systems: Mapping[str, Sequence[Judged]], pairs: Sequence[Json]) -> list[str]:
-    reads = max(run.metrics["test"]["reads"] for run in runs)
+    reads = max(run.metrics.test.reads for run in runs)
     out = [
         f"This test part had been read {reads} times in its store: choosing the best of many on it makes the best look too good."
     ]
@@ -358,6 +359,6 @@ def _notes(runs: Sequence[Run], systems: Mapping[str, Sequence[Judged]], pairs: 
     if leaky := [run.path.name for run in runs if run.settings.protocol != "honest"]:
         out.append(f"{', '.join(leaky)}: persons may be on both sides of the split, so the comparison favours these runs.")
     for run in runs:
-        if run.settings.protocol == "honest" and (stamp := run.metrics["stamp"]):
+        if run.settings.protocol == "honest" and (stamp := run.metrics.stamp):
             out.append(f"{run.path.name}: {stamp} The comparison favours this run.")
     return out

@@ -44,7 +44,7 @@ from ..records import to_record
 from ..report import report_folds
 from ..runs.run import Run
 from .stages import EVIDENCE, adopt, resume
-from .study import accepting, changed_recipe, default_folder, refuse_another, start
+from .start import accepting, changed_recipe, default_folder, refuse_another, start
 
 DRAWS = 2000
 

@@ -102,7 +102,7 @@ def external(
             "name": place.name,
             "run": run.path.resolve().name,
             "title": run.recipe.title,
-            "stamp": run.metrics["stamp"],
+            "stamp": run.metrics.stamp,
             "test": {"hash": key, "reads": reads, "cases": len(cases), "persons": count_persons(cases)},
             "shared": _shared_json(shared, left_out),
             "mapping": dict(mapping or {}),
@@ -111,7 +111,7 @@ def external(
         found["notes"] = _notes(run, place, shared, left_out, cases)
         found["verdict"] = verdict(found)
         write_json(run.path / f"external-{place.name}.json", found)
-        page = render("external.html", {**found, "internal": run.metrics["scores"]["image"]})
+        page = render("external.html", {**found, "internal": run.metrics.scores.image.to_json()})
         write_text(run.path / f"external-{place.name}.html", page)
     return found
 
@@ -284,26 +284,27 @@ def _judged(run: Run, predictor: Predictor, cases: Sequence[Case], scores: Score
         np.ones(len(cases), bool),
         person_codes([case.group for case in cases], len(cases)),
     )
-    wanted = (*figures(recipe), *(Figure(name, metric, of, decided=True) for of in result["shown"] for name, metric in _SHARES))
+    wanted = (*figures(recipe), *(Figure(name, metric, of, decided=True) for of in result.shown for name, metric in _SHARES))
     home, away = (
         judge_figures(which, recipe, wanted, one.where(one.assessed), draws=draws, seed=seed)
         for seed, (which, one) in enumerate((("internal", own), ("external", there)))
     )
-    sides = {figure.key: {"internal": run.metrics["scores"]["image"], "external": result["image"]} for figure in wanted}
+    sides = {figure.key: {"internal": run.metrics.scores.image, "external": result.image} for figure in wanted}
     known = np.flatnonzero(there.assessed)
+    shifted = prior_corrected(run, calibration, [cases[int(i)] for i in known], scores.logits[known])
     return {
         "main": wanted[0].key,
-        "scores": result,
-        "prior_corrected": prior_corrected(run, calibration, [cases[int(i)] for i in known], scores.logits[known]),
+        "scores": result.to_json(),
+        "prior_corrected": shifted and shifted.to_json(),
         "change": {
             figure.key: {
-                **{side: figure.in_metrics(level) for side, level in sides[figure.key].items()},
+                **{side: figure.of_level(level).to_json() for side, level in sides[figure.key].items()},
                 "change": change(run, figure, home, away).to_json(),
             }
             for figure in wanted
         },
         "calibration": {
-            of: {"internal": _drift(run, home.answers, of), "external": _drift(run, away.answers, of)} for of in result["shown"]
+            of: {"internal": _drift(run, home.answers, of), "external": _drift(run, away.answers, of)} for of in result.shown
         },
         **_ood_shift(run, predictor, scores, (own_said, said), (own.person, there.person)),
     }

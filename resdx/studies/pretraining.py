@@ -18,7 +18,7 @@ from ..runs.run import Run, resolve_data
 from ..training.pretraining.corpus import Member
 from ..training.pretraining.loop import Parts, _check, pretrain, pretraining_recipe
 from .stages import repeat
-from .study import changed_recipe, start
+from .start import changed_recipe, start
 
 
 def pretrain_sets(

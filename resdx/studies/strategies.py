@@ -27,7 +27,7 @@ from ..training.pretraining.corpus import Member
 from ..training.pretraining.loop import Parts, pretrain, pretraining_recipe
 from .compare import compare, make_folder
 from .stages import EVIDENCE, adopt, repeat, resume
-from .study import changed_recipe, refuse_another, start
+from .start import changed_recipe, refuse_another, start
 
 Json = dict[str, Any]
 

@@ -1,155 +1,271 @@
-"""A study: a run as who asks for it sees it. `run` does everything, `start` only makes the directory, `open_study` opens a finished one."""
+"""A study: everything that is known of a finished run, and everything that can be asked of it, for Python.
+
+`run` makes one from data, `open_study` opens the directory of one; an exported folder answers files, and nothing else.
+"""
 
 from __future__ import annotations
 
-import time
+import shutil
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from .. import __version__
-from ..data.audit.audit import ACCEPTABLE
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from ..data.audit.audit import Audit
 from ..data.cases import Prediction
-from ..data.sources.detect import detect
-from ..errors import DataError, RecipeError, RunError, WeightsError
+from ..data.split import Split
+from ..errors import DataError, RunError
+from ..inference.bundle import EXPORTED
+from ..inference.calibration import Calibration
+from ..inference.drawing import captioned, overlay, short_name
+from ..inference.files import answer_files, in_order, opened_all
+from ..inference.given import Given, one_by_one
+from ..inference.opening import calibration_of_run, load_network
 from ..inference.predictor import Predictor
-from ..models.network import check_installed
-from ..models.specs import OWN, PUBLISHED, ResNet, innermost
-from ..models.weights import starting_file
-from ..recipes.learning import Ensemble
 from ..recipes.library import get_recipe
 from ..recipes.recipe import Recipe
-from ..runs.run import Run, resolve_data
-from ..runs.settings import Protocol, Settings
-from ..training.detection import unsettled
-from ..training.distributed import world
-from .stages import EVIDENCE, TOGETHER, resume
+from ..runs.run import Run
+from ..runs.scorecard import Scorecard
+from ..runs.settings import Protocol
+from .compare import compare
+from .export import export
+from .external import external
+from .results import Comparison, ExternalScorecard
+from .stages import repeat, resume
+from .start import Changes, start
+from .table import PredictionTable, prediction_table
 
-NAMED = {**{name: name for name in PUBLISHED}, "none": ""}  # starting weights that are no file
-KNOWING = ("head_penalty", "freeze_batchnorm")  # of a training that begins with features which are worth something
-RUNS = Path("runs")  # where a run without --out goes
-
-
-def changed_recipe(recipe: str | Recipe, changes: Iterable[tuple[str, str]], data: str | Path | None = None) -> Recipe:
-    """A recipe by name, path or value, with fields set; a field of its source, where it has none, in the source of `data`."""
-    found = get_recipe(recipe) if isinstance(recipe, str) else recipe
-    for field, text in changes:
-        if data is not None and found.source is None and field.startswith("source."):
-            found = replace(found, source=detect(resolve_data(data)))
-        found = found.set(field, text)
-    return found
+FOLDS = "folds.json"  # what makes a folder the parent of folds
 
 
-def asked_recipe(
-    recipe: str | Recipe, changes: Iterable[tuple[str, str]], weights: str | Path, data: str | Path | None = None
-) -> tuple[Recipe, str]:
-    """The recipe that was asked for, with starting weights that are named in it; and the path of those that are a file.
+@dataclass(frozen=True)
+class Explanation:
+    """Where the network looks in one picture.
 
-    Raises:
-        RecipeError: the network has no weights of that name, or needs what is not installed.
-        WeightsError: the file is not there, or resdx ships none for this depth.
+    `heat` is float32 (h, w), 0 and above: the class activation map of class `of`, in the network's own grid over the prepared picture,
+    `picture`, uint8 (S, S, 3). `path` is the drawn overlay, where a folder was named. Where the file could not be read, `error` says why.
     """
-    found = changed_recipe(recipe, changes, data)
-    for one in found.members:
-        check_installed(one.model.backbone)  # what is not installed is said before anything is read
-    if weights and isinstance(found.learn, Ensemble):
-        raise WeightsError(f"{found.name} is an ensemble, whose members start from weights of their own; leave out --weights")
-    if weights in NAMED:
-        backbone, field = innermost(found.model.backbone)
-        if weights in OWN and not isinstance(backbone, ResNet):
-            raise WeightsError(f"resdx has weights of its own for ResNet only, not for {backbone}; leave out --weights {weights}")
-        found, weights = found.set(field, NAMED[str(weights)]), ""
-    if weights and not Path(weights).is_file():
-        raise WeightsError(f"the weights file {weights} is not there; check the path")
-    for one in found.members:
-        if odd := [name for name in KNOWING if getattr(one.learn, name, False) and not (weights or one.model.backbone.weights)]:
-            raise RecipeError(f"learn.{odd[0]} keeps what the starting weights know, and there are none; name some (--weights)")
-        if isinstance(backbone := innermost(one.model.backbone)[0], ResNet) and backbone.weights in OWN and not weights:
-            starting_file(backbone.weights, backbone.depth)
-    return found, str(Path(weights).resolve()) if weights else ""
 
-
-def refuse_another(run: Run, data: str | Path, asked: Mapping[str, Any]) -> None:
-    """Raise RunError where a run that is there was asked something else than `asked`, the arguments of `start`."""
-    wanted, file = asked_recipe(asked.get("recipe", "plain"), asked.get("changes", ()), asked.get("weights", ""), data)
-    wanted = replace(wanted, classes=wanted.classes or run.recipe.classes)
-    if "start" in run.settings.choices:  # ImageNet's weights could not be had
-        wanted = wanted.set(innermost(wanted.model.backbone)[1], "resdx")
-    had = (unsettled(run).fingerprint(), run.settings.weights, run.settings.seed, run.settings.asked or run.settings.data)
-    if had != (wanted.fingerprint(), file, asked.get("seed", 0), str(resolve_data(data))):
-        raise RunError(
-            f"{run.path} was made with other data, another recipe, other weights or another seed; ask the same again or choose another --out"
-        )
-
-
-def default_folder(data: str | Path, recipe: str | Recipe) -> Path:
-    """Where a run goes that was not told: runs/DATA-RECIPE-TIME."""
-    name = recipe.name if isinstance(recipe, Recipe) else Path(recipe).stem
-    return RUNS / f"{resolve_data(data).stem}-{name.replace(':', '-')}-{time.strftime('%Y%m%d-%H%M%S')}"
-
-
-def start(
-    data: str | Path,
-    *,
-    recipe: str | Recipe = "plain",
-    out: str | Path | None = None,
-    changes: Iterable[tuple[str, str]] = (),
-    seed: int = 0,
-    protocol: Protocol = "honest",
-    accept: Sequence[str] = (),
-    weights: str | Path = "",
-    fold: int | None = None,
-    folds: int = 5,
-    skip: Sequence[str] = (),
-    quiet: bool = False,
-) -> Run:
-    """Make the run directory for `data`; no stage is run yet. With `fold`, one of `folds` grouped folds is the test part.
-
-    Raises:
-        RunError: `skip` or `accept` names what cannot be left out or accepted, or the directory cannot be made.
-        WeightsError: the weights file is not there.
-    """
-    if wrong := sorted({*skip} - {*EVIDENCE}):
-        raise RunError(f"{wrong[0]} cannot be skipped; what can be left out is {', '.join(EVIDENCE)}")
-    if world() > 1:
-        raise RunError(TOGETHER)
-    _refuse_unknown(accept)
-    asked, file = asked_recipe(recipe, changes, weights, data)
-    folder = Path(out) if out else default_folder(data, asked)
-    settings = Settings(str(resolve_data(data)), seed, protocol, tuple(accept), fold, folds, file, __version__, skip=tuple(skip))
-    return Run.create(folder, asked, settings, quiet=quiet)
+    case: str
+    of: str = ""
+    heat: NDArray[np.float32] | None = None
+    picture: NDArray[np.uint8] | None = None
+    path: Path | None = None
+    error: str = ""
 
 
 @dataclass(frozen=True)
 class Study:
-    """A finished run as Python sees it."""
+    """A finished run; or an exported folder, or the parent of folds, which predict and nothing else.
 
-    run: Run
+    Made by `resdx.run` and `resdx.open`. `path` is its directory.
+    """
+
+    path: Path
+    recipe_file: str | Path = ""
+    quiet: bool = False
+    _opened: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)  # what was loaded, by its name
 
     @property
-    def metrics(self) -> dict[str, Any]:
-        """What `evaluate` found, as in metrics.json."""
+    def run(self) -> Run:
+        """The record of the run directory. Raises RunError where `path` is an exported folder or holds folds."""
+        if (self.path / EXPORTED).exists() or (self.path / FOLDS).exists():
+            what = "an exported model" if (self.path / EXPORTED).exists() else "the parent of folds"
+            raise RunError(f"{self.path} is {what}, which predicts and nothing else; open a run for that")
+        found: Run = self._once("run", lambda: Run.open(self.path, recipe=self.recipe_file, quiet=self.quiet))
+        return found
+
+    @property
+    def recipe(self) -> Recipe:
+        """The recipe as it was run, its classes settled."""
+        return self.run.recipe
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the K classes, in the order of the columns of `predict_proba`."""
+        return self._predictor("auto").calibration.classes
+
+    @property
+    def metrics(self) -> Scorecard:
+        """What was found on the test set, as records: `metrics.classes["ill"].auroc`, `metrics.overall["accuracy"]`. Raises RunError."""
         return self.run.metrics
 
     @property
-    def report(self) -> Path:
-        """The page to read."""
-        return self.run.need("report.html", "report")
+    def predictions(self) -> PredictionTable:
+        """The predictions on the test set, one row a case. Raises RunError where the run has not been evaluated."""
+        return prediction_table(self.run.predictions, self.recipe.classes)
 
-    def predict(self, files: str | Path | Sequence[str | Path], *, engine: str = "auto") -> list[Prediction]:
-        """Answers for image files in their order, `engine` as for Predictor.open.
+    @property
+    def audit(self) -> Audit:
+        """What the audit found in the data. Raises RunError where there was none."""
+        return self.run.audit
+
+    @property
+    def split(self) -> Split:
+        """Which case is in which part. Raises RunError where the run has not been split."""
+        return self.run.split
+
+    @property
+    def calibration(self) -> Calibration:
+        """Calibrator, operating points and conformal limits. Raises RunError where the run is not calibrated."""
+        return calibration_of_run(self.run)
+
+    @property
+    def network(self) -> nn.Module:
+        """The trained network, (B, 3, S, S) float32 in [0, 1] -> logits (B, outputs); normalisation is inside.
 
         Raises:
-            DataError: a file cannot be read. `Predictor.open(run).predict(files)` gives the other answers, and the failures beside them.
+            RunError: the run is not trained, or is an ensemble, whose members are runs of their own.
         """
-        paths = [files] if isinstance(files, (str, Path)) else files
-        answers, failures = Predictor.open(self.run, engine=engine).predict(paths)
-        if failures:
-            raise DataError(
-                f"{len(failures)} of {len(paths)} files have no answer; first: {failures[0][1]}; resdx.Predictor.open(run).predict(files) gives the others"
-            )
-        return answers
+        if self.run.members:
+            first = self.run.members[0].path
+            raise RunError(f"{self.path} is an ensemble of several networks; open a member, such as {first}")
+        found: nn.Module = self._once("network", lambda: load_network(self.run))
+        return found
+
+    def predict(self, images: Given | Iterable[Given], *, engine: str = "auto") -> list[Prediction]:
+        """Answers in order, one an image; what cannot be read is among them with its `error`, no label and no probabilities.
+
+        Args:
+            images: one or several of: paths of files or folders; arrays (H, W) or (H, W, 1 or 3), or (N, H, W, 1 or 3), floats in [0, 1],
+                uint8 or uint16 by the range of their type; Pillow images; pydicom datasets. All are prepared as the recipe prepares a file.
+            engine: of a run that was exported too: torch, onnx, openvino, bf16, int8, or the fastest of them ("auto").
+
+        Returns:
+            One Prediction a picture, whose `case` is the path, or `images[n]`.
+
+        Raises:
+            DataError: a folder holds nothing that the run reads.
+            RunError: the run is not trained and calibrated, or was not exported for this engine.
+        """
+        predictor = self._predictor(engine)
+        given = opened_all(one_by_one(images), predictor.read)
+        return in_order(given, *answer_files(predictor, given, quiet=True))
+
+    def predict_proba(self, images: Given | Iterable[Given], *, engine: str = "auto") -> NDArray[np.float64]:
+        """Calibrated probabilities (N, K) in [0, 1], columns as in `classes`.
+
+        Args:
+            images: as for `predict`.
+            engine: as for `predict`.
+
+        Raises:
+            DataError: an image cannot be read; the first of them is named.
+            RunError: as for `predict`.
+        """
+        found = self.predict(images, engine=engine)
+        if wrong := [one for one in found if one.error]:
+            raise DataError(f"{len(wrong)} of {len(found)} images have no probabilities; the first: {wrong[0].error}")
+        return np.array([[one.probabilities[name] for name in self.classes] for one in found]).reshape(-1, len(self.classes))
+
+    def explain(
+        self, images: Given | Iterable[Given], *, of: str = "", to: str | Path | None = None, engine: str = "auto"
+    ) -> list[Explanation]:
+        """Class activation maps, one an image in order; what cannot be read is among them with its `error`.
+
+        Args:
+            images: as for `predict`.
+            of: the class that is asked about; by default the most probable one of each image.
+            to: a folder, into which each picture is drawn with its map.
+            engine: as for `predict`.
+
+        Raises:
+            DataError: there is no such class.
+            RunError: the network has no maps (grades, boxes, a head that is not linear, or an ensemble).
+        """
+        if of and of not in self.classes:
+            raise DataError(f"{self.path} knows no class {of!r}; there are {', '.join(self.classes)}")
+        predictor, failures, drawn = self._predictor(engine), list[tuple[str, str]](), dict[int, Explanation]()
+        given = opened_all(one_by_one(images), predictor.read)
+        for place, (answer, picture, maps) in enumerate(predictor.explain(given, failures)):
+            name = of or max(answer.probabilities.items(), key=lambda item: item[1])[0]
+            heat = maps[self.classes.index(name)]
+            path = _drawn(Path(to), place, answer, name, picture, heat) if to is not None else None
+            drawn[place] = Explanation(answer.case, name, heat, picture, path)
+        found = in_order(given, [Prediction(one.case, {}, None) for one in drawn.values()], failures)
+        ready = iter(drawn.values())
+        return [Explanation(one.case, error=one.error) if one.error else next(ready) for one in found]
+
+    def evaluate_on(
+        self, other: str | Path, *, mapping: Mapping[str, str] | None = None, accept: Sequence[str] = (), name: str = ""
+    ) -> ExternalScorecard:
+        """External validation: score the study on cases of another place, once it is shown that it shares none with them.
+
+        Args:
+            other: a folder, a table, or a run directory.
+            mapping: label there -> class of the study; "?" for "not assessed".
+            accept: "shared-with-training" leaves out what the two sets share instead of stopping.
+            name: of the result; that of `other` by default.
+
+        Returns:
+            Figures there, their change against the study's own test set, and the drift of calibration. The page external-NAME.html
+            is written into the run.
+
+        Raises:
+            AuditStop: pictures or persons are shared.
+            DataError: labels that the study does not know, or no case is left.
+            RunError: the study is not finished.
+        """
+        return ExternalScorecard.from_json(external(self.run, other, mapping=mapping, accept=accept, name=name))
+
+    def compare(self, *others: Study) -> Comparison:
+        """Which is better on the same test cases, with tests and intervals over persons and seeds.
+
+        Args:
+            others: one or more studies of the same data, tested on the same cases.
+
+        Returns:
+            A verdict and the differences of every figure for each pair, p values adjusted by Holm.
+
+        Raises:
+            RunError: a study is not finished, asks something else, or was tested on other cases.
+        """
+        return Comparison.from_json(compare([self.run, *(one.run for one in others)]))
+
+    def export(self, folder: str | Path | None = None, *, to: str = "int8", guard: bool = True) -> Path:
+        """Write a folder that answers as the study does, without PyTorch and faster, and give its path.
+
+        Args:
+            folder: where; a new folder, or by default export-ENGINE in the run.
+            to: onnx, openvino, bf16 or int8.
+            guard: refuse int8 that loses more than 0.005 of AUROC, or flips more than 1 % and more than 3 decisions.
+
+        Raises:
+            RunError: the study is not finished, the engine is not installed, the guard refuses, or the folder is there already.
+        """
+        place = None if folder is None else Path(folder)
+        if place and place.exists():
+            raise RunError(f"{place} is there already; choose another folder")
+        made = export(self.run, to, guard=guard)[0]
+        self._opened.clear()  # the fastest engine may be another one now
+        if not place:
+            return made
+        try:
+            return Path(shutil.copytree(made, place))
+        except OSError as error:
+            raise RunError(f"{place} cannot be written ({error.strerror or error}); choose another folder") from error
+
+    def report(self) -> Path:
+        """The page to read, report.html; written where it is not there yet. Raises RunError where the run cannot be written."""
+        if not (self.run.path / "report.html").exists():
+            repeat(self.run, "report")
+        return self.run.need("report.html", "report")
+
+    def _predictor(self, engine: str) -> Predictor:
+        found: Predictor = self._once(
+            f"predictor {engine}", lambda: Predictor.open(self.path, engine=engine, recipe=self.recipe_file, quiet=self.quiet)
+        )
+        return found
+
+    def _once(self, name: str, load: Any) -> Any:
+        if name not in self._opened:
+            self._opened[name] = load()
+        return self._opened[name]
 
 
 def run(
@@ -157,7 +273,7 @@ def run(
     *,
     recipe: str | Recipe = "plain",
     out: str | Path | None = None,
-    changes: Iterable[tuple[str, str]] = (),
+    changes: Changes = (),
     seed: int = 0,
     protocol: Protocol = "honest",
     accept: Sequence[str] = (),
@@ -168,42 +284,61 @@ def run(
     """Everything from scan to report.
 
     Args:
-        data: a folder, a CSV table or a DICOM folder
-        recipe: a name, "name:variant", the path of a .py file, or a Recipe
-        out: the run directory (default: a new one below `runs`)
-        changes: (field, text) pairs for `Recipe.set`, such as ("learn.epochs", "3")
-        protocol: honest (by person), published (the paper's split) or assumed (random images)
-        accept: codes of audit findings that shall not stop the run
-        weights: a file, "resdx", "resdx-views", "imagenet" or "none", in place of the recipe's starting weights
-        skip: evidence that is not made: controls, explain, embedding, suspects
+        data: a folder, a CSV table or a DICOM folder.
+        recipe: a name, "name:variant", the path of a .py file, or a Recipe.
+        out: the run directory (default: a new one below `runs`).
+        changes: field -> value, such as {"learn.epochs": 3, "model.head": Linear(dropout=0.5)}; or such pairs.
+        seed: of split and training, 0 or above.
+        protocol: honest (by person), published (the paper's split) or assumed (random images).
+        accept: codes of audit findings that shall not stop the run.
+        weights: a file, "resdx", "resdx-views", "imagenet" or "none", in place of the recipe's starting weights.
+        skip: evidence that is not made: controls, explain, embedding, suspects.
+        quiet: say nothing.
+
+    Returns:
+        The finished study.
 
     Raises:
         ResdxError: with one sentence that says what, where and what to do.
     """
-    asked: dict[str, Any] = {
-        "seed": seed,
-        "protocol": protocol,
-        "accept": accept,
-        "weights": weights,
-        "skip": skip,
-        "quiet": quiet,
-    }
-    started = start(data, recipe=recipe, out=out, changes=changes, **asked)
+    asked: dict[str, Any] = {"seed": seed, "protocol": protocol, "accept": accept, "weights": weights, "skip": skip}
+    started = start(data, recipe=recipe, out=out, changes=changes, quiet=quiet, **asked)
     resume(started)
-    return Study(Run.open(started.path, quiet=quiet))
+    return Study(started.path, quiet=quiet)
 
 
-def open_study(path: str | Path, *, recipe: str | Path = "", quiet: bool = False) -> Study:
-    """A run directory that was finished before; `recipe` as for `Run.open`."""
-    return Study(Run.open(path, recipe=recipe, quiet=quiet))
+def open_study(path: str | PathLike[str], *, recipe: str | Path = "", quiet: bool = False) -> Study:
+    """Open a run directory, an exported folder, or the parent that `resdx run --folds` left; the last two predict only.
+
+    Args:
+        path: the directory.
+        recipe: your own .py file where it defines steps that the run uses; no code is run without it.
+        quiet: say nothing.
+
+    Returns:
+        The study.
+
+    Raises:
+        RunError: it is none of the three, or of another version.
+        RecipeError: the recipe file cannot be used.
+    """
+    study = Study(Path(path), recipe, quiet)
+    if not any((study.path / name).exists() for name in (EXPORTED, FOLDS)):
+        study.run  # noqa: B018 - what is no run is said now
+    elif recipe:
+        get_recipe(str(recipe))
+    return study
 
 
-def accepting(run: Run, codes: Sequence[str]) -> Run:
-    """The run with more findings accepted, stored. Raises RunError where a code names nothing that can be accepted."""
-    _refuse_unknown(codes)
-    return run.changed(accepted=tuple(dict.fromkeys((*run.settings.accepted, *codes)))) if codes else run
-
-
-def _refuse_unknown(codes: Sequence[str]) -> None:
-    if wrong := sorted({*codes} - {*ACCEPTABLE}):
-        raise RunError(f"--accept {wrong[0]} names no finding that can be accepted; those are {', '.join(ACCEPTABLE)}")
+def _drawn(
+    folder: Path, place: int, answer: Prediction, name: str, picture: NDArray[np.uint8], heat: NDArray[np.float32]
+) -> Path:
+    """Draw a picture with its map into `folder`. Raises RunError where it cannot be written."""
+    path = folder / f"{place + 1:05d}-{short_name(Path(answer.case).stem)}.png"
+    page = captioned(overlay(picture, heat), f"{name} {answer.probabilities[name]:.2f}; for research, not for diagnosis")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        page.save(path)
+    except OSError as error:
+        raise RunError(f"{path} cannot be written ({error.strerror or error}); choose another folder") from error
+    return path

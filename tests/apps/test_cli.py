@@ -30,7 +30,7 @@ from resdx.apps.cli.runs import EVIDENCE
 from resdx.models.weights import cache_folder
 from resdx.runs.run import Run
 from resdx.studies import stages
-from resdx.studies.study import start
+from resdx.studies.start import start
 
 
 def resdx(*args):

@@ -29,7 +29,7 @@ def clinic(persons=60, images=3, seed=0, **facts):
 
 
 def scored(cases, probabilities, decisions, task=None, classes=CLASSES, **settings):
-    return score(task or Classify("ill"), classes, cases, probabilities, decisions, **{"draws": DRAWS, **settings})
+    return score(task or Classify("ill"), classes, cases, probabilities, decisions, **{"draws": DRAWS, **settings}).to_json()
 
 
 def test_image_figures_are_those_of_the_metrics_with_persons_as_groups():

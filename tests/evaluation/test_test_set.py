@@ -35,7 +35,7 @@ def test_predictions_are_the_cases_of_the_test_part_with_their_truth(study, rows
 
 
 def test_metrics_say_what_the_predictions_say(study, rows):
-    found = study.metrics
+    found = study.metrics.to_json()
     assert list(found) == ["protocol", "stamp", "test", "scores", "prior_corrected", "seconds"]
     assert (found["protocol"], found["stamp"]) == ("honest", "")
     ill = np.array([row["truth"] == "opacity" for row in rows])
@@ -49,7 +49,7 @@ def test_metrics_say_what_the_predictions_say(study, rows):
 
 
 def test_person_level_pools_the_films_of_a_person(study, rows):
-    person = study.metrics["scores"]["person"]
+    person = study.metrics.to_json()["scores"]["person"]
     names = sorted({row["person"] for row in rows})
     mean = [np.mean([float(row["p_opacity"]) for row in rows if row["person"] == name]) for name in names]
     ill = [any(row["truth"] == "opacity" for row in rows if row["person"] == name) for name in names]
@@ -67,20 +67,20 @@ def estimates_in(found):
 
 
 def test_every_figure_has_its_persons_and_lies_in_its_interval(study):
-    figures = list(estimates_in(study.metrics))
+    figures = list(estimates_in(study.metrics.to_json()))
     assert len(figures) > 30
     for figure in figures:
         assert figure["low"] is None or figure["low"] <= figure["value"] <= figure["high"]
-        assert figure["n"] <= study.metrics["test"]["cases"]
+        assert figure["n"] <= study.metrics.test.cases
 
 
 def test_test_part_is_named_by_the_files_in_it(study):
     content = content_hashes(study.run)
     ids = [case.id for case in study.run.cases("test")]
-    assert study.metrics["test"]["hash"] == part_hash(ids, content) == part_hash(ids[::-1], content)
-    assert study.metrics["test"]["hash"] != part_hash(ids[1:], content)
+    assert study.metrics.test.hash == part_hash(ids, content) == part_hash(ids[::-1], content)
+    assert study.metrics.test.hash != part_hash(ids[1:], content)
     ledger = [json.loads(line) for line in (study.run.store / LEDGER).read_text().splitlines()]
-    assert (ledger[0]["test"], ledger[0]["run"]) == (study.metrics["test"]["hash"], "run")
+    assert (ledger[0]["test"], ledger[0]["run"]) == (study.metrics.test.hash, "run")
 
 
 def test_reads_of_a_test_part_are_counted_over_all_runs_of_a_store(tmp_path, study):
@@ -101,8 +101,8 @@ def test_ledger_with_a_line_that_was_cut_off_still_counts(tmp_path, study):
 def test_prior_is_corrected_only_where_it_has_meaning(study):
     run, calibration = study.run, Predictor.open(study.run).calibration
     cases, logits = run.cases("test"), run.scores("test").logits
-    found = prior_corrected(run, calibration, cases, logits)
-    assert found == study.metrics["prior_corrected"]
+    found = prior_corrected(run, calibration, cases, logits).to_json()
+    assert found == study.metrics.to_json()["prior_corrected"]
     assert sum(found["observed"]["prior"]) == sum(found["estimated"]["prior"]) == pytest.approx(1)
     assert found["prior_calib"] == list(calibration.prior)
     assert prior_corrected(run, replace(calibration, prior=(1.0, 0.0)), cases, logits) is None
@@ -113,7 +113,7 @@ def test_prior_is_corrected_only_where_it_has_meaning(study):
 def test_protocol_that_flatters_is_stamped_on_the_result(twin):
     run = twin("calibrate").changed(protocol="assumed")
     result = evaluate(run, prepared_of(run))
-    assert result["stamp"] == STAMPS["assumed"] == headline(result)[0]
+    assert result.stamp == STAMPS["assumed"] == headline(result)[0]
 
 
 def test_run_without_a_calibration_is_not_scored(twin):

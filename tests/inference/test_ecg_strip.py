@@ -38,7 +38,7 @@ def finished(tmp_path_factory):
 
 def test_broad_beats_are_told_from_others_in_persons_not_learnt_from(finished):
     assert {case.part for case in finished.cases("test")} == {"test"}
-    assert finished.metrics["scores"]["image"]["classes"]["V"]["auroc"]["value"] > 0.8
+    assert finished.metrics.to_json()["scores"]["image"]["classes"]["V"]["auroc"]["value"] > 0.8
 
 
 def test_a_recording_is_answered_beat_by_beat(finished, tmp_path):

@@ -129,7 +129,7 @@ def _evaluate(run, calibration, rng, draws):
     write_text(run.path / "predictions.csv", predictions_csv(cases, answers))
     decided = [tuple(name for name, is_in in zip(classes, row, strict=True) if is_in) for row in calibration.choose(p)]
     answered = np.array([answer.label is not None for answer in answers])
-    scores = score(run.recipe.task, classes, cases, p, decided, answered=answered, draws=draws)
+    scores = score(run.recipe.task, classes, cases, p, decided, answered=answered, draws=draws).to_json()
     brier = scores["image"]["classes"][scores["shown"][0]]["brier"]
     shares = [1 / len(classes)] * len(classes)
     moved = {"prior": shares, "brier": brier, "ece": brier}
@@ -277,7 +277,7 @@ def test_headings_go_down_one_level_at_a_time(page):
 
 
 def test_verdict_names_persons_auroc_and_the_majority_rate(finished, page):
-    person = finished.metrics["scores"]["person"]
+    person = finished.metrics.to_json()["scores"]["person"]
     sentence = json.loads((finished.path / "report.json").read_text())["verdict"]
     for part in (
         f"{person['persons']} persons",
@@ -323,7 +323,7 @@ def test_cases_of_the_flow_add_up(finished):
 
 
 def test_operating_points_on_test_are_those_of_the_predictions(finished):
-    scores = finished.metrics["scores"]["image"]["classes"]["opacity"]
+    scores = finished.metrics.to_json()["scores"]["image"]["classes"]["opacity"]
     rows = json.loads((finished.path / "report.json").read_text())["points"]["rows"]
     youden = next(row for row in rows if row["goal"] == "youden")
     assert youden["test"]["sensitivity"]["value"] == pytest.approx(scores["sensitivity"]["value"])
@@ -554,7 +554,9 @@ def test_machine_without_a_browser_is_told_how_to_print(finished, page, monkeypa
 def test_a_class_too_rare_for_calib_explains_why_nothing_is_answered(tmp_path):
     run = made_up(tmp_path / "run", classes=("common", "other", "rare"), persons=60, draws=20)
     calibration = read_json(run.path / "calibration.json")
-    assert run.metrics["scores"]["image"]["abstention"]["answered"] == 0  # 60 persons leave fewer than 9 of each class in calib
+    assert (
+        run.metrics.to_json()["scores"]["image"]["abstention"]["answered"] == 0
+    )  # 60 persons leave fewer than 9 of each class in calib
     words = page_of(run).words
     assert "No image can be answered:" in words and "too few persons in calib to be ruled out of any image. Merge them" in words
     assert all(f"{name} ({n})" in words for name, n in zip(calibration["classes"], calibration["class_persons"], strict=True))

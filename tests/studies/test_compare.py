@@ -60,7 +60,7 @@ def _evaluate(run, calibration, cases, logits):
     run.write_scores("test", Scores(ids, logits, np.zeros((len(ids), 2), np.float32)))
     probabilities = calibration.probabilities(logits)
     called = [tuple(np.array(run.recipe.classes)[row]) for row in calibration.choose(probabilities)]
-    scores = score(run.recipe.task, run.recipe.classes, cases, probabilities, called, draws=40)
+    scores = score(run.recipe.task, run.recipe.classes, cases, probabilities, called, draws=40).to_json()
     name = part_hash(ids, {one: f"sha of {one}" for one in ids})
     test = {"hash": name, "reads": 2, "cases": len(ids), "persons": len({case.group for case in cases})}
     write_json(run.path / "metrics.json", {"stamp": "", "test": test, "scores": scores})
@@ -137,7 +137,7 @@ def test_seeds_of_one_system_are_no_better_systems(seeds):
 
 def test_figures_of_each_run_are_those_of_its_metrics(seeds, systems):
     for run, one in zip(seeds, systems["models"], strict=True):
-        level = run.metrics["scores"]["image"]
+        level = run.metrics.to_json()["scores"]["image"]
         assert one["figures"]["auroc opacity"] == level["classes"]["opacity"]["auroc"]
         assert one["figures"]["accuracy"] == level["overall"]["accuracy"]
     pair = compare([seeds[0], seeds[3]], draws=50)["pairs"][0]

@@ -55,7 +55,7 @@ def test_figures_are_those_of_the_answers_to_the_files(validated, elsewhere):
 
 def test_figures_at_home_are_those_of_the_run(validated):
     run, found = validated
-    level = run.metrics["scores"]["image"]
+    level = run.metrics.to_json()["scores"]["image"]
     assert found["change"]["auroc opacity"]["internal"] == level["classes"]["opacity"]["auroc"]
     assert found["change"]["sensitivity opacity"]["internal"] == level["classes"]["opacity"]["sensitivity"]
     for one in found["change"].values():

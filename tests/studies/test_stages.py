@@ -56,7 +56,7 @@ def test_finished_run_is_left_alone_by_resume(study):
 
 def test_finished_run_opens_as_a_study(study, films):
     again = open_study(study.run.path)
-    assert again.metrics == study.metrics and again.report.name == "report.html"
+    assert again.metrics == study.metrics and again.report().name == "report.html"
     film = next((films / "normal").iterdir())
     (answer,) = again.predict(film)
     assert answer.case == str(film) and answer.run == "run"
@@ -68,15 +68,15 @@ def test_finished_run_opens_as_a_study(study, films):
 def test_repeating_a_stage_gives_the_same_and_removes_what_came_after(study, twin, name):
     run = twin("report")
     ledger = run.store / "test-reads.jsonl"
-    before = ledger.read_text().count(study.metrics["test"]["hash"]) if ledger.exists() else 0
+    before = ledger.read_text().count(study.metrics.test.hash) if ledger.exists() else 0
     repeat(run, name)
     at = ORDER.index(name)
     assert [is_done(run, stage) for stage in FLOW] == [k <= at or not stage.makes for k, stage in enumerate(FLOW)]
     assert not [file for stage in FLOW[at + 1 :] for file in stage.makes if (run.path / file).exists()]
     if name == "evaluate":
         assert (run.path / "predictions.csv").read_bytes() == (study.run.path / "predictions.csv").read_bytes()
-        assert (run.metrics["scores"]) == study.metrics["scores"]
-        assert run.metrics["test"]["reads"] == before + 1  # the ledger does not forget
+        assert (run.metrics.to_json()["scores"]) == study.metrics.to_json()["scores"]
+        assert run.metrics.test.reads == before + 1  # the ledger does not forget
 
 
 def test_repeating_the_split_removes_the_training(study, twin):

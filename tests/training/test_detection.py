@@ -32,7 +32,8 @@ from resdx.runs.prepared import prepared_of
 from resdx.studies.cross_validation import cross_validate
 from resdx.studies.export import export
 from resdx.studies.stages import EVIDENCE, repeat
-from resdx.studies.study import refuse_another, run
+from resdx.studies.start import refuse_another
+from resdx.studies.study import run
 from resdx.training.detection import compared, find_boxes, mean_ap50, settle_anchors, unsettled
 from resdx.transforms.augment import Affine, Flip
 from resdx.transforms.image import CropForeground, Resize
@@ -61,12 +62,12 @@ def afresh(done, path):
 
 def test_the_discs_are_found(made):
     _, done = made
-    boxes = done.metrics["boxes"]
+    boxes = done.metrics.to_json()["boxes"]
     assert list(boxes["classes"]) == ["mask", "no mask", "worn wrongly"]
     assert (boxes["mean"]["ap50"]["value"] > 0.6 and boxes["mean"]["ap50"]["low"] is None) or boxes["mean"]["ap50"]["low"] > 0.2
     for one in boxes["classes"].values():
         assert 0 < one["limit"] < 1 and one["ap50_95"]["value"] <= one["ap50"]["value"]
-    scores = done.metrics["scores"]["image"]["overall"]
+    scores = done.metrics.to_json()["scores"]["image"]["overall"]
     assert scores["macro_auroc"]["value"] > 0.8  # whether a picture shows a class is answered too
     assert done.predictions[0].keys() >= {"p_mask", "label", "conformal"}
 
@@ -77,7 +78,7 @@ def test_figures_are_those_of_boxes_in_pixels_of_the_files(made):
     called = dict(RECIPE.source.rename)
     with (done.path / "boxes.csv").open() as file:
         rows = list(csv.DictReader(file))
-    for name, one in done.metrics["boxes"]["classes"].items():
+    for name, one in done.metrics.to_json()["boxes"]["classes"].items():
         right = there = shown = 0
         for case in done.cases("test"):
             wanted = [box for box in truth.by_id[case.id].boxes if called[box.label] == name]

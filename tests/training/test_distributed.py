@@ -20,7 +20,7 @@ from resdx.recipes.learning import FeatureClassifier
 from resdx.runs.partition import part_of
 from resdx.runs.prepared import prepared_of
 from resdx.studies.stages import repeat, resume
-from resdx.studies.study import start
+from resdx.studies.start import start
 from resdx.training import distributed as ranks
 from resdx.training.checkpoint import Progress
 from resdx.training.distributed import shard, sync_batchnorm

@@ -124,14 +124,14 @@ def test_answers_are_the_weighted_mean_of_the_members(both):
 
 
 def test_each_member_stands_beside_the_ensemble_with_the_lead_of_the_ensemble(both):
-    rows = both.metrics["members"]
+    rows = both.metrics.to_json()["members"]
     assert [row["name"] for row in rows] == ["ensemble", "one", "other"]
-    level = both.metrics["scores"]["image"]
+    level = both.metrics.to_json()["scores"]["image"]
     assert rows[0]["figures"]["accuracy"]["value"]["value"] == pytest.approx(level["overall"]["accuracy"]["value"])
     for row in rows[1:]:
         figure = row["figures"]["auroc opacity"]
         gap = rows[0]["figures"]["auroc opacity"]["value"]["value"] - figure["value"]["value"]
-        assert figure["lead"]["value"] == pytest.approx(gap, abs=1e-9) and figure["lead"]["n"] == both.metrics["test"]["persons"]
+        assert figure["lead"]["value"] == pytest.approx(gap, abs=1e-9) and figure["lead"]["n"] == both.metrics.test.persons
         assert figure["lead"]["low"] is None or figure["lead"]["low"] <= gap <= figure["lead"]["high"]
     assert "lead" not in rows[0]["figures"]["accuracy"]
 

@@ -28,7 +28,7 @@ from resdx.runs.partition import Part, part_of
 from resdx.runs.prepared import prepared_of
 from resdx.runs.run import Run
 from resdx.studies.stages import repeat
-from resdx.studies.study import start
+from resdx.studies.start import start
 from resdx.training.checkpoint import Progress
 from resdx.training.loop import (
     _optimiser,

@@ -17,7 +17,7 @@ from resdx.runs.partition import part_of
 from resdx.runs.prepared import prepared_of
 from resdx.runs.run import Run
 from resdx.studies.stages import EVIDENCE, repeat, resume
-from resdx.studies.study import start
+from resdx.studies.start import start
 from resdx.training import synthesis as generate
 from resdx.training.synthesis import enlarge
 from resdx.transforms.image import Resize
@@ -69,7 +69,7 @@ def test_made_pictures_stand_in_training_and_nowhere_else(finished):
         assert (kept["labels"] == classes).all()
     judged = {case.id for part in ("tune", "calib", "test") for case in finished.cases(part)}
     assert not judged & set(enlarged.ids)
-    assert finished.metrics["scores"]["person"]["classes"]["bright"]["auroc"]["value"] > 0.9
+    assert finished.metrics.to_json()["scores"]["person"]["classes"]["bright"]["auroc"]["value"] > 0.9
 
 
 def test_copies_are_dropped(finished, tmp_path, monkeypatch):

@@ -29,7 +29,7 @@ BEFORE = ("audit", "split", "prepare", "train")  # what the weights rest on
 
 
 def _started(as_json: bool, **asked: Any) -> Any:
-    from ...studies.study import start
+    from ...studies.start import start
 
     return start(**options(**asked), quiet=as_json)
 
@@ -43,7 +43,7 @@ def run_command(as_json: bool, folds: int | None, **asked: Any) -> None:
     if folds:
         from ...runs.run import Run
         from ...studies.cross_validation import cross_validate, table
-        from ...studies.study import default_folder
+        from ...studies.start import default_folder
 
         asked["out"] = asked["out"] or default_folder(asked["data"], asked["recipe"])
         found = cross_validate(folds=folds, **options(**asked), quiet=as_json)
@@ -54,7 +54,7 @@ def run_command(as_json: bool, folds: int | None, **asked: Any) -> None:
     run = _started(as_json=as_json, **asked)
     resume(run)
     if as_json:
-        click.echo(json.dumps({"run": str(run.path), **run.metrics}))
+        click.echo(json.dumps({"run": str(run.path), **run.metrics.to_json()}))
     report_failures(run)
 
 
@@ -73,7 +73,7 @@ def _stage_command(name: str) -> click.Command:
     def stage_command(run: str, recipe: str, accept: tuple[str, ...], as_json: bool, again: bool = False) -> None:
         from ...runs.run import Run
         from ...studies.stages import refuse_to_lose, repeat, result_of
-        from ...studies.study import accepting
+        from ...studies.start import accepting
         from ...training.distributed import rank
 
         opened = accepting(Run.open(run, recipe=recipe, quiet=as_json), accept)
@@ -118,7 +118,7 @@ def evaluate_command(
     from ...runs.run import Run
     from ...studies.external import external, external_table
     from ...studies.stages import repeat, result_of
-    from ...studies.study import accepting
+    from ...studies.start import accepting
 
     opened = Run.open(run, recipe=recipe, quiet=as_json)
     if other is None:
@@ -137,7 +137,7 @@ def report_command(run: str, recipe: str, accept: tuple[str, ...], as_json: bool
     from ...report import report_folds, to_pdf
     from ...runs.run import Run
     from ...studies.stages import repeat, result_of
-    from ...studies.study import accepting
+    from ...studies.start import accepting
 
     if (Path(run) / "folds.json").exists():
         click.echo(report_folds(Path(run)))
@@ -155,10 +155,10 @@ def report_command(run: str, recipe: str, accept: tuple[str, ...], as_json: bool
 def resume_command(run: str, recipe: str, accept: tuple[str, ...], as_json: bool) -> None:
     from ...runs.run import Run
     from ...studies.stages import resume
-    from ...studies.study import accepting
+    from ...studies.start import accepting
 
     opened = accepting(Run.open(run, recipe=recipe, quiet=as_json), accept)
     resume(opened)
     if as_json:
-        click.echo(json.dumps(opened.metrics))
+        click.echo(json.dumps(opened.metrics.to_json()))
     report_failures(opened)

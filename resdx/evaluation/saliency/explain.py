@@ -23,15 +23,14 @@ from ...data.box_geometry import prepared_box
 from ...data.cases import Box, Case
 from ...data.tasks import Detect, truth
 from ...errors import DataError
-from ...files import read_json, write_json
+from ...files import write_json
 from ...inference.drawing import overlay
-from ...inference.opening import load_network
+from ...inference.opening import calibration_of_run, load_network
 from ...metrics.estimate import Estimate
 from ...metrics.intervals import mean_of_persons, proportion
 from ...models.forward import DTYPES, three_channels, to_tensor
 from ...models.network import Network
 from ...models.specs import ResNet
-from ...records import from_record
 from ...runs.prepared import Prepared
 from ...runs.run import Run
 from ...training.frozen_features import is_cross_fitted
@@ -217,7 +216,7 @@ def asked(run: Run, prepared: Prepared) -> Asked | None:
     None where no case is left.
     """
     part = "test" if (run.path / "scores-test.npz").exists() else "calib"
-    calibration = from_record(read_json(run.need("calibration.json", "calibrate")))
+    calibration = calibration_of_run(run)
     scores = run.scores(part)
     place = "train" if part == "calib" and is_cross_fitted(run) else part
     by_id = {case.id: case for case in run.cases(place) if case.id in prepared.row and case.labels is not None}

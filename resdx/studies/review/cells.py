@@ -22,12 +22,14 @@ from ...inference.logits import predict_logits
 from ...inference.opening import load_network
 from ...recipes.library import get_recipe, recipe_names, variants_of
 from ...recipes.recipe import Recipe
+from ...runs.level_scores import to_plain
 from ...runs.prepared import prepared_of
 from ...runs.run import Run
+from ...runs.scorecard import set_to_json
 from ...runs.settings import Protocol
 from ..compare import compare, make_folder, question_of
 from ..stages import EVIDENCE, adopt, repeat, resume
-from ..study import refuse_another, start
+from ..start import refuse_another, start
 from .benchmark_sets import defect_of, judged
 
 Json = dict[str, Any]
@@ -174,8 +176,8 @@ def measure(trial: Trial, data: Path, out: Path, *, quiet: bool = False) -> Json
 def facts(trial: Trial, run: Run) -> Json:
     """The cell of a finished run: what was asked, of how many, and what came out; no case is named."""
     metrics, recipe = run.metrics, run.recipe
-    boxes = metrics.get("boxes", {})
-    shown, level = metrics["scores"]["shown"], metrics["scores"]["image"]
+    shown, level, boxes = metrics.scores.shown, metrics.scores.image, metrics.boxes
+    main = level.classes[shown[0]].auroc if len(shown) == 1 else level.overall["macro_auroc"]
     networks, prepared = [load_network(one) for one in run.members or (run,)], prepared_of(run)
     rows = prepared.rows([case.id for case in run.cases("test")])[:TIMED]
     seconds = 0.0
@@ -196,20 +198,24 @@ def facts(trial: Trial, run: Run) -> Json:
         "asked": trial.recipe.fingerprint(),
         "fingerprint": recipe.fingerprint(),
         "version": run.settings.version,
-        "test": metrics["test"],
+        "test": set_to_json(metrics.test),
         "counts": run.read("split.json", "split")["counts"],
         "class": shown[0] if len(shown) == 1 else "macro",
-        "auroc": level["classes"][shown[0]]["auroc"] if len(shown) == 1 else level["overall"]["macro_auroc"],
-        "metrics": {key: level["overall"][key] for key in keys if key in level["overall"]} | boxes.get("mean", {}),
+        "auroc": main.to_json(),
+        "metrics": to_plain(
+            {key: level.overall[key] for key in keys if key in level.overall} | dict(boxes.mean if boxes else {})
+        ),
         "classes": {
-            name: {key: level["classes"][name][key] for key in ("sensitivity", "specificity")}
-            | ({"ap50": boxes["classes"][name]["ap50"]} if boxes else {})
+            name: to_plain(
+                {key: level.classes[name][key] for key in ("sensitivity", "specificity")}
+                | ({"ap50": boxes.classes[name].figures["ap50"]} if boxes else {})
+            )
             for name in shown
         },
         "parameters": sum(p.numel() for network in networks for p in network.parameters()),
         "size": recipe.size,
-        "seconds": sum(metrics["seconds"].values()),
-        "train_seconds": metrics["seconds"].get("train"),
+        "seconds": sum(metrics.seconds.values()),
+        "train_seconds": metrics.seconds.get("train"),
         "images_per_second": rate,
     }
 
@@ -277,10 +283,7 @@ def about_set(data: str, out: Path) -> None:
         if not (path / f"{stage}.json").exists():
             repeat(Run.open(path, quiet=True), stage)
     run = Run.open(path, quiet=True)
-    findings = [
-        {"code": one["code"], "grade": one["grade"], "text": nameless(one["text"], run)}
-        for one in run.read("audit.json", "audit")["findings"]
-    ]
+    findings = [{"code": one.code, "grade": one.grade, "text": nameless(one.text, run)} for one in run.audit.findings]
     write_json(
         place,
         {
@@ -311,7 +314,7 @@ def about_pairs(data: str, out: Path) -> None:
     by_test: dict[tuple[str, ...], list[str]] = {}  # the same pictures, and asked the same
     for name, path in runs.items():
         run = Run.open(path, quiet=True)
-        by_test.setdefault((run.metrics["test"]["hash"], *question_of(run.recipe)), []).append(name)
+        by_test.setdefault((run.metrics.test.hash, *question_of(run.recipe)), []).append(name)
     rows = []
     for members in by_test.values():
         if len(members) > 1:

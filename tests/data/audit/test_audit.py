@@ -18,7 +18,7 @@ from resdx.data.persons import count_persons
 from resdx.data.sources.listing import with_groups
 from resdx.runs.run import Run
 from resdx.studies.stages import repeat
-from resdx.studies.study import start
+from resdx.studies.start import start
 from resdx.transforms.readers.image import ReadImage
 
 SIDE = 96

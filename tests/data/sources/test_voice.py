@@ -17,7 +17,7 @@ from resdx.recipes.learning import FeatureClassifier, Training
 from resdx.recipes.library import get_recipe
 from resdx.runs.run import Run
 from resdx.studies.stages import EVIDENCE, resume
-from resdx.studies.study import start
+from resdx.studies.start import start
 from resdx.transforms.readers.voice import ReadVoice
 
 SPEAKER = r"(AVPEPUDEAC?\d+)"
@@ -111,7 +111,7 @@ def test_a_run_tells_uneven_voices_and_votes_by_speaker(vowels, tmp_path, model)
     run = start(folder, recipe=recipe, out=tmp_path / "run", skip=EVIDENCE, quiet=True)
     resume(run)
     run = Run.open(tmp_path / "run", quiet=True)
-    by_speaker = run.metrics["scores"]["person"]["classes"]["parkinson"]
+    by_speaker = run.metrics.to_json()["scores"]["person"]["classes"]["parkinson"]
     assert sum(side["cases"] for side in by_speaker["support"].values()) == len({case.group for case in run.cases("test")})
     assert by_speaker["auroc"]["value"] > 0.8
     case = run.cases("test")[0]

@@ -31,7 +31,7 @@ from resdx.recipes.learning import FeatureClassifier
 from resdx.runs.prepared import prepared_of
 from resdx.runs.run import Run
 from resdx.studies.stages import repeat
-from resdx.studies.study import start
+from resdx.studies.start import start
 
 SIZES = (20, 40, 80, 160)
 

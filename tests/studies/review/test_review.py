@@ -93,9 +93,9 @@ def test_what_a_system_is_judged_on_is_told_and_not_done(system):
 def test_cell_of_a_run_holds_its_figures_and_names_no_case(study):
     trial = Trial("plain", "", "honest", 0, "us-breast")
     found = facts(trial, study.run)
-    scores = study.run.metrics["scores"]
+    scores = study.run.metrics.to_json()["scores"]
     assert found["auroc"] == scores["image"]["classes"][scores["shown"][0]]["auroc"]
-    assert found["test"] == study.run.metrics["test"] and found["images_per_second"] > 0
+    assert found["test"] == study.run.metrics.to_json()["test"] and found["images_per_second"] > 0
     text = json.dumps(found)
     assert not [case.id for case in study.run.manifest.cases if case.id in text]
 

@@ -20,7 +20,7 @@ from resdx.models.packed import Seen
 from resdx.runs.provenance import hash_bytes
 from resdx.runs.run import Run
 from resdx.studies.stages import repeat
-from resdx.studies.study import start
+from resdx.studies.start import start
 from resdx.training.pretraining.corpus import Member, gather, is_reserved, sort_out
 
 

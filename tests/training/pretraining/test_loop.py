@@ -39,7 +39,7 @@ from resdx.runs.provenance import learnt_before, seen_by, start_of
 from resdx.runs.run import Run
 from resdx.studies.external import external
 from resdx.studies.stages import EVIDENCE, repeat, resume
-from resdx.studies.study import asked_recipe, refuse_another, start
+from resdx.studies.start import asked_recipe, refuse_another, start
 from resdx.training.pretraining.card import reserved_auroc
 from resdx.training.pretraining.corpus import Member, gather
 from resdx.training.pretraining.loop import Parts, pretrain, pretraining_recipe, vicreg
@@ -184,8 +184,8 @@ def accepted(result, films, study):
 
 
 def test_what_was_accepted_is_stamped_on_every_page(accepted):
-    assert "starting weights have learnt from cases of the test part" in accepted.metrics["stamp"]
-    assert accepted.metrics["stamp"] in (accepted.path / "report.html").read_text()
+    assert "starting weights have learnt from cases of the test part" in accepted.metrics.stamp
+    assert accepted.metrics.stamp in (accepted.path / "report.html").read_text()
 
 
 def test_weights_of_a_run_have_seen_what_it_learnt_from_and_what_it_began_with(accepted, result, study, tmp_path):

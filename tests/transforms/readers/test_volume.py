@@ -19,7 +19,7 @@ from resdx.recipes.library import get_recipe
 from resdx.recipes.recipe import Recipe
 from resdx.runs.run import Run
 from resdx.studies.stages import EVIDENCE, resume
-from resdx.studies.study import start
+from resdx.studies.start import start
 from resdx.transforms.image import Resize
 from resdx.transforms.readers.dicom import ReadDicom
 from resdx.transforms.readers.volume import ReadScan, in_order, path_of, slices_of, spread
@@ -191,7 +191,7 @@ def finished(tmp_path_factory):
 
 
 def test_a_network_finds_the_one_slice_that_tells(finished):
-    assert finished.metrics["scores"]["person"]["classes"]["ill"]["auroc"]["value"] == 1
+    assert finished.metrics.to_json()["scores"]["person"]["classes"]["ill"]["auroc"]["value"] == 1
     assert len(finished.manifest) == 60
 
 
