@@ -16,7 +16,8 @@ from resdx.data.phantoms import draw_phantoms
 from resdx.recipes.recipe import Recipe
 from resdx.runs.run import Run
 from resdx.studies.stages import EVIDENCE, NAMES, STAGES, resume
-from resdx.studies.study import Study, open_study, start
+from resdx.studies.start import start
+from resdx.studies.study import Study, open_study
 
 # The tests run side by side already; workers of each of them would do little but import PyTorch.
 os.environ.setdefault("LOKY_MAX_CPU_COUNT", "1")

@@ -49,7 +49,7 @@ class _Asked:
     codes: NDArray[np.intp]
     weight: Array | None
     probabilities: bool
-    draws: int
+    replicates: int
     seed: int
 
     def estimates(self, wanted: Mapping[str, Metric], truth: Values, answer: Values, known: Values) -> dict[str, Estimate]:
@@ -57,7 +57,7 @@ class _Asked:
         weight = None if self.weight is None else self.weight[known]
         asked = wanted if weight is None else {name: partial(_weighted, one, weight) for name, one in wanted.items()}
         kept = {name: one for name, one in asked.items() if self.probabilities or name not in OF_PROBABILITIES}
-        return estimates(kept, truth, answer, self.codes[known], draws=self.draws, seed=self.seed)
+        return estimates(kept, truth, answer, self.codes[known], replicates=self.replicates, seed=self.seed)
 
 
 def evaluate(
@@ -69,7 +69,7 @@ def evaluate(
     classes: Sequence[Any] | None = None,
     threshold: float | Sequence[float] = 0.5,
     probabilities: bool = True,
-    draws: int = 2000,
+    replicates: int = 2000,
     seed: int = 0,
 ) -> Evaluation:
     """Figures and intervals for scores of another library, as a run computes its own.
@@ -86,7 +86,7 @@ def evaluate(
         threshold: score from which the second of two classes, or each label, is called; one number, or one a label. Of more than
             two classes the most probable is called.
         probabilities: False for scores of any range: no Brier score, calibration error, slope or intercept.
-        draws: bootstrap replicates, 1 or more.
+        replicates: bootstrap replicates, 1 or more.
         seed: of the bootstrap.
 
     Returns:
@@ -97,7 +97,7 @@ def evaluate(
         DataError: shapes or lengths that do not fit, NaN or infinite values, one class only, unknown classes, or scores that are no
             probabilities.
     """
-    asked = _checked(y_true, y_score, groups, sample_weight, classes, threshold, probabilities, draws, seed)
+    asked = _checked(y_true, y_score, groups, sample_weight, classes, threshold, probabilities, replicates, seed)
     several = asked.y_true.ndim == 2
     shown = asked.names if several or len(asked.names) > 2 else asked.names[1:]
     return Evaluation(
@@ -152,7 +152,7 @@ def _checked(
     classes: Sequence[Any] | None,
     threshold: float | Sequence[float],
     probabilities: bool,
-    draws: int,
+    replicates: int,
     seed: int,
 ) -> _Asked:
     truth, score = _array(y_true), _numbers("y_score", y_score)
@@ -179,7 +179,7 @@ def _checked(
     decided = score.argmax(1) if truth.ndim == 1 and score.ndim == 2 else (score >= _threshold(threshold, score)).astype(int)
     codes = person_codes(None if groups is None else _persons(_array(groups)), len(truth))
     weight = None if sample_weight is None else _weights(sample_weight, len(truth))
-    return _Asked(names, known, score, decided.astype(np.int64), codes, weight, probabilities, draws, seed)
+    return _Asked(names, known, score, decided.astype(np.int64), codes, weight, probabilities, replicates, seed)
 
 
 def _array(values: Any) -> NDArray[Any]:

@@ -399,7 +399,9 @@ def _subgroup(question: Question, answers: Answers, value: str) -> SubgroupScore
         with_it, without = (len(np.unique(person[true == side])) for side in (1, 0))
         classes[name] = {}
         if min(with_it, without) < MIN_PERSONS:
-            notes[name] = f"{value}: {with_it} persons with {name} and {without} without; at least {MIN_PERSONS} of each are needed"
+            notes[name] = (
+                f"{value}: {with_it} persons with {name} and {without} without; at least {MIN_PERSONS} of each are needed"
+            )
             continue
         ranked = estimate(metrics.auroc, true, probability, person, replicates=question.draws, seed=question.seed)
         both = {"sensitivity": metrics.sensitivity, "specificity": metrics.specificity}

@@ -31,7 +31,7 @@ def values(figures):
 
 @pytest.mark.parametrize("weight", [None, WEIGHT])
 def test_two_classes_have_the_figures_of_scikit_learn(weight):
-    found = evaluate(Y, P, sample_weight=weight, threshold=0.6, draws=50)
+    found = evaluate(Y, P, sample_weight=weight, threshold=0.6, replicates=50)
     called, w = P >= 0.6, {"sample_weight": weight}
     assert list(found.classes) == ["1"] and found.names == ("0", "1") and found.cases == found.groups == 120
     one = found.classes["1"]
@@ -60,7 +60,7 @@ def test_two_classes_have_the_figures_of_scikit_learn(weight):
 
 
 def test_weights_of_one_are_no_weights():
-    plain, weighted = evaluate(Y, P, draws=20), evaluate(Y, P, sample_weight=np.ones(120), draws=20)
+    plain, weighted = evaluate(Y, P, replicates=20), evaluate(Y, P, sample_weight=np.ones(120), replicates=20)
     shared = plain.classes["1"].figures.keys() & weighted.classes["1"].figures.keys()
     assert shared >= {"auroc", "brier", "sensitivity", "work_saved"}
     for name in shared:
@@ -69,29 +69,31 @@ def test_weights_of_one_are_no_weights():
 
 def test_weights_count_like_copies_of_a_case():
     often = RNG.integers(1, 4, 120)
-    weighted = evaluate(Y, P, sample_weight=often, draws=20).classes["1"]
-    copied = evaluate(np.repeat(Y, often), np.repeat(P, often), groups=np.repeat(np.arange(120), often), draws=20).classes["1"]
+    weighted = evaluate(Y, P, sample_weight=often, replicates=20).classes["1"]
+    copied = evaluate(np.repeat(Y, often), np.repeat(P, often), groups=np.repeat(np.arange(120), often), replicates=20).classes[
+        "1"
+    ]
     for name in ("auroc", "average_precision", "brier", "sensitivity", "specificity_at_sensitivity_90"):
         assert weighted[name].value == pytest.approx(copied[name].value), name
 
 
 def test_several_classes_have_the_figures_of_scikit_learn():
     names = np.array(["a", "b", "c"])
-    found = evaluate(names[GRADE], ROWS, draws=50)
+    found = evaluate(names[GRADE], ROWS, replicates=50)
     assert found.names == tuple(found.classes) == ("a", "b", "c")
     assert found.overall["macro_auroc"].value == pytest.approx(reference.roc_auc_score(GRADE, ROWS, multi_class="ovr"))
     assert found.overall["accuracy"].value == pytest.approx((ROWS.argmax(1) == GRADE).mean())
     assert found.overall["macro_f1"].value == pytest.approx(reference.f1_score(GRADE, ROWS.argmax(1), average="macro"))
     for k, name in enumerate(found.names):
-        assert found.classes[name].auroc.value == pytest.approx(reference.roc_auc_score(GRADE == k, ROWS[:, k]))
-        assert found.classes[name].sensitivity.value == pytest.approx(reference.recall_score(GRADE == k, ROWS.argmax(1) == k))
+        assert found.classes[name].auroc.value == pytest.approx(reference.roc_auc_score(k == GRADE, ROWS[:, k]))
+        assert found.classes[name].sensitivity.value == pytest.approx(reference.recall_score(k == GRADE, ROWS.argmax(1) == k))
 
 
 def test_labels_that_were_not_assessed_are_left_out_of_their_class():
     truth = np.stack([Y, GRADE == 1], 1).astype(float)
     truth[:30, 1] = np.nan
     scores = np.stack([P, ROWS[:, 1]], 1)
-    found = evaluate(truth, scores, classes=("ill", "old"), threshold=(0.6, 0.3), draws=50)
+    found = evaluate(truth, scores, classes=("ill", "old"), threshold=(0.6, 0.3), replicates=50)
     old = found.classes["old"]
     assert old.auroc.value == pytest.approx(reference.roc_auc_score(truth[30:, 1], scores[30:, 1]))
     assert old.sensitivity.value == pytest.approx(reference.recall_score(truth[30:, 1], scores[30:, 1] >= 0.3))
@@ -100,27 +102,35 @@ def test_labels_that_were_not_assessed_are_left_out_of_their_class():
 
 
 def test_groups_are_resampled_together():
-    same, alone = evaluate(np.repeat(Y, 5), np.repeat(P, 5), groups=np.repeat(PERSON, 5), draws=100), evaluate(np.repeat(Y, 5), np.repeat(P, 5), draws=100)
+    same, alone = (
+        evaluate(np.repeat(Y, 5), np.repeat(P, 5), groups=np.repeat(PERSON, 5), replicates=100),
+        evaluate(np.repeat(Y, 5), np.repeat(P, 5), replicates=100),
+    )
     assert (same.groups, alone.groups) == (60, 600)
     for name in ("auroc", "sensitivity", "brier"):
         wide, narrow = (one.classes["1"][name] for one in (same, alone))
         assert wide.value == pytest.approx(narrow.value) and wide.high - wide.low > narrow.high - narrow.low
-    one = evaluate(Y, P, groups=[""] * 120, draws=20)
+    one = evaluate(Y, P, groups=[""] * 120, replicates=20)
     assert one.groups == 120
 
 
 def test_any_array_like_is_taken():
-    expected = evaluate(Y, P, draws=20)
+    expected = evaluate(Y, P, replicates=20)
     series = pd.Series(np.where(Y == 1, "ill", "healthy"), index=range(500, 620))
     tensor = torch.tensor(P, requires_grad=True)
-    assert evaluate(Y.tolist(), tensor, draws=20) == expected
-    assert evaluate(Y.astype(bool), np.stack([1 - P, P], 1), draws=20).classes["1"].auroc.value == expected.classes["1"].auroc.value
-    named = evaluate(series, pd.Series(P, index=series.index), classes=("healthy", "ill"), groups=pd.Series(PERSON), draws=20)
+    assert evaluate(Y.tolist(), tensor, replicates=20) == expected
+    assert (
+        evaluate(Y.astype(bool), np.stack([1 - P, P], 1), replicates=20).classes["1"].auroc.value
+        == expected.classes["1"].auroc.value
+    )
+    named = evaluate(
+        series, pd.Series(P, index=series.index), classes=("healthy", "ill"), groups=pd.Series(PERSON), replicates=20
+    )
     assert named.classes["ill"].auroc.value == expected.classes["1"].auroc.value
 
 
 def test_scores_that_are_no_probabilities_are_ranked_only():
-    found = evaluate(Y, P * 10 - 5, probabilities=False, threshold=1, draws=20).classes["1"]
+    found = evaluate(Y, P * 10 - 5, probabilities=False, threshold=1, replicates=20).classes["1"]
     assert found.auroc.value == pytest.approx(reference.roc_auc_score(Y, P))
     assert not {"brier", "ece", "calibration_slope"} & found.figures.keys()
     assert found.sensitivity.value == pytest.approx(reference.recall_score(Y, P * 10 - 5 >= 1))
@@ -130,7 +140,7 @@ def test_slope_and_intercept_of_probabilities_that_are_too_extreme():
     rng = np.random.default_rng(1)
     z = rng.normal(0, 1, 3000)
     y = rng.random(3000) < 1 / (1 + np.exp(-z))
-    found = evaluate(y, 1 / (1 + np.exp(-2 * z)), draws=20).classes["1"]
+    found = evaluate(y, 1 / (1 + np.exp(-2 * z)), replicates=20).classes["1"]
     assert found["calibration_slope"].value == pytest.approx(0.5, abs=0.05)
     assert found["calibration_intercept"].value == pytest.approx(0, abs=0.15)
 

@@ -221,7 +221,7 @@ def test_events_of_a_training_that_began_afresh_are_passed_over(tmp_path):
 
 HOLD = """
 import sys, time
-from resdx import Run
+from resdx.runs.run import Run
 with Run.open(sys.argv[1], quiet=True).alone():
     print("held", flush=True)
     time.sleep(600)
