@@ -33,7 +33,6 @@ from ..files import write_bytes, write_json, write_text
 from ..inference.logits import predict_part, predict_run
 from ..inference.ood import fit_ood_score
 from ..inference.opening import load_ood_score
-from ..metrics.estimate import Estimate
 from ..recipes.learning import Ensemble, FeatureClassifier, Search, Training
 from ..records import to_record
 from ..report import report
@@ -41,6 +40,7 @@ from ..runs.partition import Part, part_of
 from ..runs.prepared import Prepared, prepared_of
 from ..runs.provenance import learnt_before, refuse_changed_start, seen_at_start, sign, start_hash, starts_of
 from ..runs.run import Run
+from ..runs.scorecard import Scorecard
 from ..training import distributed as ranks
 from ..training.detection import settle_anchors
 from ..training.ensemble import train_members
@@ -115,7 +115,7 @@ def audit(run: Run) -> None:
 
 def settle(run: Run) -> None:
     """Raise AuditStop while a finding of grade "stop" is neither mended nor accepted."""
-    found = run.read_as("audit.json", "audit", audits.Audit.from_json)
+    found = run.audit
     if stops := audits.open_stops(found, run.settings.accepted):
         final = [finding for finding in stops if finding.code not in audits.ACCEPTABLE]
         if final:
@@ -127,7 +127,7 @@ def settle(run: Run) -> None:
 def split(run: Run) -> None:
     """Divide the persons into train, tune, calib and test; writes split.csv and split.json."""
     settle(run)
-    found = run.read_as("audit.json", "audit", audits.Audit.from_json)
+    found = run.audit
     manifest, settings = run.manifest, run.settings
     learnt = learnt_before(seen_at_start(run), found.facts)
     run = run.changed(choices={**settings.choices, "start_sha256": start_hash(run)}) if starts_of(run) else run
@@ -262,26 +262,21 @@ def report_stage(run: Run) -> None:
     run.say(f"report: {report(run)}")
 
 
-def headline(result: dict[str, Any]) -> list[str]:
+def headline(result: Scorecard) -> list[str]:
     """The few lines a person wants first: AUROC, accuracy beside the majority rate, how many were referred."""
-    level, test = result["scores"]["image"], result["test"]
-    lines = [result["stamp"]] if result["stamp"] else []
+    test = result.test
+    lines = [result.stamp] if result.stamp else []
     lines.append(
-        f"test: {count(test['cases'], 'case')} of {count(test['persons'], 'person')}, read {count(test['reads'], 'time')} "
+        f"test: {count(test.cases, 'case')} of {count(test.persons, 'person')}, read {count(test.reads, 'time')} "
         f"by runs of this store"
     )
-    for name, figures in level["classes"].items():
-        lines.append(f"  {name}: AUROC {_shown(figures['auroc'])}")
-    for name, figures in result.get("boxes", {}).get("classes", {}).items():
-        lines.append(f"  {name}: AP50 of its {count(figures['boxes'], 'box', 'boxes')} {_shown(figures['ap50'])}")
+    lines += [f"  {name}: AUROC {one.auroc}" for name, one in result.classes.items()]
+    for name, found in (result.boxes.classes if result.boxes else {}).items():
+        lines.append(f"  {name}: AP50 of its {count(found.boxes, 'box', 'boxes')} {found.figures['ap50']}")
     for name in ("accuracy", "majority_rate", "balanced_accuracy"):
-        if name in level["overall"]:
-            lines.append(f"  {name.replace('_', ' ')}: {_shown(level['overall'][name])}")
+        if name in result.overall:
+            lines.append(f"  {name.replace('_', ' ')}: {result.overall[name]}")
     return lines
-
-
-def _shown(figure: dict[str, Any]) -> str:
-    return str(Estimate.from_json(figure))
 
 
 def _tested_again(run: Run, divided: splits.Split, learnt: Collection[str]) -> list[Finding]:

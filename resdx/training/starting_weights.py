@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from ..data.audit.audit import Audit
 from ..data.split import PARTS, SEEN
 from ..errors import AbsentWeightsError, WeightsError, count
 from ..models.backbones.resnet import find_imagenet
@@ -43,7 +42,7 @@ def resolve_start(run: Run) -> Run:
 
 def _refuse_tested(run: Run) -> None:
     """Raise WeightsError where the starting weights have learnt from persons of the test set, and that is not accepted."""
-    learnt = learnt_before(seen_at_start(run), run.read_as("audit.json", "audit", Audit.from_json).facts)
+    learnt = learnt_before(seen_at_start(run), run.audit.facts)
     known = {case.group for part in PARTS for case in run.cases(part) if case.id in learnt}
     tested = [case.id for case in run.cases("test") if case.group in known]
     if tested and SEEN not in run.settings.accepted:

@@ -18,7 +18,7 @@ from resdx.recipes.learning import Training
 from resdx.recipes.library import get_recipe
 from resdx.runs.run import Run
 from resdx.studies.stages import EVIDENCE, resume
-from resdx.studies.study import start
+from resdx.studies.start import start
 from resdx.transforms.readers.ecg import ReadBeat
 from resdx.transforms.readers.recording import pauses_between
 

@@ -387,9 +387,9 @@ def test_section_without_its_file_leaves_the_rest(finished, tmp_path, gone, how)
 
 def test_a_section_that_lacks_a_key_is_an_error_with_its_place(finished, tmp_path):
     shutil.copytree(finished.path, tmp_path, dirs_exist_ok=True)
-    write_json(tmp_path / "metrics.json", {"scores": {}})
+    write_json(tmp_path / "embedding.json", {"scores": {}})
     with pytest.raises(
-        RunError, match=r"without 1 section \(test\); test failed with: KeyError: '\w+' \(sections\.py, line \d+\)"
+        RunError, match=r"without 1 section \(embedding\); embedding failed with: KeyError: '\w+' \(evidence\.py, line \d+\)"
     ):
         report(replace(finished, path=tmp_path), picture=grey)
     page = Page((tmp_path / "report.html").read_text())

@@ -19,7 +19,8 @@ from resdx.runs.prepared import prepared_of
 from resdx.runs.run import Run
 from resdx.studies.pipeline import settle
 from resdx.studies.stages import EVIDENCE, NAMES, STAGES, is_done, repeat, result_of, resume
-from resdx.studies.study import accepting, open_study, start
+from resdx.studies.start import accepting, start
+from resdx.studies.study import open_study
 
 FLOW = tuple(stage for stage in STAGES if not stage.evidence)  # what a run that skips the evidence does
 ORDER = tuple(stage.name for stage in FLOW)

@@ -55,7 +55,12 @@ def test_metrics_of_before_come_back_as_they_were(name):
 
 def test_predictions_are_a_table(study):
     table = study.predictions
-    assert len(table) == study.metrics.test.cases == len(list(table)) and table.columns[:4] == ("case", "person", "truth", "label")
+    assert len(table) == study.metrics.test.cases == len(list(table)) and table.columns[:4] == (
+        "case",
+        "person",
+        "truth",
+        "label",
+    )
     assert all(0 <= row["p_opacity"] <= 1 and isinstance(row["p_opacity"], float) for row in table)
     told = list(csv.DictReader(io.StringIO(table.to_csv())))
     assert [row["case"] for row in told] == table.column("case")

@@ -30,7 +30,8 @@ from resdx.runs.settings import Settings
 from resdx.studies.export import export
 from resdx.studies.pipeline import train
 from resdx.studies.stages import EVIDENCE, repeat, resume
-from resdx.studies.study import asked_recipe, run
+from resdx.studies.start import asked_recipe
+from resdx.studies.study import run
 from resdx.training.ensemble import PENALTY, join, train_members
 from resdx.training.frozen_features import train_folds
 
