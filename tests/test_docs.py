@@ -12,6 +12,7 @@ import click
 import pytest
 from test_layers import ROW
 
+import resdx
 from resdx.apps.cli.main import cli
 from resdx.recipes.library import get_recipe, recipe_names
 
@@ -100,6 +101,11 @@ def test_python_pages_name_what_is_there():
         ):
             there = importlib.import_module(module)
             assert not [one for one in names.split(", ") if one and not hasattr(there, one)], f"{name(page)}: {module}"
+
+
+def test_public_names_are_documented():
+    pages = "".join((REPOSITORY / f"docs/reference/{page}.md").read_text() for page in ("python", "recipe-parts"))
+    assert not [one for one in resdx.__all__ if not re.search(rf"\b{one}\b", pages)]
 
 
 @pytest.mark.slow
