@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 
 from resdx.apps.demo import (
+    FAINT,
     SETTINGS,
     as_filed,
+    leak,
     learn,
     plants,
     priced,
@@ -57,11 +59,21 @@ def test_persons_and_classes_are_read_from_the_files_alone(truth):
 
 
 @pytest.mark.slow
-def test_learning_ends_with_a_report_that_is_there(tmp_path, capsys):
-    learn(tmp_path, persons=60, changes=(*SETTINGS, ("size", "32"), ("learn.epochs", "1")), leak_steps=1)
+def test_learning_ends_with_a_report_that_has_controls_and_maps(tmp_path, capsys):
+    learn(tmp_path, persons=60, changes=(*SETTINGS, ("size", "32"), ("learn.epochs", "1")), steps=1)
     *_, last = capsys.readouterr().out.strip().splitlines()
-    assert Path(last.removeprefix("The report is ")).is_file()
-    assert (tmp_path / "run" / "leak-worth.json").is_file()
+    page = Path(last.removeprefix("The report is ")).read_text()
+    assert "<title>Opacities in synthetic chest films with ResNet-18" in page
+    for section in ("controls", "maps"):
+        assert "Not here yet" not in page.split(f'<section id="{section}"')[1].split("</section>")[0]
+
+
+def test_the_leak_of_the_demo_is_in_its_report(tmp_path, capsys):
+    leak(tmp_path, {**FAINT, "persons": 60, "images": 2}, seeds=1)
+    said = capsys.readouterr().out
+    assert "the leakage effect is" in said
+    page = (tmp_path / "leak" / "report.html").read_text()
+    assert "Not here yet" not in page.split('<section id="leak"')[1].split("</section>")[0]
 
 
 def test_a_leak_that_cannot_be_priced_says_why():
