@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 
 from resdx.data.phantoms import draw_phantoms
-from resdx.evaluation.saliency.explain import METHODS, explain, pointing_game
+from resdx.evaluation.saliency.explain import METHODS, explain
+from resdx.evaluation.saliency.pointing import pointing_game
 from resdx.files import read_json
 from resdx.metrics.estimate import Estimate
 from resdx.models.specs import Net, ResNet

@@ -16,7 +16,8 @@ import numpy as np
 
 from resdx.data.persons import count_persons
 from resdx.data.sources.public_sets import MiniMias
-from resdx.evaluation.saliency.explain import METHODS, SLOW, pointed
+from resdx.evaluation.saliency.explain import METHODS, SLOW
+from resdx.evaluation.saliency.pointing import pointed
 from resdx.metrics.estimate import Estimate
 from resdx.metrics.intervals import proportion
 from resdx.recipes.library import get_recipe

@@ -3,7 +3,8 @@
 A run stores `{"is": "Resize", "size": 128}`, never code. Only fields that differ from their default are written, with
 the class's `version` where it has one, so a new field with a default does not invalidate an old run.
 
-A range is part of a field's type, `size: Annotated[int, Ge(16), Le(4096), Unit("pixels")]`, or has a name here (`Count`, `Fraction`). Values of
+A range is part of a field's type, `size: Annotated[int, Ge(16), Le(4096), Unit("pixels")]`, or has a name here (`Count`,
+`Fraction`). Values of
 another type, choice or range are refused whoever builds the record, in one sentence.
 """
 
@@ -45,7 +46,8 @@ STORED = "stored"  # in the metadata of a field: the name it is stored under, wh
 
 _KNOWN: dict[str, type] = {}
 
-# A record of a recipe file travels to workers with its class, whose fields without a default must be known there by the same MISSING.
+# A record of a recipe file travels to workers with its class, whose fields without a default must be known there by the
+# same MISSING.
 copyreg.pickle(type(dataclasses.MISSING), lambda _: "MISSING")
 
 
@@ -61,11 +63,14 @@ def record(known_as: str) -> Callable[[type[T]], type[T]]: ...
 def record(known_as: type[T] | str) -> type[T] | Callable[[type[T]], type[T]]:
     """Make a class a frozen dataclass whose values are checked, known by its name, so that a run can rebuild it.
 
-    Numbers must be finite, whole numbers do for fractional ones, NumPy's scalars become Python's, and nothing else is converted. A check that
-    spans several fields is a `__post_init__`. `@record("Until")` makes a class known by the name that runs stored before it had its present one.
+    Numbers must be finite, whole numbers do for fractional ones, NumPy's scalars become Python's, and nothing else is
+    converted. A check that
+    spans several fields is a `__post_init__`. `@record("Until")` makes a class known by the name that runs stored before it
+    had its present one.
 
     Raises:
-        RecipeError: another class has the name, or the class is a dataclass already; a record raises it for a value that does not fit.
+        RecipeError: another class has the name, or the class is a dataclass already; a record raises it for a value that
+            does not fit.
     """
     if isinstance(known_as, str):
         return functools.partial(_know, known_as)
@@ -174,7 +179,8 @@ def from_record(data: Any) -> Any:
         cls = _KNOWN.get(name)
         if cls is None:
             raise RunError(
-                f"the run uses {name!r}, which this version of resdx does not know; if your own recipe file defines it, name the file: "
+                f"the run uses {name!r}, which this version of resdx does not know; if your own recipe file "
+                f"defines it, name the file: "
                 "--recipe FILE.py, or Run.open(path, recipe=FILE) from Python; else open the run with the version that wrote it"
             )
         version = getattr(cls, "version", None)
@@ -199,7 +205,10 @@ def from_record(data: Any) -> Any:
 
 
 def json_schema(cls: Any) -> Record:
-    """The JSON schema (2020-12) of what `to_record` makes of a record of this class: types, choices, ranges and defaults of all that is in it."""
+    """The JSON schema (2020-12) of what `to_record` makes of a record of this class.
+
+    Types, choices, ranges and defaults of all that is in it.
+    """
     schema: Record = adapter(cls).json_schema()
     known = {one.__name__: one for one in _KNOWN.values()}
     for name, part in ((cls.__name__, schema), *schema.get("$defs", {}).items()):

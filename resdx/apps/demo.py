@@ -18,7 +18,7 @@ from ..data.phantoms import OPACITY, Truth, draw_phantoms
 from ..data.sources.folders import FolderPerClass
 from ..evaluation.diagnostics.controls import controls
 from ..evaluation.diagnostics.leakage import leak_worth
-from ..evaluation.saliency.explain import pointing_game
+from ..evaluation.saliency.pointing import pointing_game
 from ..metrics.estimate import Estimate
 from ..models.specs import Net, ResNet
 from ..recipes.learning import FeatureClassifier

@@ -89,7 +89,10 @@ def in_file(predicted: Sequence[tuple[Floats, Floats]], classes: Sequence[str], 
 
 
 def prepared_box(box: Box, shape: Sequence[int], steps: Sequence[object]) -> Box | None:
-    """A box in pixels of a file of `shape` (H, W), in pixels of the prepared picture; None where it cannot be followed, or is cut away."""
+    """A box in pixels of a file of `shape` (H, W), in pixels of the prepared picture.
+
+    None where it cannot be followed, or is cut away.
+    """
     if not (place := box_transform(shape, steps)):
         return None
     x1, y1, x2, y2 = place.to_prepared(np.array([[box.x1, box.y1, box.x2, box.y2]]))[0].tolist()

@@ -32,7 +32,10 @@ SHIPPED_PARTS = ("", "train", "val", "test")
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """A labelled rectangle in pixels of the file: 0-based, `x2` and `y2` just outside. `score` is how sure a network is of it; of a truth 1."""
+    """A labelled rectangle in pixels of the file: 0-based, `x2` and `y2` just outside.
+
+    `score` is how sure a network is of it; of a truth 1.
+    """
 
     label: str
     x1: float
@@ -104,8 +107,10 @@ class Finding:
 class Prediction:
     """The answer for one case.
 
-    `probabilities` are calibrated, by class; `label` is a tuple where several may be present. `label=None` refers the case to a person, and `flags` say why. `conformal`
-    is the set of classes that cannot be ruled out at the stated level. Where the file could not be read, `error` says why, and there are no probabilities.
+    `probabilities` are calibrated, by class; `label` is a tuple where several may be present. `label=None` refers the case
+    to a person, and `flags` say why. `conformal`
+    is the set of classes that cannot be ruled out at the stated level. Where the file could not be read, `error` says why,
+    and there are no probabilities.
     """
 
     case: str

@@ -3,7 +3,8 @@
     case,sha256,decision,label,by,note
     p012_0.png,9f86d0...,relabel,opacity,A. Reader,missed behind the heart
 
-`decision` is keep, relabel or exclude; an empty one is still open. `sha256` is of the file, so that a decision about one picture is
+`decision` is keep, relabel or exclude; an empty one is still open. `sha256` is of the file, so that a decision about one
+picture is
 not applied to another that has taken its name. `label` holds the right one ("|" between several, "none" for none).
 """
 

@@ -31,7 +31,9 @@ def units(cases: Sequence[Case], clusters: Collection[Collection[str]]) -> list[
 
 
 def persons(cases: Sequence[Case], clusters: Collection[Collection[str]]) -> dict[str, str]:
-    """Who each case shows, one name a unit: its group, "P1 (and 2 more)" where near-duplicates join groups, else its first case."""
+    """Who each case shows, one name a unit: its group, "P1 (and 2 more)" where near-duplicates join
+    groups, else its first case.
+    """
     unit = units(cases, clusters)
     members: dict[int, list[Case]] = defaultdict(list)
     for case, number in zip(cases, unit, strict=True):

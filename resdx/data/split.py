@@ -81,8 +81,10 @@ def split(
         exclude: ids that cannot be used (unreadable)
         protocol: honest (by person, duplicates together), published (the paper's own) or assumed (images at random)
         fold: test on this fold of `folds` grouped folds instead of one part
-        learnt: ids that the starting weights have seen; where the data ships no test part, an honest split keeps their persons in train
-        cross_fit: out-of-fold scores are cheap: an honest split whose calib would hold fewer than 100 persons has train and test alone
+        learnt: ids that the starting weights have seen; where the data ships no test part, an honest split keeps their
+            persons in train
+        cross_fit: out-of-fold scores are cheap: an honest split whose calib would hold fewer than 100 persons has train and
+            test alone
 
     Raises:
         DataError: too few persons in a class, fewer persons than folds, or no shipped test part where the paper used one.
@@ -143,7 +145,10 @@ def _honest(
     touched = {unit[i] for i in shipped}
     rest = [i for i in rest if unit[i] not in touched]
     if removed := [case.id for i, case in enumerate(cases) if i not in shipped and unit[i] in touched]:
-        text = f"{len(removed)} cases outside the shipped test part share a person or a picture with it and were left out of training."
+        text = (
+            f"{len(removed)} cases outside the shipped test part share a person or a picture with it and were "
+            f"left out of training."
+        )
         findings.append(Finding("removed-from-training", "note", text, tuple(removed)))
     if fold is not None:
         if shipped:
@@ -190,7 +195,8 @@ def _honest(
 def _seen(known: Sequence[Case], others: int) -> Finding:
     if others < 3 * FEW_PERSONS:
         raise DataError(
-            f"the starting weights have learnt from all but {others} persons outside the test part, too few to tune and calibrate on; "
+            f"the starting weights have learnt from all but {others} persons outside the test part, too few to "
+            f"tune and calibrate on; "
             "start from other weights (--weights none)"
         )
     text = f"{len(known)} cases show persons or pictures that the starting weights have seen; they stand in train alone."
@@ -209,7 +215,8 @@ def _enough(cases: Sequence[Case], unit: Sequence[int], least: int, seen: Sequen
         where = " that the starting weights have not seen" if seen else ""
         other = ", or start from other weights (--weights none)" if seen else ""
         raise DataError(
-            f"class {label!r} has {count(len(who), 'person')} outside the test part{where}; it takes {least} at least: merge or drop the class{other}"
+            f"class {label!r} has {count(len(who), 'person')} outside the test part{where}; it takes {least} at "
+            f"least: merge or drop the class{other}"
         )
 
 
@@ -218,7 +225,8 @@ def _two_classes(cases: Sequence[Case], parts: Mapping[str, str]) -> None:
     calib = [case.labels for case in cases if parts.get(case.id) == "calib"]
     if len(set(calib)) == 1 and len({case.labels for case in cases}) > 1:
         raise DataError(
-            f"calib would hold {len(calib)} cases, all of class {'+'.join(calib[0] or ())!r}; there are too few persons of the others: "
+            f"calib would hold {len(calib)} cases, all of class {'+'.join(calib[0] or ())!r}; there are too few "
+            f"persons of the others: "
             "add some, or learn on frozen features, which needs no calib part (a variant such as plain:features)"
         )
 
@@ -315,7 +323,10 @@ def _joined(cases: Sequence[Case], who: Mapping[str, str]) -> tuple[Finding, ...
     if not several:
         return ()
     count = sum(map(len, several.values()))
-    text = f"{count} persons joined by near-duplicates of their pictures count as {len(several)}, in the parts and in every interval."
+    text = (
+        f"{count} persons joined by near-duplicates of their pictures count as {len(several)}, in the parts "
+        f"and in every interval."
+    )
     return (Finding("persons-joined", "note", text, tuple(case.id for case in cases if who[case.id] in several)),)
 
 

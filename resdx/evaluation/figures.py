@@ -25,7 +25,7 @@ from ..metrics.intervals import LEVEL, MIN_PERSONS, effective_sample_size, perso
 from ..recipes.recipe import Recipe
 from ..runs.level_scores import LevelScores
 from ..runs.run import Run
-from .scoring import Answers
+from .outputs import Answers
 
 SEEDS = 3  # of one recipe, from which a sentence about the system can be said
 DRAWS = 2000

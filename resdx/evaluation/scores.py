@@ -27,7 +27,8 @@ SUM = 1e-3  # how far the probabilities of a case may lie from 1 in all
 class Evaluation:
     """Figures of N cases with 95 % intervals over groups.
 
-    `overall` are those over all classes (accuracy, macro_auroc, ...), `classes` those of each class against the rest: of two classes
+    `overall` are those over all classes (accuracy, macro_auroc, ...), `classes` those of each class against the rest: of
+    two classes
     the second alone. `names` are all classes, in the order of the columns.
     """
 
@@ -40,7 +41,10 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class _Asked:
-    """Checked arrays: truth (N,) codes or (N, K) of 1, 0 and NaN; scores and decisions (N, K) or (N,) of the second of two classes."""
+    """Checked arrays: truth (N,) codes or (N, K) of 1, 0 and NaN.
+
+    Scores and decisions (N, K) or (N,) of the second of two classes.
+    """
 
     names: tuple[str, ...]
     y_true: Array | NDArray[np.int64]
@@ -77,8 +81,10 @@ def evaluate(
     Lists, NumPy arrays, pandas Series and torch tensors are taken.
 
     Args:
-        y_true: (N,) classes, by name or as 0 ... K - 1; or (N, K) of 1, 0 and NaN (not assessed) where a case may have several labels.
-        y_score: (N,) score of the second of two classes, or (N, K) one column a class; probabilities in [0, 1] unless `probabilities`
+        y_true: (N,) classes, by name or as 0 ... K - 1; or (N, K) of 1, 0 and NaN (not assessed) where a case may have
+            several labels.
+        y_score: (N,) score of the second of two classes, or (N, K) one column a class; probabilities in [0, 1] unless
+            `probabilities`
             is False. Rows of (N, K) sum to 1 where a case has one class.
         groups: (N,) the person of each case, whose cases are resampled together; by default each case is a person.
         sample_weight: (N,) how much each case counts, 0 or above; all intervals are then those of a bootstrap or t.
@@ -90,11 +96,13 @@ def evaluate(
         seed: of the bootstrap.
 
     Returns:
-        An Evaluation: Estimates by name over all classes and for each class, such as `found.classes["ill"].auroc`. Each class also has
-        calibration_intercept and calibration_slope (0 and 1 are perfect), unless cases are weighted.
+        An Evaluation: Estimates by name over all classes and for each class, such as `found.classes["ill"].auroc`. Each
+            class also has
+            calibration_intercept and calibration_slope (0 and 1 are perfect), unless cases are weighted.
 
     Raises:
-        DataError: shapes or lengths that do not fit, NaN or infinite values, one class only, unknown classes, or scores that are no
+        DataError: shapes or lengths that do not fit, NaN or infinite values, one class only, unknown classes, or scores
+            that are no
             probabilities.
     """
     asked = _checked(y_true, y_score, groups, sample_weight, classes, threshold, probabilities, replicates, seed)
@@ -164,7 +172,8 @@ def _checked(
         raise DataError(f"y_true has shape {truth.shape} and y_score {score.shape}; several labels need both as (N, K)")
     if probabilities and (score.min() < 0 or score.max() > 1):
         raise DataError(
-            f"y_score goes from {score.min():g} to {score.max():g}, and calibration needs probabilities in [0, 1]; give these, or "
+            f"y_score goes from {score.min():g} to {score.max():g}, and calibration needs probabilities in [0, "
+            f"1]; give these, or "
             "probabilities=False"
         )
     if score.ndim == 2 and score.shape[1] < 2 and truth.ndim == 1:

@@ -43,7 +43,9 @@ def predict_files(
     recipe: str | Path = "",
     quiet: bool = False,
 ) -> tuple[list[Prediction], list[tuple[str, str]]]:
-    """Answers for files and for all files of folders, as `inputs.opened` finds them, with a progress bar; failures as (file, reason).
+    """Answers for files and for all files of folders, as `inputs.opened` finds them, with a progress bar.
+
+    Failures as (file, reason).
 
     Where the run was made of heartbeats (ReadBeat), `strips` is a folder for a picture of each recording with its beats marked.
 
@@ -66,7 +68,10 @@ def answer_files(
     strips: Path | None = None,
     quiet: bool = False,
 ) -> tuple[list[Prediction], list[tuple[str, str]]]:
-    """Answers and failures of a predictor that is open, as of `predict_files`; what stands in the place of a file is answered too."""
+    """Answers and failures of a predictor that is open, as of `predict_files`.
+
+    What stands in the place of a file is answered too.
+    """
     read = predictor.read
     if strips and not leads_of(read):
         raise RunError(f"{predictor.name} was not made of electrocardiograms, of which strips are drawn; leave out --strips")
@@ -111,7 +116,8 @@ def flagged(predictions: Sequence[Prediction], read: Callable[[str], Any]) -> li
 
 
 def to_csv(predictions: Sequence[Prediction]) -> str:
-    """One row a case: case, label (empty = refer to a person), conformal set, flags, a probability a class; and its boxes, where some has any.
+    """One row a case: case, label (empty = refer to a person), conformal set, flags,
+    a probability a class; and its boxes, where some has any.
 
     Boxes are JSON, each with label, x1, y1, x2, y2 in pixels of the file, and score.
     """
@@ -135,7 +141,10 @@ def to_json(predictions: Sequence[Prediction]) -> str:
 
 
 def to_table(predictions: Sequence[Prediction]) -> str:
-    """A table for the terminal: the answer, its probability, and why a case is referred; of a file with more than ROWS parts how many are what."""
+    """A table for the terminal: the answer, its probability, and why a case is referred.
+
+    Of a file with more than ROWS parts how many are what.
+    """
     table = Table(
         Column("case", overflow="fold"), "answer", "probabilities", "why", title="For research, not for diagnosis of patients"
     )

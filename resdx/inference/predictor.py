@@ -41,7 +41,9 @@ Picture = tuple[NDArray[np.uint8], tuple[int, int]]  # prepared, and height and 
 
 
 class Batch(NamedTuple):
-    """Files that are answered together: their prepared pictures, height and width of what was read, and the place of each among all files, from 1."""
+    """Files that are answered together: their prepared pictures, height and width of what was read,
+    and the place of each among all files, from 1.
+    """
 
     paths: list[str]
     images: NDArray[np.uint8]
@@ -51,7 +53,9 @@ class Batch(NamedTuple):
 
 @dataclass(frozen=True)
 class Predictor:
-    """A trained and calibrated model, ready to answer: a run, an exported folder, or the runs of all folds, which answer together.
+    """A trained and calibrated model, ready to answer.
+
+    A run, an exported folder, or the runs of all folds, which answer together.
 
     Folds: the mean of their logits, then the calibration of their parent, which was fitted on what single networks said to
     persons they had not seen. The mean of several is, if anything, better than one: its probabilities are, if anything, too
@@ -128,8 +132,10 @@ class Predictor:
     ) -> Iterator[Prediction]:
         """Answers one by one, in order, while later files are still being read; memory does not grow with their number.
 
-        `files` are paths, or what stands in their place (given.read_given), called `images[n]` by its place n from 0. (file, reason) of
-        those that could not be read are added to `failures`; `progress` is called with the files done. Each picture is written into the
+        `files` are paths, or what stands in their place (given.read_given), called `images[n]` by its place n from 0.
+        (file, reason) of
+        those that could not be read are added to `failures`; `progress` is called with the files done. Each picture is
+        written into the
         folder `maps` with the class activation map of its most probable class, or into `boxes` with the boxes that are found.
 
         Raises:
@@ -182,7 +188,8 @@ class Predictor:
         drawn = [one for one in heat if one is not None]
         if len(drawn) < len(heat) or self.calibration.boxes:
             raise RunError(
-                f"{self.name} has no map in its graph (grades, boxes, a head that is not linear, or an ensemble); leave out --maps"
+                f"{self.name} has no map in its graph (grades, boxes, a head that is not linear, or an ensemble); "
+                f"leave out --maps"
             )
         return np.asarray(np.mean(drawn, axis=0))
 
@@ -286,7 +293,10 @@ def _exported_of(run: Path, engine: str) -> Path | None:
 
 
 def _is_current(run: Path, folder: Path) -> bool:
-    """Whether a run still has the weights and the calibration that an export was made of; none of both where only exports were kept."""
+    """Whether a run still has the weights and the calibration that an export was made of.
+
+    None of both where only exports were kept.
+    """
     if not (run / "run.json").exists():
         return True
     about = read_json(folder / EXPORTED)

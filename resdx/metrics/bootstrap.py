@@ -13,11 +13,7 @@ from .classification import (
 )
 
 RARE = 5  # persons of one composition that make a stratum of their own
-
-
 CHUNK = 500_000  # weights drawn at a time; another number would draw others
-
-
 PIECE = 150_000  # weights given at a time, so that they and what is made of them stay in the processor's cache
 
 

@@ -30,8 +30,10 @@ class ResNet:
     `stride`: where a bottleneck halves the map: in its "3x3" (v1.5, as torchvision) or its first "1x1" (v1, as Keras).
     `stem`: "7x7" with stride 2 and max-pool, or "3x3" with neither, for images under about 96 px.
     `last_stride`: 1 keeps layer4 at the size of layer3, for finer maps.
-    `multi_scale`: the maps are those of layer1 to layer4 together, pooled to the size of the last (several scales in one embedding).
-    `extra`: channels of one more 3x3 convolution, with BatchNorm and ReLU, after the last stage; 0 for none. It is the stage "extra".
+    `multi_scale`: the maps are those of layer1 to layer4 together, pooled to the size of the last (several scales in one
+    embedding).
+    `extra`: channels of one more 3x3 convolution, with BatchNorm and ReLU, after the last stage; 0 for none. It is the
+    stage "extra".
     `frozen`: "" nothing, a stage (it and all before it), or "all".
     `weights`: "" from scratch, "imagenet", "resdx" or "resdx-views" (our own, where there is one of the depth), or a file.
     """
@@ -51,7 +53,8 @@ class ResNet:
         check_stage(self.frozen, self.stages)
         if self.weights in PUBLISHED and (self.stem, self.stride) != ("7x7", "3x3"):
             raise RecipeError(
-                f"{'ImageNet' if self.weights == 'imagenet' else self.weights} weights fit ResNet(stem='7x7', stride='3x3') only, not stem={self.stem!r}, stride={self.stride!r}; "
+                f"{'ImageNet' if self.weights == 'imagenet' else self.weights} weights fit ResNet(stem='7x7', "
+                f"stride='3x3') only, not stem={self.stem!r}, stride={self.stride!r}; "
                 "use weights='' or the standard form"
             )
 
@@ -75,9 +78,12 @@ class Pretrained:
 
 @record
 class KerasResNet:
-    """Residual network of `depth` 50 or 101 as Keras builds it: strides in the first 1x1, biases in all convolutions, its BatchNorm.
+    """Residual network of `depth` 50 or 101 as Keras builds it.
 
-    It takes pictures in [0, 1] as they are. With `recolour` a 3x3 convolution from 3 to 3 channels comes before all else. Stages are
+    Strides in the first 1x1, biases in all convolutions, its BatchNorm.
+
+    It takes pictures in [0, 1] as they are. With `recolour` a 3x3 convolution from 3 to 3 channels comes before all else.
+    Stages are
     those of ResNet. `weights`: "" or a file of this network; Keras's own .h5 files are not read.
     """
 
@@ -116,7 +122,9 @@ class Cnn:
 
 @record
 class LeNet:
-    """LeNet-5 (LeCun et al. 1998) for colour pictures of `size` pixels: 5x5 convolutions, tanh, mean-pool, and layers of 120 and 84 units.
+    """LeNet-5 (LeCun et al. 1998) for colour pictures of `size` pixels.
+
+    5x5 convolutions, tanh, mean-pool, and layers of 120 and 84 units.
 
     The layers of 120 and 84 units see the whole of a picture of `size`, and so give maps of 1 x 1. On larger pictures they are
     convolutions, as in the paper, and give a map; maps of smaller pictures are enlarged to what they expect.
@@ -137,7 +145,8 @@ class LeNet:
 
 @record
 class AlexNet:
-    """AlexNet (Krizhevsky 2014, the form of one column) for pictures of `size` pixels, with dense layers of 4096 units as for LeNet.
+    """AlexNet (Krizhevsky 2014, the form of one column) for pictures of `size` pixels,
+    with dense layers of 4096 units as for LeNet.
 
     `dropout` stands before each of the two dense layers.
     """
@@ -159,9 +168,12 @@ class AlexNet:
 
 @record
 class StridedNet:
-    """StridedNet (Rosebrock 2018) for pictures of `size` pixels: strides in place of pooling, and a dense layer of 512 units as for LeNet.
+    """StridedNet (Rosebrock 2018) for pictures of `size` pixels.
 
-    A 7x7 convolution with stride 2, three pairs of 3x3 convolutions of which the second strides, ReLU before each BatchNorm, dropout of .25
+    Strides in place of pooling, and a dense layer of 512 units as for LeNet.
+
+    A 7x7 convolution with stride 2, three pairs of 3x3 convolutions of which the second strides, ReLU before each
+    BatchNorm, dropout of .25
     after each pair and of .5 after the dense layer.
     """
 
@@ -200,9 +212,12 @@ class MobileNetV1:
 
 @record
 class RowsRnn:
-    """A recurrent network that reads a picture of `size` pixels row by row from the top: `cell` "lstm" or "gru" with `hidden` units.
+    """A recurrent network that reads a picture of `size` pixels row by row from the top.
 
-    With `channels` it reads the rows of the map that a Cnn of these channels makes. Pictures of another size are brought to `size`.
+    `cell` "lstm" or "gru" with `hidden` units.
+
+    With `channels` it reads the rows of the map that a Cnn of these channels makes. Pictures of another size are brought to
+    `size`.
     Its maps have a row a step and one column: they tell where from top to bottom, not where along a row.
     """
 
@@ -224,9 +239,11 @@ class RowsRnn:
 
 @record
 class ResidualAttention:
-    """Residual attention network (Wang et al. 2017) with filter response normalisation in place of BatchNorm (Singh and Krishnan 2020).
+    """Residual attention network (Wang et al. 2017) with filter response normalisation in place of
+    BatchNorm (Singh and Krishnan 2020).
 
-    Each stage halves the map, turns it into one of `channels` and weighs it by (1 + mask), a mask that is learnt from the map itself
+    Each stage halves the map, turns it into one of `channels` and weighs it by (1 + mask), a mask that is learnt from the
+    map itself
     on a coarser grid. Stages are "stem", which halves the picture, and "block1" and so on.
     """
 
@@ -277,7 +294,8 @@ class Truncated(_Over):
 class Tiled(_Over):
     """`backbone` on each of `rows` x `columns` tiles of a picture: the slices of a scan that `ReadScan` lays side by side.
 
-    An embedding is the mean of each channel over all tiles, then for each k of `top` the mean over the k tiles where it is highest (1 = the
+    An embedding is the mean of each channel over all tiles, then for each k of `top` the mean over the k tiles where it is
+    highest (1 = the
     maximum). The stages, their freezing and the starting weights are those of `backbone`.
     """
 
@@ -314,9 +332,11 @@ class Cells:
 
 @record
 class Standardised(_Over):
-    """`backbone` on a heat map of `rows` x `columns` measured values, each less its mean, over its deviation, in the training cases.
+    """`backbone` on a heat map of `rows` x `columns` measured values, each less its mean,
+    over its deviation, in the training cases.
 
-    What lies `limit` deviations from the mean is black or white. The stages, their freezing and the starting weights are those of `backbone`.
+    What lies `limit` deviations from the mean is black or white. The stages, their freezing and the starting weights are
+    those of `backbone`.
     """
 
     backbone: Plane = field(default_factory=ResNet, metadata={"stored": "trunk"})
@@ -343,7 +363,9 @@ def check_stage(frozen: str, stages: tuple[str, ...]) -> None:
 
 
 def check_start(spec: BackboneSpec, stages: tuple[str, ...]) -> None:
-    """Raise RecipeError where a network is frozen up to a stage it has not, or shall start from published weights, of which it has none."""
+    """Raise RecipeError where a network is frozen up to a stage it has not,
+    or shall start from published weights, of which it has none.
+    """
     check_stage(spec.frozen, stages)
     if spec.weights in PUBLISHED:
         name = type(spec).__name__

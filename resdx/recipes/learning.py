@@ -22,20 +22,26 @@ SEARCHED = ("learn", "model", "augment")  # what a search may change
 class Training:
     """Gradient descent on all or part of the network.
 
-    The first `head_epochs` of `epochs` train the head alone; then everything the model's `frozen` leaves free. With `head_penalty` above 0
-    the head, a Linear(), begins as a logistic regression of that inverse strength C on what the starting backbone makes of the plain training pictures:
-    training from a random one distorts good features (Kumar et al. 2022). With `freeze_batchnorm` BatchNorm keeps the statistics it starts with, instead of those of
+    The first `head_epochs` of `epochs` train the head alone; then everything the model's `frozen` leaves free. With
+    `head_penalty` above 0
+    the head, a Linear(), begins as a logistic regression of that inverse strength C on what the starting backbone makes of
+    the plain training pictures:
+    training from a random one distorts good features (Kumar et al. 2022). With `freeze_batchnorm` BatchNorm keeps the
+    statistics it starts with, instead of those of
     small batches, so that such a head sees the features it was fitted to. Rates:
     `lr` for the head, times `lr_decay` for every stage further from it. `start_size` pixels in the first epoch grow
     linearly to the prepared size over two thirds of the epochs (progressive resizing; 0 = always full size). `ema` is
     the decay of the moving average of the weights, which is what is scored and kept (0 = none). `patience` epochs
     without a better tune AUROC stop the training (0 = never). `mixup` is the Beta parameter of Zhang et al. 2018.
 
-    The schedule "plateau" multiplies all rates by `plateau_factor` after every `plateau_patience` epochs without a better tune AUROC, but
+    The schedule "plateau" multiplies all rates by `plateau_factor` after every `plateau_patience` epochs without a better
+    tune AUROC, but
     does not bring `lr` below `min_lr`. `epsilon` is that of Adam.
 
-    With `cached_views` above 0 each case has that many variations, which epochs take in turn, and what the frozen stages make of them is computed once
-    and kept on the disk, up to `cache_gb` gigabytes, while the training lasts; the result is the same, and epochs are as short as the rest is small.
+    With `cached_views` above 0 each case has that many variations, which epochs take in turn, and what the frozen stages
+    make of them is computed once
+    and kept on the disk, up to `cache_gb` gigabytes, while the training lasts; the result is the same, and epochs are as
+    short as the rest is small.
     """
 
     epochs: Count = 20
@@ -85,8 +91,10 @@ class Training:
 class FeatureClassifier:
     """Frozen features and a classifier on them; nothing else is trained.
 
-    The head of the model says which: Linear() a penalised logistic regression, or Svm(), Forest(), Boosting(), NaiveBayes(), Neighbours(). What
-    is tried (`penalties`, the inverse strengths C of the regression; the tuples of the other heads) is chosen on the tune part, by folds of
+    The head of the model says which: Linear() a penalised logistic regression, or Svm(), Forest(), Boosting(),
+    NaiveBayes(), Neighbours(). What
+    is tried (`penalties`, the inverse strengths C of the regression; the tuples of the other heads) is chosen on the tune
+    part, by folds of
     train where there is none. `views` pictures a training case (the plain one first, the rest varied by the recipe's `augment`).
     """
 
@@ -104,8 +112,10 @@ class FeatureClassifier:
 class Search:
     """Train with every combination of some values, then anew with the one of the best tune AUROC (grid search).
 
-    `grid` names fields of the recipe as `--set` does, with their values: (("learn.lr", ("0.001", "0.01")), ("model.head.dropout", ("0", "0.5"))), where
-    `learn` is `training`. With `draws` above 0 only so many combinations are tried, drawn at random (Bergstra and Bengio 2012). `epochs` above 0
+    `grid` names fields of the recipe as `--set` does, with their values: (("learn.lr", ("0.001", "0.01")),
+    ("model.head.dropout", ("0", "0.5"))), where
+    `learn` is `training`. With `draws` above 0 only so many combinations are tried, drawn at random (Bergstra and Bengio
+    2012). `epochs` above 0
     is how long a trial trains; the training that is kept is never shortened.
     """
 
@@ -154,9 +164,12 @@ class Member:
 class Ensemble:
     """Members that learn from the same cases and answer together.
 
-    `vote` makes one answer of theirs: "soft" by the mean of their probabilities; "weighted" by a weighted mean, with the weights of greatest likelihood
-    on the tune part; "majority" by the class that most of them choose; "stacking" by a logistic regression on their log-odds (Wolpert 1992), fitted on
-    answers to train by members that learnt without the person (`stack_on` "folds": each member is trained five more times), or on the tune part,
+    `vote` makes one answer of theirs: "soft" by the mean of their probabilities; "weighted" by a weighted mean, with the
+    weights of greatest likelihood
+    on the tune part; "majority" by the class that most of them choose; "stacking" by a logistic regression on their
+    log-odds (Wolpert 1992), fitted on
+    answers to train by members that learnt without the person (`stack_on` "folds": each member is trained five more times),
+    or on the tune part,
     which chose the members' epochs and penalties and so flatters the better ones a little ("tune").
     """
 
@@ -182,8 +195,10 @@ Learn = Alone | Search | Ensemble
 class Dcgan:
     """Pictures made for training by one generator a class (DCGAN, Radford et al. 2016), each fitted to the train part alone.
 
-    `share` pictures are kept for each real one, out of `1 / keep` times as many that are made: those most like a real one by SSIM and PSNR, without copies. The generators learn for `steps`
-    batches at `size` pixels (a power of two); `spectral` normalises the judge's weights, and `matching` weighs its mean features on real and made pictures (0 = the plain DCGAN).
+    `share` pictures are kept for each real one, out of `1 / keep` times as many that are made: those most like a real one
+    by SSIM and PSNR, without copies. The generators learn for `steps`
+    batches at `size` pixels (a power of two); `spectral` normalises the judge's weights, and `matching` weighs its mean
+    features on real and made pictures (0 = the plain DCGAN).
     """
 
     share: Annotated[float, Gt(0), Le(100)] = 1.0

@@ -58,7 +58,9 @@ def get_recipe(name: str) -> Recipe:
 
 
 def system_module(name: str) -> ModuleType:
-    """The file of a system; the one place where systems are imported, by name alone, so that deleting the file deletes the system."""
+    """The file of a system; the one place where systems are imported, by name alone,
+    so that deleting the file deletes the system.
+    """
     return importlib.import_module(f"{__package__}.{SYSTEMS.name}.{name}")
 
 
@@ -78,7 +80,9 @@ def variants_of(name: str) -> tuple[str, ...]:
 
 
 def recipe_list() -> list[dict[str, Any]]:
-    """What `resdx recipes --json` prints: name, title, facts (see About) and the titles of the variants, by number of the system."""
+    """What `resdx recipes --json` prints: name, title, facts (see About) and the titles of the variants,
+    by number of the system.
+    """
     titles = recipe_titles()
     rows = [
         {
@@ -106,7 +110,8 @@ def recipe_table() -> str:
 
 
 def recipe_facts(name: str) -> dict[str, Any]:
-    """What `resdx recipes NAME` tells: title, facts (see About), what its file says, published figures, what is ours, and variants.
+    """What `resdx recipes NAME` tells: title, facts (see About), what its file says, published figures,
+    what is ours, and variants.
 
     Raises:
         RecipeError: as `get_recipe`.
@@ -151,7 +156,10 @@ def recipe_schema(name: str) -> dict[str, Any]:
 
 
 def know_steps_of(name: str) -> None:
-    """Import the shipped recipe `name`, so that a run can rebuild steps that are written in its file; nothing where there is none."""
+    """Import the shipped recipe `name`, so that a run can rebuild steps that are written in its file.
+
+    Nothing where there is none.
+    """
     if name in recipe_names():
         system_module(name)
 

@@ -47,9 +47,12 @@ class Published:
 
 @record
 class About:
-    """What `resdx recipes` tells of a recipe: the number of its system ("S09"; empty where no paper stands behind it), disease, modality and data.
+    """What `resdx recipes` tells of a recipe: the number of its system ("S09".
 
-    `state` is what its figures rest on so far: "the paper's data" (a part of it at least), other "real data" of the disease, a "stand-in" (a set of another disease or organ), or "no data".
+    Empty where no paper stands behind it), disease, modality and data.
+
+    `state` is what its figures rest on so far: "the paper's data" (a part of it at least), other "real data" of the
+    disease, a "stand-in" (a set of another disease or organ), or "no data".
     """
 
     system: str = ""
@@ -68,7 +71,8 @@ class Recipe:
 
     `source=None` finds out what the data folder holds; `classes=()` takes the classes as found, in alphabetical order.
     `pool` turns a person's image probabilities into one; `views` averages the answer over 1 plain, 2 mirrored or 8
-    dihedral views. `published_split=None` says that the paper does not state its split; `differs` what we chose. `benchmark` is told and not done: it is not stored.
+    dihedral views. `published_split=None` says that the paper does not state its split; `differs` what we chose.
+    `benchmark` is told and not done: it is not stored.
     """
 
     name: str
@@ -122,7 +126,10 @@ class Recipe:
         return set_field(self, dotted, text)
 
     def tried(self, setting: Mapping[str, str]) -> Recipe:
-        """The recipe that trains, and no longer searches, with some of its fields changed. Raises RecipeError where it searches nothing."""
+        """The recipe that trains, and no longer searches, with some of its fields changed.
+
+        Raises RecipeError where it searches nothing.
+        """
         if not isinstance(self.learn, Search):
             raise RecipeError(f"{self.name}: learn is {type(self.learn).__name__}, which searches nothing")
         recipe = replace(self, learn=self.learn.training)
@@ -136,7 +143,8 @@ class Recipe:
             return replace(self, classes=found)
         if strange := sorted(set(found) - set(self.classes)):
             raise RecipeError(
-                f"{self.name}: the data has the label {', '.join(map(repr, strange[:5]))}, the recipe knows {', '.join(self.classes)}; change the labels of the "
+                f"{self.name}: the data has the label {', '.join(map(repr, strange[:5]))}, the recipe knows "
+                f"{', '.join(self.classes)}; change the labels of the "
                 "data, or `rename` them in the source of a recipe of your own"
             )
         return self
@@ -152,7 +160,8 @@ def _check_steps(recipe: Recipe) -> None:
     for step in recipe.prepare:
         if step.takes != have:
             raise RecipeError(
-                f"{recipe.name}: {type(step).__name__} takes a {step.takes}, but {before} before it gives a {have}; change the order of prepare"
+                f"{recipe.name}: {type(step).__name__} takes a {step.takes}, but {before} before it gives a "
+                f"{have}; change the order of prepare"
             )
         have, before = step.gives, type(step).__name__
     if have != "image" or not any(isinstance(step, image.Resize) for step in recipe.prepare):
@@ -176,7 +185,8 @@ def _check_columns(recipe: Recipe) -> None:
     made, backbone = cell_columns(recipe.read), recipe.model.backbone
     if made and isinstance(backbone, Cells | Standardised) and backbone.columns != made:
         raise RecipeError(
-            f"{recipe.name}: {type(recipe.read).__name__} makes {made} columns, and the network takes {backbone.columns}; set model.backbone.columns"
+            f"{recipe.name}: {type(recipe.read).__name__} makes {made} columns, and the network takes "
+            f"{backbone.columns}; set model.backbone.columns"
         )
 
 

@@ -122,7 +122,9 @@ class ReliabilityBin:
 
 @dataclass(frozen=True)
 class Curves:
-    """Curves of one class: sensitivity over `fpr`, precision over `recall`, net benefit over `threshold`, and the reliability diagram."""
+    """Curves of one class: sensitivity over `fpr`, precision over `recall`, net benefit over `threshold`,
+    and the reliability diagram.
+    """
 
     fpr: tuple[float, ...]
     roc: Band
@@ -168,7 +170,10 @@ class Curves:
 
 @dataclass(frozen=True)
 class Abstention:
-    """The share of cases referred to a person, and how good the answers are that were given; no accuracy where cases have several labels."""
+    """The share of cases referred to a person, and how good the answers are that were given.
+
+    No accuracy where cases have several labels.
+    """
 
     referred: Estimate
     answered: int
@@ -193,8 +198,10 @@ class Abstention:
 class LevelScores:
     """Figures of one level, images or persons.
 
-    `overall` holds, by name, what is asked of all classes together: accuracy, majority_rate, balanced_accuracy, macro_f1, mcc, brier,
-    ece, macro_auroc, of grades quadratic_kappa. `confusion` counts [true class][called class]; None where cases have several labels.
+    `overall` holds, by name, what is asked of all classes together: accuracy, majority_rate, balanced_accuracy, macro_f1,
+    mcc, brier,
+    ece, macro_auroc, of grades quadratic_kappa. `confusion` counts [true class][called class]; None where cases have
+    several labels.
     """
 
     cases: int

@@ -56,7 +56,8 @@ class Shared:
 def find_shared(run: Run, own: Prepared, place: Elsewhere) -> Shared:
     """Pictures and persons that stand in a part of the run and in the other place too.
 
-    Pictures are compared as the recipe prepares them, so that both are cut alike: byte-identical files, then near-duplicates as the
+    Pictures are compared as the recipe prepares them, so that both are cut alike: byte-identical files, then
+    near-duplicates as the
     audit finds them (docs/methods/evaluation.md, section 6).
     """
     ours = [case for part in PARTS for case in run.cases(part) if case.id in own.row]
@@ -97,7 +98,10 @@ def _across(clusters: Sequence[Sequence[int]], ours: Sequence[Case], theirs: Seq
 
 
 def shared_persons(ours: Sequence[Case], theirs: Sequence[Case], pictures: NDArray[np.uint8]) -> tuple[tuple[str, ...], Estimate]:
-    """Person ids of both sets, and whether pictures that share one are more alike than others: docs/methods/evaluation.md, section 2."""
+    """Person ids of both sets, and whether pictures that share one are more alike than others.
+
+    Docs/methods/evaluation.md, section 2.
+    """
     first = {case.group: i for i, case in reversed(list(enumerate(ours))) if case.group}
     there = {case.group: i for i, case in reversed(list(enumerate(theirs, len(ours)))) if case.group}
     ids = tuple(sorted(first.keys() & there.keys()))

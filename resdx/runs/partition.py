@@ -44,11 +44,15 @@ class Part:
 
 
 def part_of(run: Run, prepared: Prepared, name: str) -> Part:
-    """The cases of a part that could be prepared, with the boxes to be found where the task is that. Raises RunError when there are none."""
+    """The cases of a part that could be prepared, with the boxes to be found where the task is that.
+
+    Raises RunError when there are none.
+    """
     cases = [case for case in run.cases(name) if case.id in prepared.row]
     if not cases:
         raise RunError(
-            f"{run.path}: no readable case is in the {name} part: too few persons outside the test part to be divided, or files that cannot be read; "
+            f"{run.path}: no readable case is in the {name} part: too few persons outside the test part to be "
+            f"divided, or files that cannot be read; "
             "see split.csv and failures.csv"
         )
     return part_of_cases(run, prepared, cases, boxes=isinstance(run.recipe.task, Detect))
@@ -64,7 +68,9 @@ def part_of_cases(run: Run, prepared: Prepared, cases: Sequence[Case], *, boxes:
 
 
 def box_targets(run: Run, cases: Sequence[Case]) -> NDArray[np.float32]:
-    """(N, M, 5): class, x1, y1, x2, y2 of each box in shares of the prepared picture; NaN where a case has fewer than M, the most in the data.
+    """(N, M, 5): class, x1, y1, x2, y2 of each box in shares of the prepared picture.
+
+    NaN where a case has fewer than M, the most in the data.
 
     Raises:
         RunError: a step of the recipe moves pixels in a way that boxes cannot follow.
@@ -81,7 +87,8 @@ def box_targets(run: Run, cases: Sequence[Case]) -> NDArray[np.float32]:
             )
         if odd := [box.label for box in case.boxes if box.label not in (case.labels or ()) or box.label not in column]:
             raise DataError(
-                f"{case.id} has a box of {odd[0]!r}, which is not among its labels ({', '.join(case.labels or ()) or 'none'}); mend the table"
+                f"{case.id} has a box of {odd[0]!r}, which is not among its labels "
+                f"({', '.join(case.labels or ()) or 'none'}); mend the table"
             )
         corners = np.array([[box.x1, box.y1, box.x2, box.y2] for box in case.boxes]).reshape(-1, 4)
         moved = place.to_prepared(corners) / size

@@ -64,7 +64,8 @@ def prepare(
 
     Args:
         cache: folder for all prepared sets
-        content: sha256 of each case's file as the audit found it, so that a changed file is not taken for the one that was audited
+        content: sha256 of each case's file as the audit found it, so that a changed file is not taken for the one that was
+            audited
         skip: cases already known to be unreadable
         progress: called with the number of cases done
 

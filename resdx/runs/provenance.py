@@ -25,7 +25,10 @@ AT_ONCE = 50_000_000  # pairs of hashes that are compared at a time
 
 
 def start_of(run: Run) -> Path | None:
-    """The file a run starts from; None for random weights and for the published ones. Raises WeightsError where it is not there."""
+    """The file a run starts from; None for random weights and for the published ones.
+
+    Raises WeightsError where it is not there.
+    """
     (backbone, _), file = innermost(run.recipe.model.backbone), run.settings.weights
     if isinstance(backbone, ResNet):
         return starting_file(file or backbone.weights, backbone.depth)
@@ -78,7 +81,8 @@ def merged(first: Seen | None, second: Seen | None) -> Seen | None:
 def learnt_before(seen: Seen | None, facts: Sequence[Facts]) -> dict[str, bool]:
     """The cases that starting weights have learnt from: True byte by byte, False where the perceptual hashes nearly agree.
 
-    A picture that was encoded again or resized keeps most of its 256 bits; a crop or a turn is not noticed. Different pictures are
+    A picture that was encoded again or resized keeps most of its 256 bits; a crop or a turn is not noticed. Different
+    pictures are
     seldom taken for the same, fundus photographs most often (benchmarks/hashes.md). A flat picture is like no other.
     """
     if seen is None:
@@ -107,7 +111,8 @@ def refuse_changed_start(run: Run) -> None:
     had = run.settings.choices.get("start_sha256", "")
     if had and had != start_hash(run):
         raise RunError(
-            f"{' or '.join(map(str, starts_of(run)))} has changed since the split, which keeps what it has seen from the test part; run `resdx split {run.path}`"
+            f"{' or '.join(map(str, starts_of(run)))} has changed since the split, which keeps what it has seen "
+            f"from the test part; run `resdx split {run.path}`"
         )
 
 

@@ -142,7 +142,10 @@ class Run:
 
     @property
     def members(self) -> tuple[Run, ...]:
-        """The runs of an ensemble's members, in their order; none of a run that learns alone. Raises RunError where one is not there yet."""
+        """The runs of an ensemble's members, in their order; none of a run that learns alone.
+
+        Raises RunError where one is not there yet.
+        """
         if not isinstance(self.recipe.learn, Ensemble):
             return ()
         names = [one.name for one in self.recipe.learn.members]

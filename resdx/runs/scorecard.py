@@ -17,7 +17,8 @@ from .level_scores import ClassScores, Figures, LevelScores, SubgroupScores, to_
 class SetScores:
     """Figures of the answers to a set of cases, image by image and person by person.
 
-    `classes` are all of them, `shown` those with figures of their own: of two classes the positive one. A person's probability is the
+    `classes` are all of them, `shown` those with figures of their own: of two classes the positive one. A person's
+    probability is the
     `pool` (mean or max) of that of their images. `subgroups` are by kind (source, sex, age, view) and value, where two are known.
     """
 
@@ -91,7 +92,9 @@ class Shifted:
 
 @dataclass(frozen=True)
 class PriorCorrected:
-    """Figures after a prior shift: to the balance observed among the persons of the set, and to the one estimated without labels."""
+    """Figures after a prior shift: to the balance observed among the persons of the set,
+    and to the one estimated without labels.
+    """
 
     prior_calib: tuple[float, ...]
     observed: Shifted
@@ -111,7 +114,9 @@ class PriorCorrected:
 
 @dataclass(frozen=True)
 class ClassBoxes:
-    """Boxes of one class: how many there are, in how many pictures, the score threshold, and figures by name (ap50, recall ...)."""
+    """Boxes of one class: how many there are, in how many pictures, the score threshold,
+    and figures by name (ap50, recall ...).
+    """
 
     boxes: int
     pictures: int
@@ -131,7 +136,10 @@ class DrawnBoxes:
 
 @dataclass(frozen=True)
 class BoxScores:
-    """How well a detector finds the boxes of the test set: by class, the mean over classes, and pictures; at most `most` boxes a picture."""
+    """How well a detector finds the boxes of the test set: by class, the mean over classes, and pictures.
+
+    At most `most` boxes a picture.
+    """
 
     classes: Mapping[str, ClassBoxes]
     mean: Figures
@@ -201,7 +209,9 @@ class MemberScores:
 
 @dataclass(frozen=True, slots=True)
 class ScoredSet:
-    """The cases that were scored: the hash of their files, how often the store's ledger says they were read, cases and persons."""
+    """The cases that were scored: the hash of their files, how often the store's ledger says they were
+    read, cases and persons.
+    """
 
     hash: str
     reads: int
@@ -213,7 +223,8 @@ class ScoredSet:
 class Scorecard:
     """Everything `evaluate` found on the test set, read once: what metrics.json holds.
 
-    `stamp` is what stands on every page of a run whose figures are not those of new persons, and empty otherwise. `boxes` are of a
+    `stamp` is what stands on every page of a run whose figures are not those of new persons, and empty otherwise. `boxes`
+    are of a
     detector, `members` of an ensemble. `seconds` is what each stage took.
     """
 

@@ -33,7 +33,7 @@ from ..evaluation.figures import (
     figures,
     judge_figures,
 )
-from ..evaluation.scoring import Answers
+from ..evaluation.outputs import Answers
 from ..files import digest, write_json, write_text
 from ..metrics.estimate import Estimate
 from ..metrics.intervals import MIN_PERSONS, effective_sample_size

@@ -31,8 +31,9 @@ def audit(data: str | Path, *, recipe: str | Recipe = "plain", processes: int | 
         quiet: no progress bar.
 
     Returns:
-        The audit: `findings`, each with `grade` (stop, look or note), `code`, `text` and the `cases` concerned, the gravest first; `clusters`
-        of cases that show the same picture; `unreadable` files with the reason; `facts` of the others.
+        The audit: `findings`, each with `grade` (stop, look or note), `code`, `text` and the `cases` concerned, the gravest
+            first; `clusters`
+            of cases that show the same picture; `unreadable` files with the reason; `facts` of the others.
 
     Raises:
         DataError: nothing is there, or it is laid out in no way that resdx knows.
@@ -68,8 +69,9 @@ def split(
         quiet: no progress bar.
 
     Returns:
-        The split: `parts` (case -> part, "" = left out), `persons` (case -> person), `rule` and `findings`; `ids("test")` lists the
-        cases of a part, and `to_csv()` is the table of case, part and person.
+        The split: `parts` (case -> part, "" = left out), `persons` (case -> person), `rule` and `findings`; `ids("test")`
+            lists the
+            cases of a part, and `to_csv()` is the table of case, part and person.
 
     Raises:
         AuditStop: the audit found something that must be settled, or accepted by its code.

@@ -1,6 +1,8 @@
-"""External validation: a finished run on cases from elsewhere, once it is shown that it shares no picture and no person with them.
+"""External validation: a finished run on cases from elsewhere, once it is shown that it shares no
+picture and no person with them.
 
-Calibrator, thresholds and limits stay as they are. The change against the run's own test part has an interval from persons of both
+Calibrator, thresholds and limits stay as they are. The change against the run's own test part has an interval from persons
+of both
 (two independent samples), and a logistic recalibration says how far the probabilities have drifted (Cox 1958, Van Calster et
 al. 2019).
 """
@@ -33,7 +35,7 @@ from ..evaluation.figures import (
     judge_figures,
     t_interval,
 )
-from ..evaluation.scoring import Answers
+from ..evaluation.outputs import Answers
 from ..evaluation.test_set import judge, prior_corrected
 from ..files import write_json, write_text
 from ..inference.logits import predict_run
@@ -378,7 +380,8 @@ def _notes(run: Run, place: Elsewhere, shared: Shared, left_out: set[str], cases
         ),
         *(
             [
-                f"{failed} files could not be read and are left out; the first: {[*place.unreadable, *place.prepared.failures][0][1]}"
+                f"{failed} files could not be read and are left out; the first: "
+                f"{[*place.unreadable, *place.prepared.failures][0][1]}"
             ]
             if failed
             else []
@@ -390,6 +393,7 @@ def _notes(run: Run, place: Elsewhere, shared: Shared, left_out: set[str], cases
             if nameless
             else []
         ),
-        "Accuracy, average precision and Brier score move with the share of each class, also where the model is as good as at home.",
+        "Accuracy, average precision and Brier score move with the share of each class, also where the model is "
+        "as good as at home.",
         "Calibrator and thresholds are those of the run; nothing was fitted to these cases, except the prior-corrected figures.",
     ]

@@ -97,7 +97,10 @@ class Pair:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Studies on the same test cases: figures of each by its name, and every pair; `main` is the figure that verdicts are about."""
+    """Studies on the same test cases: figures of each by its name, and every pair.
+
+    `main` is the figure that verdicts are about.
+    """
 
     main: str
     models: Mapping[str, Figures]

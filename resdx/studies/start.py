@@ -109,7 +109,8 @@ def refuse_another(run: Run, data: str | Path, asked: Mapping[str, Any]) -> None
     had = (unsettled(run).fingerprint(), run.settings.weights, run.settings.seed, run.settings.asked or run.settings.data)
     if had != (wanted.fingerprint(), file, asked.get("seed", 0), str(resolve_data(data))):
         raise RunError(
-            f"{run.path} was made with other data, another recipe, other weights or another seed; ask the same again or choose another --out"
+            f"{run.path} was made with other data, another recipe, other weights or another seed; ask the same "
+            f"again or choose another --out"
         )
 
 

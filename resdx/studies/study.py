@@ -47,8 +47,10 @@ FOLDS = "folds.json"  # what makes a folder the parent of folds
 class Explanation:
     """Where the network looks in one picture.
 
-    `heat` is float32 (h, w), 0 and above: the class activation map of class `of`, in the network's own grid over the prepared picture,
-    `picture`, uint8 (S, S, 3). `path` is the drawn overlay, where a folder was named. Where the file could not be read, `error` says why.
+    `heat` is float32 (h, w), 0 and above: the class activation map of class `of`, in the network's own grid over the
+    prepared picture,
+    `picture`, uint8 (S, S, 3). `path` is the drawn overlay, where a folder was named. Where the file could not be read,
+    `error` says why.
     """
 
     case: str
@@ -92,7 +94,10 @@ class Study:
 
     @property
     def metrics(self) -> Scorecard:
-        """What was found on the test set, as records: `metrics.classes["ill"].auroc`, `metrics.overall["accuracy"]`. Raises RunError."""
+        """What was found on the test set, as records.
+
+        `metrics.classes["ill"].auroc`, `metrics.overall["accuracy"]`. Raises RunError.
+        """
         return self.run.metrics
 
     @property
@@ -132,8 +137,10 @@ class Study:
         """Answers in order, one an image; what cannot be read is among them with its `error`, no label and no probabilities.
 
         Args:
-            images: one or several of: paths of files or folders; arrays (H, W) or (H, W, 1 or 3), or (N, H, W, 1 or 3), floats in [0, 1],
-                uint8 or uint16 by the range of their type; Pillow images; pydicom datasets. All are prepared as the recipe prepares a file.
+            images: one or several of: paths of files or folders; arrays (H, W) or (H, W, 1 or 3), or (N, H, W, 1 or 3),
+                floats in [0, 1],
+                uint8 or uint16 by the range of their type; Pillow images; pydicom datasets. All are prepared as the recipe
+                prepares a file.
             engine: of a run that was exported too: torch, onnx, openvino, bf16, int8, or the fastest of them ("auto").
 
         Returns:
@@ -203,7 +210,8 @@ class Study:
             name: of the result; that of `other` by default.
 
         Returns:
-            Figures there, their change against the study's own test set, and the drift of calibration. The page external-NAME.html
+            Figures there, their change against the study's own test set, and the drift of calibration. The page
+            external-NAME.html
             is written into the run.
 
         Raises:

@@ -17,7 +17,8 @@ Value = str | float
 class PredictionTable:
     """The predictions on the test set, one row a case.
 
-    Columns: case, person, truth (`|` between several labels), label (empty = referred to a person), conformal (classes that cannot be
+    Columns: case, person, truth (`|` between several labels), label (empty = referred to a person), conformal (classes that
+    cannot be
     ruled out), flags, and a probability in [0, 1] a class, `p_CLASS`.
     """
 

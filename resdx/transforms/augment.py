@@ -50,7 +50,9 @@ class Flip:
 
 @record
 class Affine:
-    """Turn by up to `degrees`, scale by up to `scale`, shift by up to `shift` (both shares of the side), shear by up to `shear` degrees."""
+    """Turn by up to `degrees`, scale by up to `scale`, shift by up to `shift` (both shares of the side),
+    shear by up to `shear` degrees.
+    """
 
     draws: ClassVar[int] = 5
     degrees: float = 7.0
@@ -71,7 +73,10 @@ class Affine:
 
 @record("Crop")
 class RandomResizedCrop:
-    """Cut out a square of `min_area` to all of the area anywhere in the picture (Szegedy et al. 2015), and enlarge it to the whole."""
+    """Cut out a square of `min_area` to all of the area anywhere in the picture (Szegedy et al.
+
+    2015), and enlarge it to the whole.
+    """
 
     draws: ClassVar[int] = 3
     min_area: FractionAbove0 = field(default=0.35, metadata={"stored": "least"})
@@ -102,7 +107,10 @@ class ColorJitter:
 
 @record("Tint")
 class ChannelJitter:
-    """Multiply red, green and blue by up to a factor of 1 + `strength` each: another stain or another camera; a grey picture gets a colour."""
+    """Multiply red, green and blue by up to a factor of 1 + `strength` each.
+
+    Another stain or another camera; a grey picture gets a colour.
+    """
 
     draws: ClassVar[int] = 3
     strength: float = 0.3
@@ -115,7 +123,10 @@ class ChannelJitter:
 
 @record("Erase")
 class RandomErasing:
-    """Grey out one rectangle of up to `fraction` of the area in half of the cases (Zhong et al. 2020), so that no single spot decides."""
+    """Grey out one rectangle of up to `fraction` of the area in half of the cases (Zhong et al.
+
+    2020), so that no single spot decides.
+    """
 
     draws: ClassVar[int] = 4
     fraction: float = field(default=0.1, metadata={"stored": "share"})
@@ -214,7 +225,9 @@ def _drawn(
 
 
 def _matrix(steps: Sequence[RandomStep], parts: Sequence[Tensor]) -> Tensor | None:
-    """(B, 2, 3) of all geometric steps together, from places in the varied picture to places in the plain one; None without any."""
+    """(B, 2, 3) of all geometric steps together, from places in the varied picture to places in the plain
+    one; None without any.
+    """
     matrix = None
     for step, part in zip(steps, parts, strict=True):
         if hasattr(step, "matrix"):

@@ -91,7 +91,8 @@ class UnsharpMask:
 
 @record
 class HighEmphasis:
-    """High-frequency emphasis: the spectrum times `keep` + `gain` (1 - exp(-D^2 / (2 `cutoff`^2))) (Gonzalez and Woods, section 4.9).
+    """High-frequency emphasis: the spectrum times `keep` + `gain` (1 - exp(-D^2 / (2 `cutoff`^2)))
+    (Gonzalez and Woods, section 4.9).
 
     D counts cycles over the picture, so the picture should have its size before. A flat picture becomes `keep` of itself.
     """
@@ -116,7 +117,8 @@ class Equalise:
     takes = gives = "image"
 
     def __call__(self, image: Array) -> Array:
-        planes = [equalize_hist(np.round(image[..., c] * 255), nbins=256) for c in range(image.shape[2])]  # type: ignore[no-untyped-call]
+        # type: ignore[no-untyped-call]
+        planes = [equalize_hist(np.round(image[..., c] * 255), nbins=256) for c in range(image.shape[2])]
         return np.stack(planes, axis=-1).astype(np.float32)
 
 
@@ -162,7 +164,8 @@ class Smooth:
 class EyeRadius:
     """Scale a fundus photograph so that the radius of the eye is `radius` pixels (Graham 2015).
 
-    The radius is half of the columns of the middle row that are brighter than a tenth of that row's mean. A dark picture stays, and so does one that would have to
+    The radius is half of the columns of the middle row that are brighter than a tenth of that row's mean. A dark picture
+    stays, and so does one that would have to
     grow more than eightfold.
     """
 
@@ -180,7 +183,9 @@ class EyeRadius:
 
 @record
 class SubtractBlur:
-    """What differs from the surroundings: `gain` times the picture less its Gaussian blur (`sigma` pixels), on middle grey (Graham 2015)."""
+    """What differs from the surroundings: `gain` times the picture less its Gaussian blur (`sigma`
+    pixels), on middle grey (Graham 2015).
+    """
 
     takes = gives = "image"
     sigma: Positive = 10.0

@@ -1,6 +1,7 @@
 """Lungs in axial slices of computed tomography: float32 (H, W, C) in [0, 1] in and out, air dark and tissue bright.
 
-A slice may show a window of Hounsfield units (ReadDicom and ReadNifti take one) or grey values of a picture: the threshold is the slice's own unless one
+A slice may show a window of Hounsfield units (ReadDicom and ReadNifti take one) or grey values of a picture: the threshold
+is the slice's own unless one
 is given. A slice in which no lung is found stays as it is, since a black one would tell the network nothing.
 """
 
@@ -32,7 +33,8 @@ BEYOND = 3  # the watershed's mark of what is no lung
 class LungMask:
     """Keep the lungs and fill everything else with black.
 
-    `above` is the grey value of tissue, from 0 to 1 (0 = by Otsu 1979); `closing` the gaps to bridge, as a share of the shorter side, so that vessels and
+    `above` is the grey value of tissue, from 0 to 1 (0 = by Otsu 1979); `closing` the gaps to bridge, as a share of the
+    shorter side, so that vessels and
     nodules at the chest wall stay part of the lung.
     """
 
@@ -64,7 +66,8 @@ class LungCrop:
 def find_lungs(image: Array, *, above: float = 0.0, closing: float = 0.03) -> Mask:
     """Where the lungs are: (H, W), all False where none are found.
 
-    Threshold; the two largest dark pieces that hold no corner of the picture, which are the air around the body; then for each a watershed of the gradient
+    Threshold; the two largest dark pieces that hold no corner of the picture, which are the air around the body; then for
+    each a watershed of the gradient
     between what is surely lung and surely not (Beucher and Lantuejoul 1979), a closing, and its holes filled.
     """
     grey = gaussian_filter(image.mean(axis=2), 1)

@@ -1,4 +1,6 @@
-"""The tunable Q-factor wavelet transform of a real signal (Selesnick 2011, doi 10.1109/TSP.2011.2143711), and statistics of its sub-bands."""
+"""The tunable Q-factor wavelet transform of a real signal (Selesnick 2011,
+doi 10.1109/TSP.2011.2143711), and statistics of its sub-bands.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,8 @@ TINY = 1e-300  # below any energy of a signal
 def tqwt(signal: Signal, q: float, redundancy: float, levels: int) -> list[Signal]:
     """`levels` sub-bands from high to low frequencies, and what is below them last.
 
-    The transform is a tight frame: the sum of the squares of all is that of the signal (N,), and `inverse` gives it back. `q` is the ratio of a band's centre to its
+    The transform is a tight frame: the sum of the squares of all is that of the signal (N,), and `inverse` gives it back.
+    `q` is the ratio of a band's centre to its
     width (1 or more), `redundancy` how many more coefficients there are than samples (above 1; 3 and more overlap well).
 
     Raises:

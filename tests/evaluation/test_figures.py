@@ -14,7 +14,7 @@ from resdx.evaluation.figures import (
     judge_figures,
     t_interval,
 )
-from resdx.evaluation.scoring import Answers
+from resdx.evaluation.outputs import Answers
 from resdx.metrics.classification import balanced_accuracy
 from resdx.recipes.recipe import Recipe
 

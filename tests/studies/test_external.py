@@ -17,7 +17,7 @@ from resdx.data.phantoms import draw_phantoms
 from resdx.data.tasks import MultiLabel
 from resdx.errors import AuditStop, DataError, RunError
 from resdx.evaluation.figures import Judged, figures, judge_figures
-from resdx.evaluation.scoring import Answers
+from resdx.evaluation.outputs import Answers
 from resdx.files import read_log
 from resdx.inference.predictor import Predictor
 from resdx.runs.ledger import LEDGER

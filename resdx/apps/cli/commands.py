@@ -11,14 +11,14 @@ from typing import Any
 import click
 
 COMMANDS = {  # name -> (module of this package, sentence)
-    "demo": ("research", "Demonstration on synthetic chest films: planted faults found, a network trained, both held against the truth."),
+    "demo": ("research", "Demonstration on synthetic chest films: planted faults are found, a network is trained."),
     "run": ("runs", "Do everything from scan to report for DATA: a folder, a CSV table or a DICOM folder."),
     "predict": ("models", "Predict FILES (images, recordings, or folders of them) with RUN; status 1 when one cannot be read."),
     "export": ("models", "Export the finished RUN to a folder that predicts faster and without PyTorch; measure the difference."),
     "report": ("runs", "Report of RUN as report.html, of an unfinished run, or of one with folds."),
     "resume": ("runs", "Resume RUN where it stopped or was killed."),
     "compare": ("research", "Paired comparison of RUNS on the same test cases, with intervals over persons and seeds."),
-    "recipes": ("research", "Recipes: list them, or show NAME with what its paper published, what it does not say, its variants."),
+    "recipes": ("research", "Recipes: list them, or show NAME: what its paper published, what is ours, its variants."),
     "scan": ("runs", "Scan DATA and list its cases in a new run directory."),
     "audit": ("runs", "Audit: find what would make the result wrong; status 1 while a stop is open or a file cannot be read."),
     "split": ("runs", "Split by person into training, validation, calibration and test set."),
@@ -35,7 +35,7 @@ COMMANDS = {  # name -> (module of this package, sentence)
     "strategies": ("research", "Training strategies on DATA: from scratch, frozen features, pre-training and transfer learning."),
     "pretrain": ("research", "Pre-train on several data sets (folders, tables, DICOM folders or runs) to start others from."),
     "review": ("research", "Reproduction of published SYSTEMS (default: all) on real data under two protocols, as a table."),
-    "forensics": ("research", "Plausibility of a published FIGURE: which counts can print it, alone or with the rates of its CLASSES."),
+    "forensics": ("research", "Plausibility of a published FIGURE: which counts can print it, with the rates of its CLASSES."),
     "gallery": ("research", "Gallery of what published systems do to an image, and of their networks, on synthetic data."),
 }  # fmt: skip
 

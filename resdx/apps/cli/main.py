@@ -45,7 +45,10 @@ class _Group(click.Group):
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, prog_name="resdx")
 def cli() -> None:
-    """From a folder of medical images to a ResNet-50 diagnosis model one can defend. For research, not for diagnosis of patients."""
+    """From a folder of medical images to a ResNet-50 diagnosis model one can defend.
+
+    For research, not for diagnosis of patients.
+    """
 
 
 def main() -> None:

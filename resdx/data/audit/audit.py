@@ -15,7 +15,8 @@ from typing import Any
 from ...transforms.readers.protocol import looks_alike
 from ..cases import Finding, Manifest
 from ..split import SEEN
-from .checks import QUESTIONS, Evidence, _gather
+from .checks import QUESTIONS
+from .evidence import Evidence, gather
 from .file_facts import (
     Facts,
     Progress,
@@ -77,13 +78,13 @@ def audit(manifest: Manifest, read: Read, *, processes: int | None = None, progr
     Args:
         read: a step; where its pictures of different persons look alike by nature (`look_alike`), only identical ones are
         duplicates processes: workers that read files; all cores by default progress: called with the number of files done and
-        of all files
+            of all files
     """
     seen = look(
         {case.id: f"{manifest.root}/{case.path}" for case in manifest.cases}, read, processes=processes, progress=progress
     )
     facts = seen.facts
-    exact = [members for members in _gather((fact.sha256, i) for i, fact in enumerate(facts)).values() if len(members) > 1]
+    exact = [members for members in gather((fact.sha256, i) for i, fact in enumerate(facts)).values() if len(members) > 1]
     aspects = [fact.width / fact.height for fact in facts]
     found = exact if looks_alike(read) else find_duplicates(seen.thumbnails, aspects=aspects, known=exact)
     clusters = tuple(tuple(facts[i].case for i in cluster) for cluster in found)

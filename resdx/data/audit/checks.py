@@ -2,84 +2,31 @@
 
 from __future__ import annotations
 
-import shlex
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
-from itertools import chain
-from typing import Any
+from collections import Counter
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import chi2_contingency
 
 from ...errors import count
-from ...metrics.estimate import Estimate
 from ...transforms.readers.paths import split_index
-from ..cases import Case, Finding, Grade, Manifest
-from ..persons import units
-from ..sources.listing import person_patterns, search_all, some
+from ..cases import Case, Finding, Grade
+from ..sources.listing import some
 from ..sources.pascal_voc import ANNOTATED
 from ..tasks import MultiLabel, truth
-from .confounders import restarts, same_or_not, tells_class
-from .file_facts import Look
-from .near_duplicates import spectrum
+from .confounders import tells_class
+from .evidence import SHOWN, Evidence, across_parts, examples, representatives, with_several
+from .person_checks import person_ids, persons_across_classes, persons_across_parts
 
 UNREADABLE = 0.2  # share of the files from which the rest is not the data set any more
 CONFLICTING = 0.02  # share of the files with a byte-identical copy in another class from which the labels cannot be trusted
 MANY = 0.05  # share of near-duplicates worth a look
 DETERMINES = 0.9  # lower bound of the AUROC from which a fact of the file determines the class
 TELLS = 0.6  # lower bound from which it tells something
-PAIRS, TRIES = 1000, 20  # ids that are looked at to tell whether what shares one is alike, and draws of a stranger for each
-FEWEST, FEW = 3, 10  # persons in a class: training is impossible, no interval can be given
 SKEWED = 3.0  # cases of the largest class for each of the smallest
 MOVED = 0.05  # change of a class's share between shipped parts
-BY_NATURE = 0.2  # share of the persons with several cases that have several classes, from which the class is not the person's
-SHOWN = 3  # examples in a sentence
 HEARD = ("seconds", "loudness", "rate", "channels")  # what voices.Voices keeps of a recording
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """Everything the questions look at; `exact` are clusters of byte-identical files."""
-
-    manifest: Manifest
-    seen: Look
-    clusters: tuple[tuple[str, ...], ...]
-    exact: tuple[tuple[str, ...], ...]
-
-    @cached_property
-    def cases(self) -> tuple[Case, ...]:
-        """Readable cases, in the order of the facts."""
-        return tuple(self.manifest.by_id[fact.case] for fact in self.seen.facts)
-
-    @cached_property
-    def row(self) -> dict[str, int]:
-        """Row of each readable case."""
-        return {case.id: i for i, case in enumerate(self.cases)}
-
-    @cached_property
-    def looks(self) -> NDArray[np.floating]:
-        """(N, E) what each readable case looks like, less the mean."""
-        found: NDArray[np.floating] = spectrum(self.seen.thumbnails)
-        found -= found.mean(0)
-        return found
-
-    @cached_property
-    def person(self) -> dict[str, int]:
-        """A number for whom each case shows: cases of one person or one duplicate cluster share it."""
-        return {case.id: unit for case, unit in zip(self.cases, units(self.cases, self.clusters), strict=True)}
-
-    @cached_property
-    def parts(self) -> dict[str, list[Case]]:
-        """Readable cases of each shipped part; empty unless there are at least two."""
-        parts = _gather((case.part, case) for case in self.cases if case.part)
-        return parts if len(parts) > 1 else {}
-
-    def of(self, ids: Iterable[str]) -> list[Case]:
-        """Cases by id."""
-        return [self.manifest.by_id[one] for one in ids]
 
 
 def _unreadable(evidence: Evidence) -> Iterable[Finding]:
@@ -108,7 +55,7 @@ def _copies(evidence: Evidence) -> Iterable[Finding]:
         )
         text += "A split keeps copies together; remove them where each picture should count once."
         yield Finding("exact-copies", "note", text, tuple(ids), {"copies": spare, "pictures": len(evidence.exact)})
-    identical = _representatives(evidence.exact)
+    identical = representatives(evidence.exact)
     near = [cluster for cluster in evidence.clusters if len({identical.get(case, case) for case in cluster}) > 1]
     if near:
         ids = [case for cluster in near for case in cluster]
@@ -129,170 +76,25 @@ def _copies_across(evidence: Evidence) -> Iterable[Finding]:
     """One picture in two classes, under two persons, in two shipped parts."""
     total = len(evidence.cases)
     labels = {case.id: frozenset(case.labels) for case in evidence.cases if case.labels is not None}
-    if mixed := _mixed(evidence.clusters, labels):
-        exact = sum(len(copies) for copies in _mixed(evidence.exact, labels))
+    if mixed := with_several(evidence.clusters, labels):
+        exact = sum(len(copies) for copies in with_several(evidence.exact, labels))
         ids = [case for cluster in mixed for case in cluster]
         text = f"{count(len(mixed), 'picture')} under different labels ({exact} of the {len(ids)} files byte-identical): "
-        text += f"{_examples(mixed, labels)}. One of the labels is wrong; correct it or leave both out."
+        text += f"{examples(mixed, labels)}. One of the labels is wrong; correct it or leave both out."
         figures = {"pictures": len(mixed), "cases": len(ids), "exact": exact, "share": len(ids) / total}
         grade: Grade = "stop" if exact / total > CONFLICTING else "look"
         yield Finding("copies-across-classes", grade, text, tuple(ids), figures)
     persons = {case.id: case.group for case in evidence.cases if case.group}
-    if shared := _mixed(evidence.clusters, persons):
+    if shared := with_several(evidence.clusters, persons):
         ids = [case for cluster in shared for case in cluster]
-        text = f"{count(len(shared), 'picture')} under different persons: {_examples(shared, persons)}. These may be one person; "
+        text = f"{count(len(shared), 'picture')} under different persons: {examples(shared, persons)}. These may be one person; "
         text += "a split keeps all cases of such persons together."
         yield Finding("copies-across-persons", "look", text, tuple(ids), {"pictures": len(shared), "cases": len(ids)})
     parts = {case.id: case.part for case in evidence.cases if case.part}
-    if across := _mixed(evidence.clusters, parts):
-        yield _across_parts(
+    if across := with_several(evidence.clusters, parts):
+        yield across_parts(
             evidence, across, "copies-across-parts", f"{count(len(across), 'picture')} nearly or exactly in two shipped parts"
         )
-
-
-def _across_parts(evidence: Evidence, sets: Sequence[Sequence[str]], code: str, what: str, note: str = "") -> Finding:
-    """A leak between shipped parts, with the share of the test part it touches."""
-    ids = [case for members in sets for case in members]
-    parts = {case: evidence.manifest.by_id[case].part for case in ids}
-    test = [case.id for case in evidence.cases if case.part == "test"]
-    touched = sum(case.part == "test" for case in evidence.of(ids))
-    share = touched / len(test) if test else 0.0
-    text = f"{what}: {touched} of {count(len(test), 'test case')} touched ({share:.0%}), e.g. {_examples(sets, parts)}. {note}"
-    text += f"The honest split leaves the {count(len(ids) - touched, 'case')} outside the test part out of training."
-    return Finding(
-        code, "look", text, tuple(ids), {"sets": len(sets), "test": touched, "test_share": share, "dropped": len(ids) - touched}
-    )
-
-
-def _persons_across_parts(evidence: Evidence) -> Iterable[Finding]:
-    """An id that two shipped parts share is a leak.
-
-    Unless its images are no more alike than those of any two persons.
-    """
-    members = _gather((case.group, case.id) for case in evidence.cases if case.group and case.part)
-    parts = {case.id: case.part for case in evidence.cases if case.part}
-    shared = _mixed(list(members.values()), parts)
-    if not shared:
-        return
-    alike = _likeness(evidence, shared, {case.id: case.group for case in evidence.cases})
-    code, note = "persons-across-parts", ""
-    if restarts(alike):
-        code = "id-may-restart"
-        note = (
-            f"Pictures that share an id are no more alike than others (AUROC {alike}), so the numbering may start again in "
-            "each part. "
-        )
-    elif alike.low is not None and alike.low > 0.5:
-        note = f"Pictures that share an id are more alike than others (AUROC {alike}). "
-    elif alike.value is not None:
-        note = (
-            f"Whether pictures that share an id are more alike than others is not shown (AUROC {alike}), so they count as the "
-            "same persons. "
-        )
-    finding = _across_parts(evidence, shared, code, f"{count(len(shared), 'person id')} in two shipped parts", note)
-    figures = {**finding.figures, **({"auroc": alike.value} if alike.value is not None else {})}
-    yield Finding(finding.code, finding.grade, finding.text, finding.cases, figures)
-
-
-def _likeness(evidence: Evidence, shared: Sequence[Sequence[str]], person: Mapping[str, str]) -> Estimate:
-    """Image pairs that share a person, against pairs that do not.
-
-    Of two shipped parts where there are such; the others come from the same parts and the same classes.
-    """
-    draw = np.random.default_rng(0)
-    strangers = _gather(((case.part, case.label), case) for case in evidence.cases)
-    pairs, others = [], []
-    for ids in shared[:PAIRS]:
-        one, *rest = evidence.of(ids)
-        two = next((case for case in rest if case.part != one.part), rest[0])
-        pairs.append((evidence.row[one.id], evidence.row[two.id]))
-        pool = strangers[two.part, two.label]
-        drawn = (pool[k] for k in draw.integers(len(pool), size=TRIES))
-        if other := next((case for case in drawn if person.get(case.id) != person[one.id]), None):
-            others.append((evidence.row[one.id], evidence.row[other.id]))
-    if not others:
-        return Estimate(None, None, None, 0)
-    return same_or_not(evidence.looks, pairs, others)
-
-
-def _persons_across_classes(evidence: Evidence) -> Iterable[Finding]:
-    """A person with two classes.
-
-    Labels contradict each other where the class is the person's; it is expected where it is the image's.
-    """
-    assessed = [case for case in evidence.cases if case.labels is not None and case.group]
-    if any(len(case.labels or ()) != 1 for case in assessed):
-        return  # several labels a case: they may differ between images
-    members = _gather((case.group, case.id) for case in assessed)
-    several = [ids for ids in members.values() if len(ids) > 1]
-    labels = {case.id: case.label for case in assessed}
-    mixed = _mixed(several, labels)
-    if not mixed:
-        return
-    share = len(mixed) / len(several)
-    single = len(members) - len(mixed)
-    text = f"{len(mixed)} of {count(len(members), 'person')} with cases of several classes, {single} with one class only. "
-    if share > BY_NATURE:
-        text += "The class is the image's, not the person's; judge figures over persons."
-    else:
-        text += f"Where the class should be the person's, one label is wrong: {_examples(mixed, labels)}."
-    ids = tuple(case for group in mixed for case in group)
-    figures = {"persons": len(mixed), "one_class": single, "share": share}
-    yield Finding("persons-across-classes", "note" if share > BY_NATURE else "look", text, ids, figures)
-
-
-def _persons(evidence: Evidence) -> Iterable[Finding]:
-    """Cases without a person, and classes with too few persons to test."""
-    without = [case.id for case in evidence.cases if not case.group]
-    if without:
-        text = (
-            f"{len(without)} of {count(len(evidence.cases), 'case')} without a person, so each cluster of near-duplicates "
-            "counts as one; "
-        )
-        text += "images of one person that look different can still be in two parts. Give the group column if you can."
-        yield Finding("no-person-id", "note", text, tuple(without), {"cases": len(without)})
-        if len(without) == len(evidence.cases):
-            yield from _names(evidence)
-    for name in evidence.manifest.classes:
-        ids = [case.id for case in evidence.cases if name in (case.labels or ())]
-        persons = len({evidence.person[one] for one in ids})
-        if persons >= FEW:
-            continue
-        text = f"Class {name!r} has {count(persons, 'person')} ({count(len(ids), 'case')}): "
-        text += "too few to train and test on; leave it out or merge it." if persons < FEWEST else "too few for an interval."
-        grade: Grade = "stop" if persons < FEWEST else "look"
-        yield Finding("too-few-persons", grade, text, tuple(ids), {"persons": persons, "cases": len(ids)})
-
-
-def _names(evidence: Evidence) -> Iterable[Finding]:
-    """Persons whom nobody gave and files seem to name.
-
-    Cases share a folder or the beginning of a name, and names or likeness speak for it.
-    """
-    files = [case.path for case in evidence.manifest.cases]  # all of them: a pattern has to catch them all
-    most = max(FEW, 2 * len(evidence.manifest.classes) + 1)  # more than classes
-    for pattern, told in person_patterns(files, fewest=most).items():
-        caught = search_all(pattern, files)
-        name = {case.id: caught[case.path][1] for case in evidence.cases}
-        members = _gather((one, case) for case, one in name.items())
-        several = sorted((ids for ids in members.values() if len(ids) > 1), key=len)
-        alike = _likeness(evidence, several, name)
-        shown = alike.low is not None and alike.low > 0.5
-        if not several or not (told or shown):  # those that share a name may all be unreadable
-            continue
-        usual, largest = several[len(several) // 2], several[-1]
-        text = (
-            f"{len(members)} names may be persons, such as {name[usual[0]]!r} with {count(len(usual), 'case')} "
-            f"({some(usual)}); the most, {len(largest)}, has {name[largest[0]]!r}. "
-        )
-        text += f"Cases that share one are more alike than others of their class (AUROC {alike}). " if shown else ""
-        text += (
-            "If they are, keep each on one side of the split, by the column of a table that names the person, or with --set "
-            f"source.group={shlex.quote(pattern)}"
-        )
-        figures = {"persons": len(members), **({"auroc": alike.value} if alike.value is not None else {})}
-        yield Finding("names-may-be-persons", "look", text, tuple(chain(*several)), figures)
-        return
 
 
 def _balance(evidence: Evidence) -> Iterable[Finding]:
@@ -440,37 +242,12 @@ QUESTIONS = (
     _unreadable,
     _copies,
     _copies_across,
-    _persons_across_parts,
-    _persons_across_classes,
-    _persons,
+    persons_across_parts,
+    persons_across_classes,
+    person_ids,
     _balance,
     _sources,
     _files,
     _recordings,
     _boxes,
 )
-
-
-def _gather(pairs: Iterable[tuple[Any, Any]]) -> dict[Any, list[Any]]:
-    out: dict[Any, list[Any]] = defaultdict(list)
-    for key, value in pairs:
-        out[key].append(value)
-    return dict(out)
-
-
-def _representatives(sets: Sequence[Sequence[str]]) -> dict[str, str]:
-    return {case: members[0] for members in sets for case in members}
-
-
-def _mixed(sets: Sequence[Sequence[str]], value: Mapping[str, object]) -> list[Sequence[str]]:
-    """Sets whose members, as far as `value` knows them, do not all have the same value."""
-    return [members for members in sets if len({value[case] for case in members if case in value}) > 1]
-
-
-def _examples(sets: Sequence[Sequence[str]], value: Mapping[str, object]) -> str:
-    """The first sets, by two members whose values differ."""
-    shown = []
-    for members in sets[:SHOWN]:
-        one, *rest = [case for case in members if case in value]
-        shown.append(f"{one} = {next(case for case in rest if value[case] != value[one])}")
-    return "; ".join(shown) + (f" and {len(sets) - SHOWN} more" if len(sets) > SHOWN else "")

@@ -21,15 +21,22 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from scipy.ndimage import gaussian_filter1d
 from scipy.sparse import coo_array
 
-Floats = NDArray[np.float32]
-Bytes = NDArray[np.uint8]
-Ints = NDArray[np.int64]
+from .alignment import (
+    BATCH,
+    PATCH,
+    SIDE,
+    Bytes,
+    Floats,
+    Ints,
+    agreement_of_strangers,
+    grid,
+    sample_places,
+    similarity,
+    square_motion,
+)
 
-SIDE = 64  # pixels of a thumbnail
-PATCH = 32  # samples a side of the patch a hash or a comparison looks at
 FREQUENCIES = 16  # a side: 16 x 16 coefficients, one bit each
 SAME = 0.88  # correlation of the aligned fine structure from which two pictures count as one
 WHOLE_RADIUS = 48  # bits of 256 that may differ over the whole frame
@@ -41,18 +48,9 @@ WINDOWS = ((0.9, 3), (0.83, 4), (0.76, 6))  # (side, positions along each axis)
 ASPECT = 0.1  # step of the logarithm of width over height to which turns are worked out
 EXACT = 20_000  # pictures up to which every hash is compared with every other
 WORD = 24  # bits of a hash that are looked up at once beyond that
-BATCH = 256  # pairs aligned at once
 AT_ONCE = 4096  # pictures whose queries are made at once
 TYPICAL = 8192  # pictures whose median a bit is set against
 THREADS = 4  # that search at once
-GLANCE = (2.0, 16, 2)  # at the coarse structure of a pair: blur in pixels of the thumbnail, samples a side, steps of alignment
-STRANGERS = 256  # pairs that say what agreement means nothing
-FEW = 0.98  # share of them that agree less than it takes to be worth an alignment
-ALIKE = 0.95  # coarse agreement that always is
-# Of the alignment: blur, samples a side, steps, and the agreement of the fine structure below which it is not worth it.
-ALIGNMENT = ((2.0, 16, 6, -1.0), (1.2, 32, 3, 0.5))
-NOISE = 1.0  # squared grey levels of a thumbnail (of 255) that are noise, so that an outline alone does not decide
-SEEN = 0.4  # least share of the frame that both pictures show
 
 # The bits of a hash, dealt to its words at random: neighbouring frequencies go together, and words should not.
 EVERY = np.random.default_rng(0).permutation(FREQUENCIES**2)
@@ -130,17 +128,12 @@ _SIGN = np.where(np.arange(FREQUENCIES) % 2, -1, 1).astype(np.float32)  # of a c
 _FLIP_X, _FLIP_Y, _SWAP = (np.array(m, np.float32) for m in ([[-1, 0], [0, 1]], [[1, 0], [0, -1]], [[0, 1], [1, 0]]))
 
 
-def _grid(side: int) -> Floats:
-    """Centres of `side` samples over [-1, 1]."""
-    return ((np.arange(side) + 0.5) * 2 / side - 1).astype(np.float32)
-
-
 def _axis(side: float, offset: float = 0) -> Floats:
     """Low cosine frequencies (16, 64) of a stretch of one axis.
 
     It is `side` long (1 = whole frame) and centred at `offset`.
     """
-    places = np.clip((side * _grid(PATCH) + offset + 1) * SIDE / 2 - 0.5, 0, SIDE - 1)
+    places = np.clip((side * grid(PATCH) + offset + 1) * SIDE / 2 - 0.5, 0, SIDE - 1)
     linear = np.maximum(0, 1 - np.abs(places[:, None] - np.arange(SIDE)))  # (32, 64)
     k = np.arange(FREQUENCIES)[:, None]
     return np.asarray(np.cos(np.pi * (np.arange(PATCH) + 0.5) * k / PATCH) @ linear, np.float32)
@@ -157,22 +150,13 @@ def _unit(coefficients: NDArray[Any]) -> Floats:
     return np.asarray(coefficients, np.float32)
 
 
-def _square(side: float, x: float = 0, y: float = 0, degrees: float = 0) -> Floats:
-    """The motion (2, 3) onto a square of `side` (1 = whole frame) at (x, y), turned.
-
-    Coordinates run from -1 to 1, x first.
-    """
-    c, s = side * np.cos(np.radians(degrees)), side * np.sin(np.radians(degrees))
-    return np.array([[c, -s, x], [s, c, y]], np.float32)
-
-
 def _middle(pictures: Floats, side: float) -> Floats:
     return _unit(_axis(side) @ pictures @ _axis(side).T)
 
 
 def _turned(pictures: Floats, square: Floats) -> Floats:
     """Coefficients of a turned `square` of `pictures` (N, 64, 64)."""
-    at = np.clip((square @ _places(PATCH) + 1) * SIDE / 2 - 0.5, 0, SIDE - 1.001)
+    at = np.clip((square @ sample_places(PATCH) + 1) * SIDE / 2 - 0.5, 0, SIDE - 1.001)
     low = at.astype(int)
     part = (at - low).astype(np.float32)
     corners = ((0, 0), (0, 1), (1, 0), (1, 1))
@@ -224,7 +208,7 @@ class Search:
 
 def _whole_frame(_aspects: Floats) -> Search:
     def frame(pictures: Floats, _rows: slice) -> Views:
-        yield _middle(pictures, 1), _square(1)
+        yield _middle(pictures, 1), square_motion(1)
 
     return Search(1, [frame], 8, EVERY, WHOLE_RADIUS)
 
@@ -240,7 +224,7 @@ def _turned_middle(aspects: Floats) -> Search:
         coefficients = np.empty((len(pictures), FREQUENCIES, FREQUENCIES), np.float32)
         motions = np.empty((len(pictures), 2, 3), np.float32)
         for value in np.unique(rounded[rows]):
-            some, square = rounded[rows] == value, _square(MIDDLE, degrees=degrees)
+            some, square = rounded[rows] == value, square_motion(MIDDLE, degrees=degrees)
             square[0, 1], square[1, 0] = square[0, 1] / np.exp(value), square[1, 0] * np.exp(value)
             coefficients[some], motions[some] = _turned(pictures[some], square), square
         yield coefficients, motions
@@ -252,7 +236,7 @@ def _windows(_aspects: Floats) -> Search:
     def line(side: float, y: float, stretches: NDArray[np.float64], pictures: Floats, _rows: slice) -> Views:
         across = _axis(side, y) @ pictures
         for x in stretches:
-            yield _unit(across @ _axis(side, x).T), _square(side, x, y)
+            yield _unit(across @ _axis(side, x).T), square_motion(side, x, y)
 
     lines = [(side, np.linspace(side - 1, 1 - side, positions)) for side, positions in WINDOWS]
     return Search(1, [partial(line, side, y, stretches) for side, stretches in lines for y in stretches], 1, LOW, PART_RADIUS)
@@ -332,7 +316,7 @@ def _join(parent: list[int], thumbnails: Bytes, candidates: Candidates, same: fl
     Pairs already in one cluster cost nothing.
     """
     first, second, motion = candidates
-    alike = _likeness(thumbnails)
+    alike = agreement_of_strangers(thumbnails)
     threads = os.cpu_count() or 1
     with ThreadPoolExecutor(threads) as pool:
         for start in range(0, len(first), threads * BATCH):
@@ -340,132 +324,7 @@ def _join(parent: list[int], thumbnails: Bytes, candidates: Candidates, same: fl
             apart = [i for i in chunk if _root(parent, int(first[i])) != _root(parent, int(second[i]))]
             batches = [apart[at : at + BATCH] for at in range(0, len(apart), BATCH)]
             for batch, score in zip(
-                batches, pool.map(lambda i: _similarity(thumbnails, first[i], second[i], motion[i], alike), batches), strict=True
+                batches, pool.map(lambda i: similarity(thumbnails, first[i], second[i], motion[i], alike), batches), strict=True
             ):
                 for i in np.asarray(batch)[score >= same]:
                     parent[_root(parent, int(second[i]))] = _root(parent, int(first[i]))
-
-
-def _blur(pictures: Floats, width: float) -> Floats:
-    """Gaussian blur of (N, 64, 64), `width` in pixels of the thumbnail, as two products of matrices."""
-    kernel = gaussian_filter1d(np.eye(SIDE, dtype=np.float32), width, axis=0, mode="nearest")
-    return np.asarray(kernel @ pictures @ kernel.T, np.float32)
-
-
-def _fine(pictures: Floats) -> Floats:
-    """The fine structure that decides, divided by the local contrast, which undoes gamma and windowing."""
-    fine = _blur(pictures, 0.7) - _blur(pictures, 2)
-    local = _blur(fine**2, 4)
-    return np.asarray(fine / np.sqrt(local + NOISE), np.float32)
-
-
-def _similarity(thumbnails: Bytes, first: Ints, second: Ints, motion: Floats, alike: float) -> Floats:
-    """Move `second` onto `first`, starting at `motion`, and correlate where both are seen.
-
-    Only the fine structure is compared.
-
-    A pair whose coarse structure does not agree by `alike` is given up at once.
-    """
-    needed, at = np.unique(np.concatenate([first, second]), return_inverse=True)
-    first, second = at[: len(first)], at[len(first) :]
-    pictures = thumbnails[needed].astype(np.float32)
-    hopeful = _glance(_blur(pictures, GLANCE[0]), first, second, motion, alike)
-    score = np.full(len(first), -1, np.float32)
-    if not len(hopeful):
-        return score
-    fine = _fine(pictures)
-    score[hopeful] = _agreement(fine, first[hopeful], second[hopeful], motion[hopeful], PATCH)
-    for width, side, steps, least in ALIGNMENT:
-        hopeful = hopeful[score[hopeful] > least]
-        if not len(hopeful):
-            break
-        one, two = first[hopeful], second[hopeful]
-        motion[hopeful] = _align(_blur(pictures, width), one, two, motion[hopeful], side=side, steps=steps)
-        score[hopeful] = np.maximum(score[hopeful], _agreement(fine, one, two, motion[hopeful], PATCH))
-    return score
-
-
-def _glance(smooth: Floats, first: Ints, second: Ints, motion: Floats, least: float) -> Ints:
-    """Places of the pairs whose coarse structure agrees by `least` after two steps of alignment."""
-    _, side, steps = GLANCE
-    motion = _align(smooth, first, second, motion, side=side, steps=steps)
-    return np.flatnonzero(_agreement(smooth, first, second, motion, side) > least)
-
-
-def _likeness(thumbnails: Bytes) -> float:
-    """Coarse agreement that few pairs of strangers reach: high for films of one anatomy, low for textures."""
-    width, side, _ = GLANCE
-    one, two = np.random.default_rng(0).integers(len(thumbnails), size=(2, STRANGERS))
-    still = np.broadcast_to(_square(1), (STRANGERS, 2, 3))
-    smooth = _blur(thumbnails[np.concatenate([one, two])].astype(np.float32), width)
-    agreement = _agreement(smooth, np.arange(STRANGERS), np.arange(STRANGERS) + STRANGERS, still, side)
-    return min(ALIKE, float(np.quantile(agreement[one != two], FEW))) if (one != two).any() else -1
-
-
-def _agreement(pictures: Floats, first: Ints, second: Ints, motion: Floats, side: int) -> Floats:
-    """Correlation of `side` x `side` samples; -1 where the two show too little in common."""
-    other, inside = _read(pictures, second, motion, _places(side))
-    one = _at_rest(pictures, side)[first]
-    return np.asarray(np.where(inside.mean(1) > SEEN, _correlation(one, other, inside), -1), np.float32)
-
-
-def _align(smooth: Floats, first: Ints, second: Ints, motion: Floats, *, side: int, steps: int) -> Floats:
-    """The affine motions (P, 2, 3) that bring `second` nearest to `first`.
-
-    With a gain and an offset of brightness.
-    """
-    places = _places(side)
-    target = _at_rest(smooth, side)[first]
-    for _ in range(steps):
-        moved, inside = _read(smooth, second, motion, places)
-        dy, dx = (g.reshape(moved.shape) * (side / 2) for g in np.gradient(moved.reshape(-1, side, side), axis=(1, 2)))
-        columns = np.stack(
-            [dx * places[0], dx * places[1], dx, dy * places[0], dy * places[1], dy, moved, np.ones_like(moved)], 1
-        )
-        weighted = columns * inside[:, None]
-        normal = weighted @ columns.transpose(0, 2, 1)  # (P, 8, 8)
-        normal += np.eye(8, dtype=np.float32) * (1e-4 * np.trace(normal, axis1=1, axis2=2)[:, None, None] / 8 + 1e-3)
-        answer = np.linalg.solve(normal, weighted @ target[:, :, None])[:, :, 0]
-        gain = np.where(np.abs(answer[:, 6:7]) > 0.2, answer[:, 6:7], 1)  # target = gain * (moved + gradient . step) + offset
-        step = np.clip(answer[:, :6] / gain, -0.1, 0.1).reshape(-1, 2, 3)
-        turn, shift = motion[:, :, :2], motion[:, :, 2:]
-        motion = np.concatenate([turn + turn @ step[:, :, :2], turn @ step[:, :, 2:] + shift], 2)
-    return motion
-
-
-def _places(side: int) -> Floats:
-    """(3, side * side): x, y and 1 of each sample."""
-    x, y = np.meshgrid(_grid(side), _grid(side))
-    return np.stack([x.ravel(), y.ravel(), np.ones(x.size, np.float32)])
-
-
-def _at_rest(pictures: Floats, side: int) -> Floats:
-    """What `_read` gives without a motion, (N, side * side): samples lie in the middle of four pixels."""
-    step = SIDE // side
-    near, far = slice(step // 2 - 1, None, step), slice(step // 2, None, step)
-    four = pictures[:, near, near] + pictures[:, near, far] + pictures[:, far, near] + pictures[:, far, far]
-    return np.asarray(four.reshape(len(pictures), -1) / 4, np.float32)
-
-
-def _read(pictures: Floats, which: Ints, motion: Floats, places: Floats) -> tuple[Floats, Floats]:
-    """Bilinear samples (P, 1024) of images `which` at `motion` of `places`, and 1 where inside the frame.
-
-    Corners count as outside: a turn fills them with something else.
-    """
-    at = (motion @ places + 1) * (SIDE / 2) - 0.5  # (P, 2, 1024)
-    inside = ((at >= -0.5) & (at <= SIDE - 0.5)).all(1) & ((places[:2] ** 2).sum(0) <= 1)
-    at = np.clip(at, 0, SIDE - 1.001)
-    low = at.astype(np.int32)
-    px, py = (at - low).transpose(1, 0, 2)
-    flat = pictures.reshape(-1)
-    corner = which[:, None] * (SIDE * SIDE) + low[:, 1] * SIDE + low[:, 0]
-    top = flat[corner] * (1 - px) + flat[corner + 1] * px
-    bottom = flat[corner + SIDE] * (1 - px) + flat[corner + SIDE + 1] * px
-    return (top * (1 - py) + bottom * py).astype(np.float32), inside.astype(np.float32)
-
-
-def _correlation(one: Floats, other: Floats, weight: Floats) -> Floats:
-    total = weight.sum(1, keepdims=True) + 1e-6
-    one = (one - (one * weight).sum(1, keepdims=True) / total) * weight
-    other = (other - (other * weight).sum(1, keepdims=True) / total) * weight
-    return np.asarray((one * other).sum(1) / np.sqrt((one**2).sum(1) * (other**2).sum(1) + 1e-6), np.float32)

@@ -148,7 +148,7 @@ def draw_phantoms(
         cue: what follows the class: the hospital, a letter P burnt into the lower left corner, or the grey of a border.
         shortcut: share of persons whose cue follows from the class (0 independent, 1 the cue tells all).
         label_noise: share of persons in the wrong folder; `misfiled` are persons of whom the first film alone lies there.
-        variety: how much bones differ between persons, and breath and beam between films; at 0 a fifth of the films are near-duplicates.
+        variety: how much bones differ between persons, breath and beam between films; at 0 many films are near-duplicates.
 
     Raises:
         DataError: the folder is not empty, or a number makes no sense.
@@ -199,7 +199,9 @@ def _people(
     variety: float,
     seed: int,
 ) -> tuple[list[Person], frozenset[int]]:
-    """Anatomy, and who is labelled wrongly; exact shares, in random order, so that neither the id nor the place in the list tells anything."""
+    """Anatomy, and who is labelled wrongly; exact shares, in random order,
+    so that neither the id nor the place in the list tells anything.
+    """
     kind, strength = cue
     rng, chance = np.random.default_rng((seed, 0)), np.random.default_rng((seed, 2))
     ill = rng.permutation(persons) < round(prevalence * persons)

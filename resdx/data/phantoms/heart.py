@@ -34,7 +34,10 @@ class Heart:
 
 
 def draw_ecg(heart: Heart, kinds: Sequence[str], *, rate: float = 360.0, seed: int = 0) -> tuple[Signal, NDArray[np.int64]]:
-    """Two leads (samples, 2) in mV with baseline wander, mains and noise, and the sample of each R peak; `kinds` are keys of WAVES."""
+    """Two leads (samples, 2) in mV with baseline wander, mains and noise, and the sample of each R peak.
+
+    `kinds` are keys of WAVES.
+    """
     draws = np.random.default_rng([seed, 5])
     steps = [heart.period * PREMATURE.get(kind, 1.0) * draws.normal(1, 0.03) for kind in kinds]
     peaks = 0.6 + np.cumsum(steps) - steps[0]

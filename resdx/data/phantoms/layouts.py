@@ -7,73 +7,24 @@ Kaggle offers it, and the brain tumours of Cheng as .mat files of version 5 inst
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pydicom
 from numpy.typing import NDArray
-from PIL import Image
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
-from scipy.io import savemat, wavfile
+from scipy.io import savemat
 
 from ...errors import DataError
-from ...files import write_text
-from ...transforms.readers import wfdb
 from ..cases import Box, Case, Manifest
-from ..sources.ecg import DS1, DS2
-from .film import NORMAL, OPACITY, Pixels, draw_film, draw_person
-from .heart import Heart, draw_ecg
-from .voice import draw_voice
+from .film import Pixels
+from .recordings import mitbih, parkinson_speech, vowels
+from .sheet import SIZE, Sheet, hash_of
 
-SIZE = 64  # pixels
 MASKS = {"with_mask": (230, 60, 60), "without_mask": (60, 230, 60), "mask_weared_incorrect": (60, 60, 230)}
-TINTS = {"stain": (1.0, 0.7, 0.9), "fundus": (1.0, 0.55, 0.3)}
-
-
-@dataclass(frozen=True)
-class _Sheet:
-    """Draws the persons of one set: person `number` with or without an opacity, film by film."""
-
-    folder: Path
-    persons: int
-    seed: int
-
-    def film(self, number: int, ill: bool, k: int = 0) -> tuple[Pixels, Box | None]:
-        """Pixels (64, 64) and the box of the opacity."""
-        return draw_film(draw_person(hash_of(self.seed, number), OPACITY if ill else NORMAL), k, SIZE)
-
-    def picture(self, path: str, number: int, ill: bool, k: int = 0, *, tint: str = "") -> str:
-        """Write a film as a picture, in colour where a tint is named; gives back the path."""
-        pixels, _ = self.film(number, ill, k)
-        whole = (pixels[..., None] * np.array(TINTS[tint])).astype(np.uint8) if tint else pixels
-        return self.save(path, whole)
-
-    def save(self, path: str, pixels: Pixels) -> str:
-        """Write pixels as a picture below the folder; gives back the path."""
-        (self.folder / path).parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(pixels).save(self.folder / path)
-        return path
-
-    def table(self, path: str, rows: Iterable[Sequence[object]]) -> None:
-        """Write a CSV below the folder."""
-        out = io.StringIO()
-        csv.writer(out, lineterminator="\n").writerows(rows)
-        self.text(path, out.getvalue())
-
-    def text(self, path: str, text: str) -> None:
-        """Write a text below the folder."""
-        (self.folder / path).parent.mkdir(parents=True, exist_ok=True)
-        write_text(self.folder / path, text)
-
-    def turn(self, kinds: int) -> list[tuple[int, int]]:
-        """(number from 0, kind) of every person; the kinds come in turn."""
-        return [(i, i % kinds) for i in range(self.persons)]
 
 
 def draw_layout(name: str, folder: Path, *, persons: int = 8, seed: int = 0) -> Manifest:
@@ -81,7 +32,7 @@ def draw_layout(name: str, folder: Path, *, persons: int = 8, seed: int = 0) -> 
 
     Returns:
         The truth: path below the folder, class as the set writes it and person of every picture (every row of a table, which
-        has the path `file#row`), in the set's order. `group` is empty where the set names no person.
+            has the path `file#row`), in the set's order. `group` is empty where the set names no person.
 
     Raises:
         DataError: no such layout, a folder in use, or fewer than 2 persons.
@@ -94,15 +45,10 @@ def draw_layout(name: str, folder: Path, *, persons: int = 8, seed: int = 0) -> 
     if persons < 2:
         raise DataError(f"a set needs 2 persons or more, not {persons}")
     folder.mkdir(parents=True, exist_ok=True)
-    return Manifest(folder, tuple(LAYOUTS[name](_Sheet(folder, persons, seed))), licence="synthetic: no rights")
+    return Manifest(folder, tuple(LAYOUTS[name](Sheet(folder, persons, seed))), licence="synthetic: no rights")
 
 
-def hash_of(*key: int) -> int:
-    """A seed that differs for every key."""
-    return int.from_bytes(hashlib.sha256(repr(key).encode()).digest()[:4], "big")
-
-
-def shenzhen(sheet: _Sheet) -> list[Case]:
+def shenzhen(sheet: Sheet) -> list[Case]:
     """Shenzhen tuberculosis: one film a person, the class is the last digit, age and sex stand in a text."""
     cases: list[Case] = []
     for i, ill in sorted(sheet.turn(2), key=lambda pair: pair[1]):  # normal films come first
@@ -114,7 +60,7 @@ def shenzhen(sheet: _Sheet) -> list[Case]:
     return cases
 
 
-def montgomery(sheet: _Sheet) -> list[Case]:
+def montgomery(sheet: Sheet) -> list[Case]:
     """Montgomery County tuberculosis: as Shenzhen, with masks of both lungs."""
     cases = []
     for i, ill in sorted(sheet.turn(2), key=lambda pair: pair[1]):
@@ -130,7 +76,7 @@ def montgomery(sheet: _Sheet) -> list[Case]:
     return cases
 
 
-def pcam(sheet: _Sheet) -> list[Case]:
+def pcam(sheet: Sheet) -> list[Case]:
     """PatchCamelyon as Kaggle offers it: tiles named by a hash and one table.
 
     No slide, so no person, is named.
@@ -152,7 +98,7 @@ TUMOURS = (
 )
 
 
-def breakhis(sheet: _Sheet) -> list[Case]:
+def breakhis(sheet: Sheet) -> list[Case]:
     """BreakHis: breast tumours at four magnifications; the slide in the name is the person."""
     cases = []
     for i, kind in sheet.turn(len(TUMOURS)):
@@ -166,7 +112,7 @@ def breakhis(sheet: _Sheet) -> list[Case]:
     return cases
 
 
-def cheng(sheet: _Sheet) -> list[Case]:
+def cheng(sheet: Sheet) -> list[Case]:
     """Cheng's brain tumours: a struct `cjdata` a file, and the paper's five folds.
 
     Label 1 is meningioma, 2 glioma, 3 pituitary.
@@ -206,7 +152,7 @@ def _outline(box: Box | None) -> tuple[NDArray[np.float64], Pixels]:
 CT_FOLDERS = (("Covid-19 Cases", "P"), ("Cap Cases", "cap"), ("Normal Cases", "normal"))
 
 
-def covid_ct_md(sheet: _Sheet) -> list[Case]:
+def covid_ct_md(sheet: Sheet) -> list[Case]:
     """COVID-CT-MD: a folder of DICOM slices a person.
 
     Slices lie out of order, and only SliceLocation puts them right.
@@ -249,7 +195,7 @@ def _slice(path: Path, pixels: Pixels, person: str, height: int) -> None:
     dataset.save_as(path, enforce_file_format=True)
 
 
-def sars_cov_2_ct(sheet: _Sheet) -> list[Case]:
+def sars_cov_2_ct(sheet: Sheet) -> list[Case]:
     """SARS-CoV-2 CT: two folders of slices with running numbers, spaces in the names, no person."""
     cases = []
     for i, ill in sheet.turn(2):
@@ -259,7 +205,7 @@ def sars_cov_2_ct(sheet: _Sheet) -> list[Case]:
     return cases
 
 
-def eyepacs(sheet: _Sheet) -> list[Case]:
+def eyepacs(sheet: Sheet) -> list[Case]:
     """EyePACS: two eyes a person in `train`, grades 0 to 4 of each eye in trainLabels.csv.
 
     The table names files without their suffix.
@@ -274,7 +220,7 @@ def eyepacs(sheet: _Sheet) -> list[Case]:
     return cases
 
 
-def messidor(sheet: _Sheet) -> list[Case]:
+def messidor(sheet: Sheet) -> list[Case]:
     """MESSIDOR-2 with the adjudicated grades: dates as names, no person.
 
     Images that could not be graded have empty cells.
@@ -297,7 +243,7 @@ ENTRY = (
 )
 
 
-def chestxray14(sheet: _Sheet) -> list[Case]:
+def chestxray14(sheet: Sheet) -> list[Case]:
     """ChestX-ray14: folders images_001 ..., several labels a film, boxes of a few.
 
     Two lists name the official parts, which are split by person.
@@ -324,58 +270,7 @@ def chestxray14(sheet: _Sheet) -> list[Case]:
     return cases
 
 
-def parkinson_speech(sheet: _Sheet) -> list[Case]:
-    """UCI 470: three rows a speaker, 752 features under a line of groups.
-
-    With 252 persons the table has its full 756 rows.
-    """
-    groups = [(group, name) for group, names in speech_features().items() for name in names]
-    first = [group if not k or groups[k - 1][0] != group else "" for k, (group, _) in enumerate(groups)]
-    rows: list[Sequence[object]] = [("", "", *first, ""), ("id", "gender", *(name for _, name in groups), "class")]
-    cases: list[Case] = []
-    rng = np.random.default_rng((sheet.seed, 470))
-    shift = 0.8 * (rng.permutation(len(groups)) < 60)  # a few features tell the class
-    for i, ill in sheet.turn(2):
-        voice = rng.normal(size=len(groups))
-        for _ in range(3):
-            values = voice + ill * shift + 0.3 * rng.normal(size=len(groups))
-            place = f"pd_speech_features.csv#{len(cases)}"
-            rows.append((i, i // 2 % 2, *(f"{value:.5f}" for value in values), ill))
-            cases.append(Case(place, place, str(i), (str(ill),)))
-    sheet.table("pd_speech_features.csv", rows)
-    return cases
-
-
-def speech_features() -> dict[str, list[str]]:
-    """Group -> names of the UCI 470 features.
-
-    The names of the vocal fold and wavelet features are numbers here.
-    """
-    bands = ("", "delta_", "delta_delta_")
-    orders = ("0th", "1st", "2nd", "3rd", *(f"{k}th" for k in range(4, 13)))
-    shapes = "energy entropy_shannon entropy_log TKEO_mean TKEO_std medianValue meanValue stdValue minValue maxValue"
-    shapes += " skewnessValue kurtosisValue"
-    jitter = "PPE DFA RPDE numPulses numPeriodsPulses meanPeriodPulses stdDevPeriodPulses locPctJitter locAbsJitter rapJitter"
-    jitter += " ppq5Jitter ddpJitter locShimmer locDbShimmer apq3Shimmer apq5Shimmer apq11Shimmer ddaShimmer"
-    jitter += " meanAutoCorrHarmonicity meanNoiseToHarmHarmonicity meanHarmToNoiseHarmonicity"
-    cepstrum = []
-    for kind in ("mean", "std"):
-        for band in bands:
-            cepstrum.append(f"{kind}_{band or ''}log_energy" if band else f"{kind}_Log_energy")
-            cepstrum += [f"{kind}_{order}_{band[:-1]}" if band else f"{kind}_MFCC_{order}_coef" for order in orders]
-    return {
-        "Baseline Features": jitter.split(),
-        "Intensity Parameters": ["minIntensity", "maxIntensity", "meanIntensity"],
-        "Formant Frequencies": [f"f{k}" for k in range(1, 5)],
-        "Bandwidth Parameters": [f"b{k}" for k in range(1, 5)],
-        "Vocal Fold": [f"vocal_fold_{k}" for k in range(1, 23)],
-        "MFCC": cepstrum,
-        "Wavelet Features": [f"wavelet_{k}" for k in range(1, 183)],
-        "TQWT Features": [f"tqwt_{shape}_dec_{k}" for shape in shapes.split() for k in range(1, 37)],
-    }
-
-
-def medmnist(sheet: _Sheet) -> list[Case]:
+def medmnist(sheet: Sheet) -> list[Case]:
     """MedMNIST: one .npz with images (N, 64, 64) and labels (N, 1) of three parts; no person is named."""
     drawn: dict[str, list[tuple[Pixels, int]]] = {"train": [], "val": [], "test": []}
     for i, ill in sheet.turn(2):
@@ -391,45 +286,7 @@ def medmnist(sheet: _Sheet) -> list[Case]:
     return [Case(place, place, "", (str(ill),), part=part) for place, part, ill in places]
 
 
-def mitbih(sheet: _Sheet) -> list[Case]:
-    """MIT-BIH Arrhythmia Database: WFDB records of both divisions in turn, 24 beats each.
-
-    Some beats are paced, which are in no AAMI class.
-    """
-    cases = []
-    for i, name in zip(range(sheet.persons), [record for pair in zip(DS1, DS2, strict=True) for record in pair], strict=False):
-        draws = np.random.default_rng([sheet.seed, i])
-        symbols = [*draws.permutation(["N"] * 14 + ["A"] * 3 + ["V"] * 4 + ["F"] * 2).tolist(), "N"]
-        signal, peaks = draw_ecg(Heart.draw(hash_of(sheet.seed, i)), symbols, seed=hash_of(sheet.seed, i))
-        symbols[-1] = "/"
-        wfdb.write(sheet.folder, name, signal, 360, ("MLII", "V1"), beats=peaks, symbols=symbols, comments=(f"{50 + i} M",))
-        places = [f"{name}.hea#{peak / 360:.4f}" for peak in peaks]
-        part = "train" if name in DS1 else "test"
-        cases += [
-            Case(place, place, name, (symbol,), age=50.0 + i, sex="M", part=part, extra={"kind": symbol})
-            for place, symbol in zip(places[:-1], symbols, strict=False)
-        ]
-    return cases
-
-
-def vowels(sheet: _Sheet) -> list[Case]:
-    """Sustained vowels in two folders, three takes a speaker.
-
-    The file's name begins with the speaker's number and group.
-    """
-    cases = []
-    for i, ill in sheet.turn(2):
-        name, folder = f"AVPEPUDEA{'' if ill else 'C'}{i + 1:04d}", ("control", "parkinson")[ill]
-        for take in range(1, 4):
-            path = f"{folder}/{name}a{take}_shortened.wav"
-            (sheet.folder / folder).mkdir(exist_ok=True)
-            voice = draw_voice(i, take, ill=bool(ill), seconds=0.48, seed=sheet.seed)
-            wavfile.write(sheet.folder / path, 24000, np.round(32767 * voice).astype(np.int16))
-            cases.append(Case(path, path, name, (folder,)))
-    return cases
-
-
-def face_mask(sheet: _Sheet) -> list[Case]:
+def face_mask(sheet: Sheet) -> list[Case]:
     """Face-mask detection of Kaggle: one folder of pictures, one of XML files in the layout of PASCAL VOC.
 
     Discs of three colours stand for faces.
@@ -464,7 +321,7 @@ def _annotation(path: str, boxes: Sequence[Box]) -> str:
     return f"<annotation><folder>images</folder><filename>{Path(path).name}</filename>{size}{objects}</annotation>"
 
 
-LAYOUTS: dict[str, Callable[[_Sheet], list[Case]]] = {
+LAYOUTS: dict[str, Callable[[Sheet], list[Case]]] = {
     "breakhis": breakhis,
     "cheng": cheng,
     "chestxray14": chestxray14,

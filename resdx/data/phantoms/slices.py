@@ -1,4 +1,7 @@
-"""Slices and an eye of known shape, for steps that look for an organ: float32 (S, S, C) in [0, 1] and where the organ is, (S, S)."""
+"""Slices and an eye of known shape, for steps that look for an organ.
+
+Float32 (S, S, C) in [0, 1] and where the organ is, (S, S).
+"""
 
 from __future__ import annotations
 

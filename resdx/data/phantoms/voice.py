@@ -1,4 +1,7 @@
-"""Sustained vowels of known speakers: pulses of the vocal folds through the resonances of an /a/; in the ill they are less even and breathier."""
+"""Sustained vowels of known speakers: pulses of the vocal folds through the resonances of an /a/.
+
+In the ill they are less even and breathier.
+"""
 
 from __future__ import annotations
 

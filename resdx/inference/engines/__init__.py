@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
 
-# OpenVINO and NNCF report every import and conversion to Google Analytics, in a process of its own. Nothing leaves a hospital unasked.
+# OpenVINO and NNCF report every import and conversion to Google Analytics, in a process of its own. Nothing leaves a
+# hospital unasked.
 sys.modules.setdefault("openvino_telemetry", cast(ModuleType, None))
 
 

@@ -34,9 +34,11 @@ class Mlp:
 
 @record
 class Svm:
-    """Support vector machine with a Gaussian kernel on standardised features (Cortes and Vapnik 1995), each class against the rest.
+    """Support vector machine with a Gaussian kernel on standardised features (Cortes and Vapnik 1995),
+    each class against the rest.
 
-    `c` are the inverse strengths of the penalty that are tried, `gamma` the widths of the kernel exp(-gamma / E |x - y|^2) for E features; 1 is
+    `c` are the inverse strengths of the penalty that are tried, `gamma` the widths of the kernel exp(-gamma / E |x - y|^2)
+    for E features; 1 is
     scikit-learn's "scale". The logits are its decision values (of two classes half of it either way).
     """
 
@@ -46,7 +48,10 @@ class Svm:
 
 @record
 class Forest:
-    """Random forest (Breiman 2001) of `trees` trees, each at most one of `depth` deep; the logits are logs of the mean shares in the leaves."""
+    """Random forest (Breiman 2001) of `trees` trees, each at most one of `depth` deep.
+
+    The logits are logs of the mean shares in the leaves.
+    """
 
     depth: Depths = (4, 8)
     trees: Count = 200
@@ -54,7 +59,10 @@ class Forest:
 
 @record
 class Boosting:
-    """Gradient boosting (Friedman 2001): `stages` trees of at most `depth`, each added with `rate`; every split sees sqrt(E) of the features."""
+    """Gradient boosting (Friedman 2001): `stages` trees of at most `depth`, each added with `rate`.
+
+    Every split sees sqrt(E) of the features.
+    """
 
     depth: Depths = (1, 3)
     stages: Count = 100
@@ -67,7 +75,8 @@ class NaiveBayes:
 
     Without it a feature that is constant in one class, as dead ones are, would decide alone.
 
-    The logits are its joint log-likelihoods divided by E: features of one network are far from independent, so that the sum over E of them
+    The logits are its joint log-likelihoods divided by E: features of one network are far from independent, so that the sum
+    over E of them
     is much too sure. The calibrator finds the rest.
     """
 
@@ -76,7 +85,10 @@ class NaiveBayes:
 
 @record
 class Neighbours:
-    """The `count` nearest training cases by the distance of standardised features; the logits are logs of how many are of each class."""
+    """The `count` nearest training cases by the distance of standardised features.
+
+    The logits are logs of how many are of each class.
+    """
 
     count: Annotated[tuple[Count, ...], MinLen(1)] = (5, 15, 45)
 
@@ -85,7 +97,8 @@ class Neighbours:
 class Yolo:
     """Boxes of K classes around each cell of the last maps (YOLOv2, Redmon and Farhadi 2017).
 
-    `layers` 3x3 convolutions of `width` channels with BatchNorm, then for each of the `anchors` (widths and heights, as shares of the picture) where the box lies, whether one is there, and
+    `layers` 3x3 convolutions of `width` channels with BatchNorm, then for each of the `anchors` (widths and heights, as
+    shares of the picture) where the box lies, whether one is there, and
     its class. Without anchors `count` of them are found among the boxes of the train part.
     """
 

@@ -273,7 +273,8 @@ def markdown(found: Json) -> str:
         own = f"{one['protocol']}: {_shown(one['own_metric'])}" if one["own_metric"] else "-"
         cells_ = (
             f"{one['number']} `{one['name']}`".strip(), one["data"], published or "-", named(one["metric"]).lower(), own,
-            _shown(one["honest_metric"]), _shown(one["honest"]), f"{one['seeds']} + {one['own_seeds']}", f"{one['persons']}{'' if one['persons_known'] else ' c'}",
+            _shown(one["honest_metric"]), _shown(one["honest"]), f"{one['seeds']} + {one['own_seeds']}",
+            f"{one['persons']}{'' if one['persons_known'] else ' c'}",
             one["size_text"], f"{one['minutes']:.1f}", f"{one['rate']:.0f}",
         )  # fmt: skip
         lines.append("| " + " | ".join(cells_) + " |")
@@ -364,10 +365,15 @@ def _all(out: Path, start: str) -> list[Json]:
 
 HEAD = """# The living review
 
-Every system on real data, under the protocol of its paper (published; or assumed where the paper is silent: images at random, whoever they show) and
-under an honest one: persons and near-duplicates apart. "Figure" is what the paper tells, or accuracy. Figures are means over seeds ("3 + 3": honest and own
-protocol); an interval is the mean of the seeds' own 95 % intervals over persons, or over clusters of like images where no person is known (marked c). Each
-run reads its test part once; systems that are judged on one set read the same part, and how often stands below. The published figure was reached on other images with another
-split: the difference to ours is not the worth of either system, and the worth of a leak is measured apart, on identical test images ("leak worth" below, in AUROC).
+Every system on real data, under the protocol of its paper (published; or assumed where the paper is silent: images at \
+random, whoever they show) and
+under an honest one: persons and near-duplicates apart. "Figure" is what the paper tells, or accuracy. Figures are \
+means over seeds ("3 + 3": honest and own
+protocol); an interval is the mean of the seeds' own 95 % intervals over persons, or over clusters of like images where \
+no person is known (marked c). Each
+run reads its test part once; systems that are judged on one set read the same part, and how often stands below. The \
+published figure was reached on other images with another
+split: the difference to ours is not the worth of either system, and the worth of a leak is measured apart, on \
+identical test images ("leak worth" below, in AUROC).
 Minutes are the median run's. Written by `resdx review` from {cells} measured cells{missing}.
 """

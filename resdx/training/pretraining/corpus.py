@@ -154,11 +154,11 @@ def gather(
 
     Args:
         targets: runs with a split, with whose test part the corpus must share no picture and no person known: what the
-        starting weights have learnt from; reserved pictures of it are left out, those of a target's test part refused
+            starting weights have learnt from; reserved pictures of it are left out, those of a target's test part refused
 
     Raises:
         DataError: a set or `known` holds a picture or a person of a target's test part (both are named), or nothing is left
-        of a set.
+            of a set.
     """
     if twice := [m.name for i, m in enumerate(members) if m.name in {other.name for other in members[:i]}]:
         raise DataError(f"two sets are called {twice[0]}; name them NAME=DATA")

@@ -44,7 +44,10 @@ class ReadDicom:
         return self.of_dataset(dataset, file, index)
 
     def of_dataset(self, dataset: pydicom.Dataset, file: str, index: str = "") -> Pixels:
-        """One frame of a dataset, which may gain elements, as (H, W, C) in [0, 1]; `file` is its name in an error. Raises DataError."""
+        """One frame of a dataset, which may gain elements, as (H, W, C) in [0, 1].
+
+        `file` is its name in an error. Raises DataError.
+        """
         with reading(file, "a DICOM image"):
             _check_pixels(file, dataset)
             frames = int(dataset.get("NumberOfFrames") or 1)

@@ -36,8 +36,10 @@ CLIPPED = 0.01  # share of the samples at full scale from which a recording is d
 
 warnings.filterwarnings("ignore", category=wavfile.WavFileWarning)  # chunks that hold no sound are nothing to tell
 
-# How each family of statistics becomes a grey: decades below or above 1 of its size (log), or the value itself, from black to white. The
-# voice is brought to a root mean square of 1 first, so none depends on the microphone's gain; the ranges are wide and the same for all.
+# How each family of statistics becomes a grey: decades below or above 1 of its size (log), or the value itself, from black
+# to white. The
+# voice is brought to a root mean square of 1 first, so none depends on the microphone's gain; the ranges are wide and the
+# same for all.
 RANGES: dict[str, tuple[str, float, float]] = {
     "energy": ("log", -8, 2),
     "entropy_shannon": ("linear", 0, 10),

@@ -9,18 +9,10 @@ from PIL import Image
 
 from resdx.data.cases import Case, Manifest
 from resdx.errors import DataError
-from resdx.evaluation.saliency.explain import (
-    METHODS,
-    Asked,
-    asked,
-    explain,
-    failures,
-    overall,
-    pointed,
-    pointing_game,
-    to_show,
-    verdict,
-)
+from resdx.evaluation.saliency.cases import Asked, asked
+from resdx.evaluation.saliency.explain import METHODS, explain, to_show
+from resdx.evaluation.saliency.pointing import pointed, pointing_game
+from resdx.evaluation.saliency.verdicts import failures, overall, verdict
 from resdx.files import read_json
 from resdx.inference.drawing import overlay
 from resdx.metrics.estimate import Estimate
