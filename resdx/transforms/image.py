@@ -117,8 +117,8 @@ class Equalise:
     takes = gives = "image"
 
     def __call__(self, image: Array) -> Array:
-        # type: ignore[no-untyped-call]
-        planes = [equalize_hist(np.round(image[..., c] * 255), nbins=256) for c in range(image.shape[2])]
+        grey = [np.round(image[..., c] * 255) for c in range(image.shape[2])]
+        planes = [equalize_hist(one, nbins=256) for one in grey]  # type: ignore[no-untyped-call]
         return np.stack(planes, axis=-1).astype(np.float32)
 
 

@@ -552,7 +552,7 @@ def test_schema_of_a_recipe_is_json_and_needs_its_name():
 
 
 def test_metrics_of_a_finished_run_are_printed_as_they_were_stored(study):
-    assert json.loads(resdx("resume", study.run.path, "--json").stdout) == study.metrics
+    assert json.loads(resdx("resume", study.run.path, "--json").stdout) == study.metrics.to_json()
 
 
 def test_field_without_a_value_is_a_usage_error(films):

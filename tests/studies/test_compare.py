@@ -228,6 +228,8 @@ def test_weights_that_have_seen_the_test_part_are_said(seeds, tmp_path):
     for run in (seeds[0], seeds[3]):
         shutil.copytree(run.path, tmp_path / run.path.name)
         runs.append(replace(run, path=tmp_path / run.path.name))
-    write_json(runs[1].path / "metrics.json", {**runs[1].metrics, "stamp": "Its starting weights have seen the test part."})
+    write_json(
+        runs[1].path / "metrics.json", {**runs[1].metrics.to_json(), "stamp": "Its starting weights have seen the test part."}
+    )
     notes = compare(runs, draws=50)["notes"]
     assert "longer-0: Its starting weights have seen the test part. The comparison favours this run." in notes

@@ -59,8 +59,11 @@ VARIANTS = {
         generator=Dcgan(steps=400, batch=16, width=12),  # minutes on a processor
         **FEATURES,  # type: ignore[arg-type]
     ),
-    # type: ignore[arg-type]
-    "features-without": replace(WITHOUT, title=f"{WITHOUT.title}, frozen MobileNet-V2 features", **FEATURES),
+    "features-without": replace(
+        WITHOUT,
+        title=f"{WITHOUT.title}, frozen MobileNet-V2 features",
+        **FEATURES,  # type: ignore[arg-type]
+    ),
     "without": WITHOUT,
     "dcgan": replace(RECIPE, title=f"{RECIPE.title}, plain generator", generator=Dcgan(spectral=False, matching=0.0)),
 }

@@ -53,5 +53,5 @@ def test_a_stage_that_is_not_there_is_named(last):
 
 
 def test_the_last_stage_must_be_named():
-    with pytest.raises(RecipeError, match="name of the last stage"):
+    with pytest.raises(RecipeError, match="last cannot be '': it takes a string of one or more characters"):
         Truncated(ResNet(18), "")
