@@ -462,6 +462,7 @@ def test_published_weights_with_another_hash_are_refused(resnet_twin, tmp_path, 
     assert not (cache_folder() / "sha256.json").exists()
 
 
+@pytest.mark.slow
 def test_run_with_a_step_of_ones_own_is_opened_by_naming_the_file(films, tmp_path):
     recipe = tmp_path / "dim.py"
     recipe.write_text(DIM + TINY_RECIPE.replace("prepare=(", "prepare=(Dim(), "))

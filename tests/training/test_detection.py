@@ -220,6 +220,7 @@ def test_the_page_shows_boxes_and_their_figures(made):
     assert page.count('alt="Boxes in ') == len(list((done.path / "boxes").glob("*.png"))) == 12
 
 
+@pytest.mark.slow
 def test_the_evidence_says_what_it_has_of_a_network_that_finds_boxes(made):
     _, done = made
     done = done.changed(choices={**done.settings.choices, "probe_dtype": "float32"})  # what is measured else

@@ -35,6 +35,7 @@ def exact(twin):
     return run.changed(recipe=replace(run.recipe, learn=learn), choices={"dtype": "float32"})
 
 
+@pytest.mark.slow
 def test_two_processes_come_to_the_weights_of_one(exact):
     other = replace(exact, path=exact.path.with_name(f"{exact.path.name}-together"))
     shutil.copytree(exact.path, other.path)

@@ -138,7 +138,7 @@ def test_each_member_stands_beside_the_ensemble_with_the_lead_of_the_ensemble(bo
 
 
 def test_report_shows_the_members(both):
-    page = both.report.read_text()
+    page = both.report().read_text()
     assert "The ensemble and its members" in page and '<th scope="row">other</th>' in page
     training = read_json(both.run.path / "report.json")["training"]
     assert [one["name"] for one in training["members"]] == ["one", "other"]

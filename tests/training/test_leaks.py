@@ -186,6 +186,7 @@ def test_out_of_fold_answer_knows_nothing_of_other_pictures_of_its_person(people
     assert (answered(x, y, fold)[0][mine[0]] == answered(other, y, fold)[0][mine[0]]).all()
 
 
+@pytest.mark.slow
 def test_labels_that_mean_nothing_are_not_told_out_of_fold():
     rng = np.random.default_rng(1)
     areas = []

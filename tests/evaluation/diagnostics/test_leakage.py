@@ -84,6 +84,7 @@ def test_interval_of_two_learners_that_are_alike_holds_nothing_in_most_draws():
     assert held >= 36
 
 
+@pytest.mark.slow
 def test_experiment_on_a_run_with_a_network_uses_the_probe(twin):
     run = twin("split")
     leak_worth(run, prepared_of(run), steps=1)

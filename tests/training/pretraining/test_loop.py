@@ -262,6 +262,7 @@ def test_a_flat_picture_is_like_no_other(result):
     assert learnt_before(replace(seen, perceptual=np.zeros_like(seen.perceptual)), [flat]) == {}
 
 
+@pytest.mark.slow
 def test_the_command_line_learns_from_folders(films, tmp_path):
     out = tmp_path / "out"
     asked = ["pretrain", f"one={films}", "--out", out, "--depth", 18, "--size", 32, "--licence", "one=CC0", "--json"]
@@ -324,6 +325,7 @@ def calls(monkeypatch, tmp_path):
     return asked
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "around", [lambda backbone: backbone, lambda backbone: Truncated(backbone, "layer3")], ids=["alone", "inside another"]
 )

@@ -160,7 +160,7 @@ def test_beats_at_either_end_are_filled_up_with_nothing(records):
 
 def test_found_beats_are_the_annotated_ones(records):
     folder, truth = records
-    found = np.array([float(path.rpartition("#")[2]) for path in ReadBeat().beats(f"{folder}/101.hea")])
+    found = np.array([float(path.rpartition("#")[2]) for path in ReadBeat().open_file(f"{folder}/101.hea")])
     told = np.array([float(case.id.rpartition("#")[2]) for case in truth.cases if case.group == "101"])
     assert np.mean([np.abs(found - one).min() < 0.05 for one in told]) > 0.8
     assert np.mean([np.abs(told - one).min() < 0.05 for one in found]) > 0.9
@@ -194,7 +194,7 @@ def test_leads_that_were_off_or_flat_have_no_beats(tmp_path):
         ReadBeat()(f"{tmp_path}/a.csv#5")
     (tmp_path / "short.csv").write_text("\n".join(["time,II", *rows[:100]]))
     with pytest.raises(DataError, match=r"short\.csv is 0.4 s long, which is less than one heartbeat"):
-        ReadBeat().beats(f"{tmp_path}/short.csv")
+        ReadBeat().open_file(f"{tmp_path}/short.csv")
     (tmp_path / "flat.csv").write_text("\n".join(["time,II", *(f"{t:.3f},0.1" for t in time)]))
     with pytest.raises(DataError, match=r"flat\.csv: the lead is flat, 0\.1 all along"):
-        ReadBeat().beats(f"{tmp_path}/flat.csv")
+        ReadBeat().open_file(f"{tmp_path}/flat.csv")

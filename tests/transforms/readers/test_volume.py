@@ -66,6 +66,8 @@ def test_colour_of_one_slice_makes_the_sheet_a_colour_one(tmp_path):
 
 def test_each_slice_goes_through_the_steps(tmp_path):
     class Dark:
+        takes = gives = "image"
+
         def __call__(self, image):
             return image / 2
 
