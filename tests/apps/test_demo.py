@@ -60,7 +60,7 @@ def test_persons_and_classes_are_read_from_the_files_alone(truth):
 
 @pytest.mark.slow
 def test_learning_ends_with_a_report_that_has_controls_and_maps(tmp_path, capsys):
-    learn(tmp_path, persons=60, changes=(*SETTINGS, ("size", "32"), ("learn.epochs", "1")), steps=1)
+    learn(tmp_path, persons=60, changes=(*SETTINGS, ("size", "64"), ("learn.epochs", "1")), steps=1)  # maps of 4 x 4
     *_, last = capsys.readouterr().out.strip().splitlines()
     page = Path(last.removeprefix("The report is ")).read_text()
     assert "<title>Opacities in synthetic chest films with ResNet-18" in page
