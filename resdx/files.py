@@ -23,12 +23,18 @@ else:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write beside `path` and rename, so that a reader never sees half a file. Raises RunError when it cannot be written."""
+    """Write beside `path` and rename, so that a reader never sees half a file.
+
+    Raises RunError when it cannot be written.
+    """
     write_bytes(path, text.encode())
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Write beside `path`, flush to disk and rename. Raises RunError when it cannot be written (full disk, no right)."""
+    """Write beside `path`, flush to disk and rename.
+
+    Raises RunError when it cannot be written (full disk, no right).
+    """
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with part.open("wb") as file:
@@ -61,7 +67,10 @@ def append_text(path: Path, text: str) -> None:
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
-    """The JSON lines of a log, oldest first; a line that a crash cut off is passed over, and an absent log is empty."""
+    """The JSON lines of a log, oldest first.
+
+    A line that a crash cut off is passed over, and an absent log is empty.
+    """
     out = []
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else ():
         try:

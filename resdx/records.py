@@ -171,7 +171,10 @@ def stored_name(field: dataclasses.Field[Any]) -> str:
 
 
 def from_record(data: Any) -> Any:
-    """Rebuild what `to_record` wrote; lists come back as tuples. Raises RunError for an unknown class, field or version."""
+    """Rebuild what `to_record` wrote; lists come back as tuples.
+
+    Raises RunError for an unknown class, field or version.
+    """
     if isinstance(data, Mapping):
         if "is" not in data:
             return {key: from_record(item) for key, item in data.items()}

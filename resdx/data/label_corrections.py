@@ -29,7 +29,10 @@ CHOICES = ("keep", "relabel", "exclude")
 
 @dataclass(frozen=True)
 class Decision:
-    """What somebody decided about the label of one case; `labels` are the right ones where it is relabelled."""
+    """What somebody decided about the label of one case.
+
+    `labels` are the right ones where it is relabelled.
+    """
 
     case: str
     sha256: str
@@ -40,7 +43,10 @@ class Decision:
 
 
 def find_decisions(*folders: Path) -> Path | None:
-    """The label-decisions.csv of the data's folder or the run's store. Raises DataError when there are two."""
+    """The label-decisions.csv of the data's folder or the run's store.
+
+    Raises DataError when there are two.
+    """
     found = sorted({(folder / DECISIONS).resolve() for folder in folders if (folder / DECISIONS).is_file()})
     if len(found) > 1:
         raise DataError(f"there are two tables of decisions, {found[0]} and {found[1]}; put their rows into one")
@@ -156,7 +162,10 @@ def labels_text(labels: Sequence[str]) -> str:
 
 
 def file_hash(root: Path, case: Case) -> str:
-    """sha256 of the file a case lies in (of the whole file where it holds several); empty when it cannot be read."""
+    """sha256 of the file a case lies in (of the whole file where it holds several).
+
+    Empty when it cannot be read.
+    """
     try:
         return hashlib.sha256(Path(split_index(str(root / case.path))[0]).read_bytes()).hexdigest()
     except OSError:

@@ -281,7 +281,9 @@ def _deal_once(
 
 
 def _lacking(content: Floats, choice: NDArray[np.int64], shares: Floats) -> float:
-    """Classes of which bins hold less than half the units due, and one at least; each bin counts its share.
+    """Classes of which bins hold less than half the units due, and one at least.
+
+    Each bin counts its share.
 
     Units, not cases: one person with hundreds of images fills a bin's share of a class and leaves nothing to resample. A rare
     class is missed least where the part is small.

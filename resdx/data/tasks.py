@@ -1,4 +1,6 @@
-"""What a model is asked: one class, several labels, or a grade; how labels become targets and logits probabilities.
+"""What a model is asked: one class, several labels, or a grade.
+
+How labels become targets and logits probabilities.
 
 Pure NumPy, so that prediction needs no training library; the losses live in train.py. Truth is a float32 (N, K) array
 over the classes: 1 present, 0 absent, NaN not assessed (for a class, or for the whole case).
@@ -97,7 +99,10 @@ def truth(task: Task, classes: Sequence[str], cases: Sequence[Case]) -> Array:
 
 
 def positive_class(task: Task, classes: Sequence[str]) -> str:
-    """The class a binary score is about: the task's own choice, else the second of two; empty with more classes."""
+    """The class a binary score is about: the task's own choice, else the second of two.
+
+    Empty with more classes.
+    """
     if isinstance(task, Classify) and task.positive:
         return task.positive
     return classes[1] if len(classes) == 2 and isinstance(task, Classify) else ""

@@ -196,7 +196,10 @@ def one_class(question: Question, answers: Answers, name: str) -> ClassScores:
 
 
 def curves(question: Question, answers: Answers, name: str) -> Curves | None:
-    """ROC, precision-recall and decision curves with pointwise bands, and the reliability diagram; None without both classes."""
+    """ROC, precision-recall and decision curves with pointwise bands, and the reliability diagram.
+
+    None without both classes.
+    """
     true, probability, _, person = _column(question, answers, name)
     if len(np.unique(true)) < 2:
         return None
@@ -268,7 +271,10 @@ def age_band(age: float | None) -> str:
 
 
 def _decided(question: Question, decisions: Sequence[Decision], probability: Array) -> Array:
-    """Decisions as (N, K) of 0 and 1; a referred case takes its likeliest class (each label from 0.5 for MultiLabel)."""
+    """Decisions as (N, K) of 0 and 1.
+
+    A referred case takes its likeliest class (each label from 0.5 for MultiLabel).
+    """
     column = {name: k for k, name in enumerate(question.classes)}
     out = np.zeros(probability.shape)
     for row, decision, chances in zip(out, decisions, probability, strict=True):

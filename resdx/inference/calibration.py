@@ -26,7 +26,9 @@ NOT_JUDGED = "not-judged"  # a label with too few calib persons to be ruled in o
 
 @record
 class OperatingPoint:
-    """Call class `of` present where its probability is at least `threshold`; what that gave on calib, by persons.
+    """Call class `of` present where its probability is at least `threshold`.
+
+    What that gave on calib, by persons.
 
     `goal` is "youden" (the default decision), "sensitivity 0.95", "specificity 0.90" and so on.
     """
@@ -82,12 +84,17 @@ class Calibration:
     boxes: Boxing | None = None
 
     def probabilities(self, logits: ArrayLike) -> Array:
-        """(N, outputs) logits -> (N, K) calibrated probabilities. Raises DataError where a logit is not finite."""
+        """(N, outputs) logits -> (N, K) calibrated probabilities.
+
+        Raises DataError where a logit is not finite.
+        """
         checked = check_logits(self.task, self.classes, logits)
         return self.task.probabilities((checked * self.scale + self.bias).astype(np.float32))
 
     def threshold(self, of: str, goal: str = "youden") -> float:
-        """Where class `of` is called present for `goal`; 0.5 for the default goal where calib could not choose.
+        """Where class `of` is called present for `goal`.
+
+        0.5 for the default goal where calib could not choose.
 
         Raises:
             DataError: there is no such operating point.

@@ -100,7 +100,10 @@ def predict_run(run: Run, prepared: Prepared, rows: NDArray[np.int64], *, networ
 
 
 def predict_part(run: Run, prepared: Prepared, name: str, part: Part) -> Scores:
-    """Raw outputs for a part, kept in the run; each member keeps its own, and does not predict again what it has predicted."""
+    """Raw outputs for a part, kept in the run.
+
+    Each member keeps its own, and does not predict again what it has predicted.
+    """
     if not run.members:
         outputs = predict_run(run, prepared, part.rows)
     else:

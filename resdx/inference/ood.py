@@ -1,4 +1,6 @@
-"""Out-of-distribution (OOD) score: how far an embedding lies from those of the training cases; behind the flag
+"""Out-of-distribution (OOD) score: how far an embedding lies from those of the training cases.
+
+Behind the flag
 "unlike-training".
 """
 

@@ -42,7 +42,10 @@ def open_trained(path: Path, *, recipe: str | Path = "", quiet: bool = False) ->
 
 
 def calibrated(run: Run) -> Predictor:
-    """A run's calibration and OOD score, for raw outputs that are there already: no network is loaded. Raises RunError."""
+    """A run's calibration and OOD score, for raw outputs that are there already: no network is loaded.
+
+    Raises RunError.
+    """
     calibration, recipe = calibration_of_run(run), run.recipe
     return Predictor(run.path.name, recipe.read, recipe.prepare, (), calibration, (load_ood_score(run),))
 
@@ -122,5 +125,8 @@ def load_ood_score(run: Run) -> OodScore:
 
 
 def know_steps(recipe: str | Path) -> None:
-    """Know the steps that a user's own recipe file defines, so that records of them can be read. Raises RecipeError."""
+    """Know the steps that a user's own recipe file defines, so that records of them can be read.
+
+    Raises RecipeError.
+    """
     get_recipe(str(recipe))

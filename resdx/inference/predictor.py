@@ -116,7 +116,10 @@ class Predictor:
         boxes: Path | None = None,
         progress: Callable[[int], None] | None = None,
     ) -> tuple[list[Prediction], list[tuple[str, str]]]:
-        """Answers in order, and (file, reason) for those that could not be read; `files`, `maps` and `boxes` as for `stream`."""
+        """Answers in order, and (file, reason) for those that could not be read.
+
+        `files`, `maps` and `boxes` as for `stream`.
+        """
         failures: list[tuple[str, str]] = []
         answers = list(self.stream(files, failures, maps=maps, boxes=boxes, progress=progress))
         return answers, failures
@@ -130,7 +133,9 @@ class Predictor:
         boxes: Path | None = None,
         progress: Callable[[int], None] | None = None,
     ) -> Iterator[Prediction]:
-        """Answers one by one, in order, while later files are still being read; memory does not grow with their number.
+        """Answers one by one, in order, while later files are still being read.
+
+        Memory does not grow with their number.
 
         `files` are paths, or what stands in their place (given.read_given), called `images[n]` by its place n from 0.
         (file, reason) of

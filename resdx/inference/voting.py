@@ -49,7 +49,9 @@ class Votes:
         return _as_logits(task, majority(opinions, mean) if self.vote == "majority" else mean)
 
     def together(self, task: Task, each: Sequence[Outputs]) -> Outputs:
-        """One output of the members' outputs; the embeddings stand side by side, each in units of its spread, so that none
+        """One output of the members' outputs.
+
+        The embeddings stand side by side, each in units of its spread, so that none
         drowns another.
         """
         embeddings = [one.embeddings / spread for one, spread in zip(each, self.spreads, strict=True)]
@@ -94,7 +96,9 @@ def fit_weights(task: Task, logits: Logits, targets: NDArray[np.float32], groups
 
 
 def log_odds(task: Task, logits: Logits) -> Floats:
-    """(N, M * outputs) what stacking regresses on: each member's logits; for two classes the one difference that counts, for
+    """(N, M * outputs) what stacking regresses on: each member's logits.
+
+    For two classes the one difference that counts, for
     more those to their mean.
     """
     if not isinstance(task, Classify):

@@ -138,7 +138,10 @@ class Recipe:
         return recipe
 
     def with_classes(self, found: tuple[str, ...]) -> Recipe:
-        """The recipe for data whose labels are `found`. Raises RecipeError for labels the recipe does not know."""
+        """The recipe for data whose labels are `found`.
+
+        Raises RecipeError for labels the recipe does not know.
+        """
         if not self.classes:
             return replace(self, classes=found)
         if strange := sorted(set(found) - set(self.classes)):

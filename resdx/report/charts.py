@@ -33,7 +33,10 @@ Values = Sequence[float | None]  # None breaks the line
 
 @dataclass(frozen=True)
 class Line:
-    """One line of a chart, with a band where `low` and `high` are given; `look` is main, second or guide (dashed, grey)."""
+    """One line of a chart, with a band where `low` and `high` are given.
+
+    `look` is main, second or guide (dashed, grey).
+    """
 
     x: Sequence[float]
     y: Values
@@ -143,7 +146,10 @@ def penalties(rows: Sequence[Mapping[str, Any]]) -> Markup:
 def forest(
     rows: Sequence[tuple[str, Mapping[str, Any]]], *, title: str, text: str, x: str, reference: float | None = 0
 ) -> Markup:
-    """Estimates one below the other, each named above its interval; `reference` (no difference) is dashed, None draws none."""
+    """Estimates one below the other, each named above its interval.
+
+    `reference` (no difference) is dashed, None draws none.
+    """
     known = [one[key] for _, one in rows for key in ("low", "value", "high") if one[key] is not None]
     known += [] if reference is None else [reference]
     low, high = min(known, default=0.0), max(known, default=1.0)

@@ -140,7 +140,9 @@ def price(persons: int, slope: Mapping[str, Any], each: Mapping[str, Any]) -> st
 
 
 def samples(run: Run, picture: Picture) -> Json:
-    """A few training pictures a class as data URLs, each of another person where there are enough; and how many could not be
+    """A few training pictures a class as data URLs, each of another person where there are enough.
+
+    And how many could not be
     read.
     """
     pictures: dict[str, list[str]] = {}
@@ -177,7 +179,10 @@ def from_file(run: Run) -> Picture:
 
 
 def stored_pictures(run: Run, found: Mapping[str, Any]) -> dict[str, str]:
-    """Data URLs of the pictures of the run that the page shows, by their name; one that cannot be read is left out."""
+    """Data URLs of the pictures of the run that the page shows, by their name.
+
+    One that cannot be read is left out.
+    """
     mapped = [*found["maps"].get("right", ()), *found["maps"].get("wrong", ())]
     wanted = {name: MAP_SIDE for one in mapped for name in (one["picture"], *one["maps"].values())}
     wanted |= {one["picture"]: SIDE for one in found["suspects"].get("shown", ())}

@@ -61,7 +61,10 @@ def figure(estimate: Figure) -> str:
 
 
 def interval(estimate: Figure) -> str:
-    """The interval of an Estimate, "0.893–0.974"; a minus sign keeps its own dash. Empty where there is none."""
+    """The interval of an Estimate, "0.893–0.974"; a minus sign keeps its own dash.
+
+    Empty where there is none.
+    """
     low, high = estimate["low"], estimate["high"]
     if low is None or high is None:
         return ""

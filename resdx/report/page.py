@@ -56,7 +56,10 @@ def report(run: Run, *, picture: Picture | None = None) -> Path:
 
 
 def facts(run: Run) -> Json:
-    """All that the page says, as plain data; a section without its files is `{"missing": why}`, see `sections.section`."""
+    """All that the page says, as plain data.
+
+    A section without its files is `{"missing": why}`, see `sections.section`.
+    """
     found: Json = {name: section(partial(read, run), run.path) for name, read in SECTIONS.items()}
     found |= {"recipe": recipe(run), "settings": settings(run), "made_with": made_with(run)}
     found |= {"verdict": verdict(found), "doubts": doubts(found), "limits": limits(found)}
@@ -64,7 +67,10 @@ def facts(run: Run) -> Json:
 
 
 def render(found: Mapping[str, Any], samples: Mapping[str, Any], files: Mapping[str, str] | None = None) -> str:
-    """The page: one HTML file that loads nothing; every text of the user is escaped. `files` are data URLs by picture name."""
+    """The page: one HTML file that loads nothing; every text of the user is escaped.
+
+    `files` are data URLs by picture name.
+    """
     page = _environment().get_template("report.html")
     return page.render(found, pictures=samples, files=files or {}, charts=CHARTS, parts=PARTS, shown_ids=SHOWN_IDS)
 

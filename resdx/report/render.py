@@ -1,4 +1,6 @@
-"""Short pages beside the report: one HTML file that loads nothing, in its colours and type; and figures as a person reads
+"""Short pages beside the report: one HTML file that loads nothing, in its colours and type.
+
+And figures as a person reads
 them.
 """
 

@@ -1,4 +1,7 @@
-"""What a reader should take away: the verdict, what to doubt first, and the limits; a sentence each, from the facts."""
+"""What a reader should take away: the verdict, what to doubt first, and the limits.
+
+A sentence each, from the facts.
+"""
 
 from __future__ import annotations
 

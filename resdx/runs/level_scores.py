@@ -240,7 +240,10 @@ class LevelScores:
 
 @dataclass(frozen=True)
 class SubgroupScores:
-    """Figures of the cases that share a source, a sex, an age band or a view; of a class with too few persons `notes` says so."""
+    """Figures of the cases that share a source, a sex, an age band or a view.
+
+    Of a class with too few persons `notes` says so.
+    """
 
     cases: int
     persons: int

@@ -88,7 +88,10 @@ def prepared_thumbnails(prepared: Prepared, cases: Sequence[Case]) -> NDArray[np
 
 
 def _across(clusters: Sequence[Sequence[int]], ours: Sequence[Case], theirs: Sequence[Case]) -> list[tuple[str, str]]:
-    """(case there, one case of ours) for every case there that stands in a cluster with one of ours; ours are counted first."""
+    """(case there, one case of ours) for every case there that stands in a cluster with one of ours.
+
+    Ours are counted first.
+    """
     out = []
     for cluster in clusters:
         first = min(cluster)

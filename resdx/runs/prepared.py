@@ -31,7 +31,9 @@ CHUNK = 64  # cases a task: large enough that handing over costs nothing, small 
 
 @dataclass(frozen=True)
 class Prepared:
-    """Pictures as uint8 (N, S, S, C), C = 1 when every one is grey, and the row of each case; failures have no row.
+    """Pictures as uint8 (N, S, S, C), C = 1 when every one is grey, and the row of each case.
+
+    Failures have no row.
 
     `folder` is their place in the cache, where what is computed from them alone may be kept too.
     """
@@ -108,7 +110,10 @@ Answer = NDArray[np.uint8] | str | None
 def _prepared(
     read: Callable[[str], Any], steps: Sequence[Callable[[Any], Any]], files: Sequence[tuple[str, str]]
 ) -> list[Answer]:
-    """Pictures of (path, sha256) in order; the sentence that says why for one that failed, None for one that has changed."""
+    """Pictures of (path, sha256) in order.
+
+    The sentence that says why for one that failed, None for one that has changed.
+    """
     out: list[Answer] = []
     for path, sha256 in files:
         try:

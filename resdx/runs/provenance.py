@@ -53,7 +53,10 @@ def seen_at_start(run: Run) -> Seen | None:
 
 
 def seen_by(path: Path | None) -> Seen | None:
-    """What the weights of a file have learnt from, where the file says it; a packed one does, and so does every run's."""
+    """What the weights of a file have learnt from, where the file says it.
+
+    A packed one does, and so does every run's.
+    """
     return read_seen(path) if path else None
 
 

@@ -88,7 +88,9 @@ class Run:
 
     @classmethod
     def open(cls, path: str | Path, *, recipe: str | Path = "", quiet: bool = False) -> Run:
-        """Open a directory that `create` made; `recipe` is your own .py file where it defines steps that the run uses.
+        """Open a directory that `create` made.
+
+        `recipe` is your own .py file where it defines steps that the run uses.
 
         A run never names code to be run: without `recipe` no file of a user is executed.
 
@@ -136,7 +138,10 @@ class Run:
 
     @property
     def store(self) -> Path:
-        """The folder that runs share their cache and ledger in; a member of an ensemble has that of the ensemble."""
+        """The folder that runs share their cache and ledger in.
+
+        A member of an ensemble has that of the ensemble.
+        """
         folder = self.path.resolve().parent
         return folder.parent.parent if folder.name == MEMBERS and (folder.parent / "run.json").exists() else folder
 
@@ -214,7 +219,10 @@ class Run:
             raise RunError(f"{path} is not what resdx writes; put back the file that was there, or {advice}") from error
 
     def need(self, name: str, stage: str) -> Path:
-        """The path of a file that `stage` writes. Raises AbsentResultError naming the stage when it is not there."""
+        """The path of a file that `stage` writes.
+
+        Raises AbsentResultError naming the stage when it is not there.
+        """
         if not (self.path / name).exists():
             raise AbsentResultError(f"{self.path} has no {name} yet; run `resdx {stage} {self.path}` first")
         return self.path / name
@@ -259,7 +267,9 @@ class Run:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """Hold the run, so that no other process works on it; the system lets go of it when this one ends, however it ends.
+        """Hold the run, so that no other process works on it.
+
+        The system lets go of it when this one ends, however it ends.
 
         Raises:
             RunError: another process works on it.
@@ -307,7 +317,10 @@ class Run:
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:
-        """Log what a stage takes, with the sessions in which it was stopped before; one that fails goes on the next time."""
+        """Log what a stage takes, with the sessions in which it was stopped before.
+
+        One that fails goes on the next time.
+        """
         seconds, core = self.spent(stage)
         seconds, core = seconds - time.perf_counter(), core - time.process_time()
         self.log("begin", stage=stage)
@@ -316,7 +329,10 @@ class Run:
         self.log("stage", stage=stage, seconds=round(seconds, 1), core_seconds=round(core, 1), peak_gb=_peak_gb())
 
     def events(self, event: str) -> list[dict[str, Any]]:
-        """Lines of log.jsonl about `event`, oldest first; those of before training began afresh are passed over."""
+        """Lines of log.jsonl about `event`, oldest first.
+
+        Those of before training began afresh are passed over.
+        """
         lines = read_log(self.path / "log.jsonl")
         since = max((i for i, entry in enumerate(lines) if entry["event"] == "afresh" and event in entry["forget"]), default=-1)
         return [entry for entry in lines[since + 1 :] if entry["event"] == event]

@@ -173,7 +173,10 @@ class BoxScores:
 
 @dataclass(frozen=True)
 class MemberFigure:
-    """A figure of an ensemble or of a member; of a member with what the ensemble is ahead of it, and the p value of that."""
+    """A figure of an ensemble or of a member.
+
+    Of a member with what the ensemble is ahead of it, and the p value of that.
+    """
 
     value: Estimate
     lead: Estimate | None = None

@@ -63,7 +63,9 @@ FINISHED = (
 
 
 def compare(runs: Sequence[Run], *, draws: int = DRAWS, seed: int = 0) -> Json:
-    """Everything compare.json says about finished runs that were tested on the same cases; nothing is written.
+    """Everything compare.json says about finished runs that were tested on the same cases.
+
+    Nothing is written.
 
     Raises:
         RunError: fewer than two runs, one that is not finished (the stage is named), other classes or tasks, another test part
@@ -99,7 +101,9 @@ def compare(runs: Sequence[Run], *, draws: int = DRAWS, seed: int = 0) -> Json:
 
 
 def aligned(runs: Sequence[Run]) -> list[Answers]:
-    """The answers of all runs in one order of test cases, with persons as all of them count together; assessed cases only.
+    """The answers of all runs in one order of test cases, with persons as all of them count together.
+
+    Assessed cases only.
 
     Raises:
         RunError: the test parts are not the same files, or a case has another truth.
@@ -150,7 +154,10 @@ def verdict(pair: Mapping[str, Any], main: Figure) -> str:
 
 
 def write_comparison(found: Mapping[str, Any], folder: Path) -> Path:
-    """Write compare.json and compare.html into `folder`, and give the path of the page. Raises RunError when it cannot be."""
+    """Write compare.json and compare.html into `folder`, and give the path of the page.
+
+    Raises RunError when it cannot be.
+    """
     make_folder(folder)
     write_json(folder / "compare.json", found)
     write_text(folder / "compare.html", render("compare.html", found))

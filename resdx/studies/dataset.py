@@ -22,7 +22,9 @@ from ..runs.settings import Protocol
 
 
 def audit(data: str | Path, *, recipe: str | Recipe = "plain", processes: int | None = None, quiet: bool = False) -> Audit:
-    """Find what would make a result wrong: copies, shared persons, shortcuts, odd and unreadable files. Nothing is changed.
+    """Find what would make a result wrong: copies, shared persons, shortcuts, odd and unreadable files.
+
+    Nothing is changed.
 
     Args:
         data: a folder, a CSV table or a DICOM folder.

@@ -185,7 +185,10 @@ def _save(model: Any, folder: Path) -> None:
 
 @contextlib.contextmanager
 def _made(folder: Path) -> Iterator[Path]:
-    """A folder that is there inside, and gone afterwards if it still has this name. Raises RunError where the disk is full."""
+    """A folder that is there inside, and gone afterwards if it still has this name.
+
+    Raises RunError where the disk is full.
+    """
     shutil.rmtree(folder, ignore_errors=True)  # of a killed process: the run is held, so nobody else's
     try:
         folder.mkdir(parents=True)
@@ -197,7 +200,9 @@ def _made(folder: Path) -> Iterator[Path]:
 
 
 def _known(run: Run, prepared: Prepared) -> Known:
-    """tune and calib with what the run has kept; of a run without them some of train, whose pictures serve as well to compare
+    """tune and calib with what the run has kept.
+
+    Of a run without them some of train, whose pictures serve as well to compare
     two engines.
     """
     if not is_cross_fitted(run):
@@ -225,7 +230,9 @@ def _shuffled(run: Run, train: Part) -> NDArray[np.intp]:
 
 
 def write_graph(graph: Graph, size: int, path: Path) -> None:
-    """An ONNX graph, in float32, for any number of pictures of `size` pixels at a time. Raises RunError where PyTorch gives
+    """An ONNX graph, in float32, for any number of pictures of `size` pixels at a time.
+
+    Raises RunError where PyTorch gives
     none.
     """
     _needs("onnxscript")
@@ -252,7 +259,10 @@ def write_graph(graph: Graph, size: int, path: Path) -> None:
 def _quantised(
     run: Run, predictor: Predictor, prepared: Prepared, known: Known, graph: Path, folder: Path, guard: bool
 ) -> tuple[Calibration, Parity, str]:
-    """Write an int8 model.xml that the guard lets pass; gives its calibration, parity and what to say of it."""
+    """Write an int8 model.xml that the guard lets pass.
+
+    Gives its calibration, parity and what to say of it.
+    """
     openvino, nncf = (
         _needs("openvino"),
         _needs("nncf"),

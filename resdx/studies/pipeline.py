@@ -223,7 +223,10 @@ def assist_training(run: Run) -> None:
 
 
 def calibrate(run: Run) -> None:
-    """Fit calibrator, operating points, conformal limits and the OOD threshold on calib; writes calibration.json."""
+    """Fit calibrator, operating points, conformal limits and the OOD threshold on calib.
+
+    Writes calibration.json.
+    """
     for member in run.members:
         calibrate(replace(member, quiet=True))
     scores, crossed = run.scores("calib"), is_cross_fitted(run)
@@ -280,7 +283,10 @@ def headline(result: Scorecard) -> list[str]:
 
 
 def _tested_again(run: Run, divided: splits.Split, learnt: Collection[str]) -> list[Finding]:
-    """What the test part shares with the starting weights; raises AuditStop where that has not been accepted."""
+    """What the test part shares with the starting weights.
+
+    Raises AuditStop where that has not been accepted.
+    """
     known = {divided.persons[case] for case in learnt}
     tested = [case for case in divided.ids("test") if divided.persons[case] in known]
     if not tested:

@@ -73,7 +73,10 @@ def _named(text: str) -> tuple[str, str]:
 
 
 def _plain_recipe(data: Path, labels: bool) -> Recipe:
-    """How a set that names no recipe is read: by its layout; without `labels`, any folder of pictures will do."""
+    """How a set that names no recipe is read: by its layout.
+
+    Without `labels`, any folder of pictures will do.
+    """
     recipe = get_recipe("plain")
     if data.is_dir() and not (data / "run.json").exists():
         try:

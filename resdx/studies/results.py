@@ -1,4 +1,7 @@
-"""What comes out of an external validation and of a comparison, as records; the pages are made of the same data."""
+"""What comes out of an external validation and of a comparison, as records.
+
+The pages are made of the same data.
+"""
 
 from __future__ import annotations
 

@@ -88,7 +88,9 @@ def is_done(run: Run, stage: Stage) -> bool:
 
 
 def repeat(run: Run, name: str) -> None:
-    """Run one stage. Where it was finished it starts afresh, and what rests on it is removed; else it goes on.
+    """Run one stage. Where it was finished it starts afresh, and what rests on it is removed.
+
+    Else it goes on.
 
     Raises:
         RunError: an earlier stage is missing.

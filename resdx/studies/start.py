@@ -1,4 +1,7 @@
-"""How a run begins: the recipe that was asked for, its starting weights, and the directory; no stage is run."""
+"""How a run begins: the recipe that was asked for, its starting weights, and the directory.
+
+No stage is run.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +34,9 @@ RUNS = Path("runs")  # where a run without --out goes
 
 
 def changed_recipe(recipe: str | Recipe, changes: Changes, data: str | Path | None = None) -> Recipe:
-    """A recipe by name, path or value, with fields set; a field of its source, where it has none, in the source of `data`.
+    """A recipe by name, path or value, with fields set.
+
+    A field of its source, where it has none, in the source of `data`.
 
     Args:
         changes: field -> value, such as {"learn.epochs": 3}, or such pairs; a text is read as the command line reads it.
@@ -74,7 +79,9 @@ def _placed(value: Any, keys: list[str], part: Any, dotted: str) -> Any:
 def asked_recipe(
     recipe: str | Recipe, changes: Changes, weights: str | Path, data: str | Path | None = None
 ) -> tuple[Recipe, str]:
-    """The recipe that was asked for, with starting weights that are named in it; and the path of those that are a file.
+    """The recipe that was asked for, with starting weights that are named in it.
+
+    And the path of those that are a file.
 
     Raises:
         RecipeError: the network has no weights of that name, or needs what is not installed.
@@ -135,7 +142,9 @@ def start(
     skip: Sequence[str] = (),
     quiet: bool = False,
 ) -> Run:
-    """Make the run directory for `data`; no stage is run yet. With `fold`, one of `folds` grouped folds is the test part.
+    """Make the run directory for `data`; no stage is run yet.
+
+    With `fold`, one of `folds` grouped folds is the test part.
 
     Raises:
         RunError: `skip` or `accept` names what cannot be left out or accepted, or the directory cannot be made.
@@ -153,6 +162,9 @@ def start(
 
 
 def accepting(run: Run, codes: Sequence[str]) -> Run:
-    """The run with more findings accepted, stored. Raises RunError where a code names nothing that can be accepted."""
+    """The run with more findings accepted, stored.
+
+    Raises RunError where a code names nothing that can be accepted.
+    """
     refuse_unknown(codes)
     return run.changed(accepted=tuple(dict.fromkeys((*run.settings.accepted, *codes)))) if codes else run

@@ -87,7 +87,9 @@ def strategies(
 
 
 def told(runs: dict[str, Run], before: Run) -> Json:
-    """What strategies.json holds: a row a strategy, and every pair compared on the same test images. `before` is the
+    """What strategies.json holds: a row a strategy, and every pair compared on the same test images.
+
+    `before` is the
     pre-training.
     """
     compared = compare(list(runs.values()))
@@ -140,7 +142,10 @@ def _run(path: Path, data: str | Path, asked: Json, first: Run | None) -> Run:
 
 
 def _pretrained(out: Path, first: Run, base: Recipe, passes: int, seed: int, quiet: bool) -> Run:
-    """A finished pre-training on the training images alone, without labels. Raises RunError where another is there."""
+    """A finished pre-training on the training images alone, without labels.
+
+    Raises RunError where another is there.
+    """
     backbone = base.model.backbone
     if not isinstance(backbone, ResNet):
         raise RunError(f"a pre-training trains a ResNet, not {backbone}; name a recipe of a ResNet")

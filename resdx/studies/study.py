@@ -102,7 +102,10 @@ class Study:
 
     @property
     def predictions(self) -> PredictionTable:
-        """The predictions on the test set, one row a case. Raises RunError where the run has not been evaluated."""
+        """The predictions on the test set, one row a case.
+
+        Raises RunError where the run has not been evaluated.
+        """
         return prediction_table(self.run.predictions, self.recipe.classes)
 
     @property
@@ -134,7 +137,9 @@ class Study:
         return found
 
     def predict(self, images: Given | Iterable[Given], *, engine: str = "auto") -> list[Prediction]:
-        """Answers in order, one an image; what cannot be read is among them with its `error`, no label and no probabilities.
+        """Answers in order, one an image.
+
+        What cannot be read is among them with its `error`, no label and no probabilities.
 
         Args:
             images: one or several of: paths of files or folders; arrays (H, W) or (H, W, 1 or 3), or (N, H, W, 1 or 3),
@@ -259,7 +264,10 @@ class Study:
             raise RunError(f"{place} cannot be written ({error.strerror or error}); choose another folder") from error
 
     def report(self) -> Path:
-        """The page to read, report.html; written where it is not there yet. Raises RunError where the run cannot be written."""
+        """The page to read, report.html; written where it is not there yet.
+
+        Raises RunError where the run cannot be written.
+        """
         if not (self.run.path / "report.html").exists():
             repeat(self.run, "report")
         return self.run.need("report.html", "report")
@@ -316,7 +324,9 @@ def run(
 
 
 def open_study(path: str | PathLike[str], *, recipe: str | Path = "", quiet: bool = False) -> Study:
-    """Open a run directory, an exported folder, or the parent that `resdx run --folds` left; the last two predict only.
+    """Open a run directory, an exported folder, or the parent that `resdx run --folds` left.
+
+    The last two predict only.
 
     Args:
         path: the directory.

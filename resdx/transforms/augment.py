@@ -198,7 +198,9 @@ def apply(
 
 
 def move_boxes(steps: Sequence[RandomStep], boxes: Tensor, keys: NDArray[np.uint64], *, seed: int, epoch: int) -> Tensor:
-    """Move boxes (B, M, 5) as `apply` moves their pictures: a class, then x1, y1, x2, y2 in shares; NaN for none.
+    """Move boxes (B, M, 5) as `apply` moves their pictures: a class, then x1, y1, x2, y2 in shares.
+
+    NaN for none.
 
     Of a turned box the rectangle around it. A box of which less than LEFT stays in the picture is gone.
     """

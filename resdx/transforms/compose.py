@@ -1,4 +1,7 @@
-"""A read step and the prepare steps after it, as one call; what the workers of `prepare` and `predict` run."""
+"""A read step and the prepare steps after it, as one call.
+
+What the workers of `prepare` and `predict` run.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,10 @@ class Step(Protocol):
 
 
 def prepare_image(path: str, read: Callable[[str], Any], steps: Sequence[Callable[[Any], Any]]) -> NDArray[np.uint8]:
-    """One picture as the network gets it: (S, S, C) uint8, rounded. Raises DataError when it cannot be read."""
+    """One picture as the network gets it: (S, S, C) uint8, rounded.
+
+    Raises DataError when it cannot be read.
+    """
     image = read(path)
     for step in steps:
         image = step(image)

@@ -124,7 +124,9 @@ class Equalise:
 
 @record
 class Clahe:
-    """Contrast-limited adaptive histogram equalisation (Zuiderveld 1994); of colour pictures the value of HSV.
+    """Contrast-limited adaptive histogram equalisation (Zuiderveld 1994).
+
+    Of colour pictures the value of HSV.
 
     `tiles` a side; `limit` is the share of a tile's pixels that one of its 256 grey levels may hold, from 0 to 1.
     """
@@ -213,7 +215,10 @@ class CircularCrop:
 
 @record("CropDark")
 class CropForeground:
-    """Cut off what is dark at the sides: the box around all pixels brighter than `above` (0 to 1); a dark picture stays."""
+    """Cut off what is dark at the sides: the box around all pixels brighter than `above` (0 to 1).
+
+    A dark picture stays.
+    """
 
     takes = gives = "image"
     above: FractionBelow1 = 7 / 255

@@ -92,7 +92,10 @@ def _two_largest(dark: Mask) -> NDArray[np.intp]:
 
 
 def _closed(mask: Mask, reach: float) -> Mask:
-    """Closing by a disc of radius `reach` pixels, by distances; beyond the edge of the picture nothing is bridged."""
+    """Closing by a disc of radius `reach` pixels, by distances.
+
+    Beyond the edge of the picture nothing is bridged.
+    """
     wide = np.pad(mask, int(reach) + 1)
     if not mask.any():
         return mask

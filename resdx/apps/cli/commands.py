@@ -13,8 +13,8 @@ import click
 COMMANDS = {  # name -> (module of this package, sentence)
     "demo": ("research", "Demonstration on synthetic chest films: planted faults are found, a network is trained."),
     "run": ("runs", "Do everything from scan to report for DATA: a folder, a CSV table or a DICOM folder."),
-    "predict": ("models", "Predict FILES (images, recordings, or folders of them) with RUN; status 1 when one cannot be read."),
-    "export": ("models", "Export the finished RUN to a folder that predicts faster and without PyTorch; measure the difference."),
+    "predict": ("inference", "Predict FILES (images, recordings, folders of them) with RUN; status 1 where one cannot be read."),
+    "export": ("inference", "Export the finished RUN to a folder that predicts faster, without PyTorch; measure the difference."),
     "report": ("runs", "Report of RUN as report.html, of an unfinished run, or of one with folds."),
     "resume": ("runs", "Resume RUN where it stopped or was killed."),
     "compare": ("research", "Paired comparison of RUNS on the same test cases, with intervals over persons and seeds."),

@@ -207,14 +207,20 @@ def _body(x: Array, y: Array) -> Array:
 
 
 def _soft_tissue(person: Person, x: Array, y: Array) -> Array:
-    """Thickness of muscle and fat: most at the sides, the shoulders and below the diaphragm; breasts low in the lungs."""
+    """Thickness of muscle and fat: most at the sides, the shoulders and below the diaphragm.
+
+    Breasts low in the lungs.
+    """
     sides = 0.30 * _edge(np.abs(x) - 0.80, 0.05) + 0.20 * _edge(-0.62 - y, 0.06)
     breast = person.breast * sum(np.exp(-(((x - s * 0.48) / 0.26) ** 2) - ((y - 0.38) / 0.18) ** 2) for s in (-1, 1))
     return person.soft * (0.86 + sides + 0.18 * _edge(y - 0.55, 0.1)) + breast
 
 
 def _lungs(person: Person, shot: Shot, x: Array, y: Array) -> Array:
-    """1 in the two lungs: the cage outside, the mediastinum inside, domes below; the right dome stands higher."""
+    """1 in the two lungs: the cage outside, the mediastinum inside, domes below.
+
+    The right dome stands higher.
+    """
     up = (y - 0.12) / (0.90 * person.height)
     cage = person.chest * (1 - np.clip(-up, 0, 1) ** 2.6) ** 0.62 * (1 + 0.05 * np.clip(up, -1, 1))
     away = np.abs(x)

@@ -56,7 +56,10 @@ def draw_head_slice(seed: int, *, size: int = 256, tumour: bool = True) -> tuple
 
 
 def draw_eye(seed: int, *, size: int = 256, lesions: bool = True) -> tuple[Array, Mask]:
-    """A fundus photograph in colour, lit unevenly, and the disc of the eye; with `lesions` dark red dots and bright spots."""
+    """A fundus photograph in colour, lit unevenly, and the disc of the eye.
+
+    With `lesions` dark red dots and bright spots.
+    """
     rng = np.random.default_rng([seed, 3])
     x, y = _grid(size)
     eye = np.hypot(x, y) < 0.92

@@ -132,7 +132,9 @@ class Heartbeats:
         return close(root, cases, findings)
 
     def _record(self, root: Path, header: Path, told: dict[str, list[str]]) -> tuple[list[Case], Counter[str]]:
-        """The cases of a record, in the part of the division, and how many beats of what kinds are none; what is odd goes into
+        """The cases of a record, in the part of the division, and how many beats of what kinds are none.
+
+        What is odd goes into
         `told`.
         """
         with reading(str(header), "an annotated WFDB record"):
@@ -176,7 +178,9 @@ def _pieces(header: Path) -> list[Path]:
 
 
 def _doubt(header: Path, seconds: NDArray[np.float64]) -> tuple[str, str] | None:
-    """Code of a finding, and what it says, where annotations do not fit the signal; a signal that cannot be read is the audit's
+    """Code of a finding, and what it says, where annotations do not fit the signal.
+
+    A signal that cannot be read is the audit's
     to tell.
     """
     try:

@@ -272,7 +272,9 @@ class Scans:
 
 @record
 class Unlabelled:
-    """Every picture below a folder, of no class, for a pre-training without labels; `group` finds the person as in
+    """Every picture below a folder, of no class, for a pre-training without labels.
+
+    `group` finds the person as in
     FolderPerClass.
 
     Without it, folders are persons where there are too many of them to be classes. A train, val or test folder is the part.

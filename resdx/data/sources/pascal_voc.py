@@ -21,7 +21,9 @@ Pairs = tuple[tuple[str, str], ...]
 
 @record
 class Voc:
-    """The XML files below a folder, each with the picture it names; the classes of a case are those of its boxes.
+    """The XML files below a folder, each with the picture it names.
+
+    The classes of a case are those of its boxes.
 
     Corners count from 1 and lie inside the box, so 1 is taken from the first. Boxes without an area or outside the picture are
     left out and named, as are those that are cut to it. `only` names the objects that are kept, as `rename` calls them (default:
@@ -115,7 +117,9 @@ def _by(pictures: Sequence[str], key: Callable[[Path], str]) -> dict[str, list[s
 
 
 def _picture(root: Path, note: Path, found: Sequence[Sequence[str]]) -> str:
-    """The picture of an XML, of those that are called like it, else of those that it names; empty where there is none.
+    """The picture of an XML, of those that are called like it, else of those that it names.
+
+    Empty where there is none.
 
     Of several the one in the same folder, else in one of the same name (Annotations/train, JPEGImages/train), else beside it.
 

@@ -56,7 +56,9 @@ MIAS_SIDE = 1024  # pixels of a film in which the list gives its circles
 
 @record
 class MiniMias:
-    """mini-MIAS, Suckling et al. 1994 (licence: research only): films mdb001 ... in any folder and the list `file`, one line a
+    """mini-MIAS, Suckling et al. 1994 (licence: research only): films mdb001 ...
+
+    In any folder and the list `file`, one line a
     finding.
 
     Films 2n - 1 and 2n are one woman's. A film is "normal" or "abnormal", with a box around each circle of the list (x, y from
@@ -85,7 +87,10 @@ class MiniMias:
 
 
 def _around(film: Path, x: int, y: int, radius: int) -> Box:
-    """The box around a circle of the list, in pixels of the file. Raises DataError for a film that is no picture."""
+    """The box around a circle of the list, in pixels of the file.
+
+    Raises DataError for a film that is no picture.
+    """
     try:
         with Image.open(film) as picture:
             scale = picture.width / MIAS_SIDE

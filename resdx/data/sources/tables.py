@@ -36,7 +36,9 @@ DECISIONS = "label-decisions.csv"  # may lie beside a table without being one (s
 
 @record
 class Table:
-    """A CSV with a row an image. Fields from `path` to `part` name its columns; with `header=False` these are "1", "2" ...
+    """A CSV with a row an image. Fields from `path` to `part` name its columns.
+
+    With `header=False` these are "1", "2" ...
 
     `path` holds a file name below `folder`, matched as it stands, then without its suffix. A row with two images (a
     person's eyes) has `sides`: pairs of a path and a label column.

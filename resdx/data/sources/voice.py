@@ -19,7 +19,9 @@ OTHER_SOUNDS = (".mp3", ".flac", ".ogg", ".opus", ".m4a", ".aac", ".wma", ".aif"
 
 @record
 class Voices:
-    """`class/.../file.wav`, for ReadVoice and ReadSpectrogram to read; `group` and `rename` are those of FolderPerClass.
+    """`class/.../file.wav`, for ReadVoice and ReadSpectrogram to read.
+
+    `group` and `rename` are those of FolderPerClass.
 
     Duration and loudness of each recording are kept in the manifest, and what differs between recordings is told.
     """

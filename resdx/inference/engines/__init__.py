@@ -34,7 +34,10 @@ class Outputs(NamedTuple):
 
 
 class Engine(Protocol):
-    """A network ready to run. `name` is torch, onnx, openvino, bf16 or int8; `batch` is how many pictures it likes at a time."""
+    """A network ready to run. `name` is torch, onnx, openvino, bf16 or int8.
+
+    `batch` is how many pictures it likes at a time.
+    """
 
     name: str
     batch: int

@@ -12,7 +12,10 @@ from . import Engine, Outputs
 
 
 class Together:
-    """Engines that are given the same pictures, and `join`, which makes one output of theirs. There are no maps."""
+    """Engines that are given the same pictures, and `join`, which makes one output of theirs.
+
+    There are no maps.
+    """
 
     def __init__(self, engines: Sequence[Engine], join: Callable[[Sequence[Outputs]], Outputs]) -> None:
         self.engines = tuple(engines)

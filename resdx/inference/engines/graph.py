@@ -1,4 +1,6 @@
-"""The one graph that is exported: a prepared picture in; logits, calibrated probabilities, embedding and maps out, in one
+"""The one graph that is exported: a prepared picture in.
+
+Logits, calibrated probabilities, embedding and maps out, in one
 pass.
 """
 

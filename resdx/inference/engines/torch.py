@@ -16,7 +16,9 @@ from .graph import Graph
 
 
 class TorchNetwork:
-    """A network as it is being trained or was opened, averaged over `views` of each picture; of a detector with its cells as
+    """A network as it is being trained or was opened, averaged over `views` of each picture.
+
+    Of a detector with its cells as
     maps.
     """
 

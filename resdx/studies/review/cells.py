@@ -221,7 +221,10 @@ def facts(trial: Trial, run: Run) -> Json:
 
 
 def cells(out: Path) -> list[Json]:
-    """All cells of trials in `out`, in the order of their names. Raises RunError where a file there is no cell."""
+    """All cells of trials in `out`, in the order of their names.
+
+    Raises RunError where a file there is no cell.
+    """
     return [_read(path) for path in sorted((out / "cells").glob("*--*.json"))]
 
 
@@ -299,7 +302,9 @@ def about_set(data: str, out: Path) -> None:
 
 
 def about_pairs(data: str, out: Path) -> None:
-    """The cell of all pairs of systems on a data set, with Holm's adjustment over them; written anew when a system is added.
+    """The cell of all pairs of systems on a data set, with Holm's adjustment over them.
+
+    Written anew when a system is added.
 
     It stays where runs that it was made from lie elsewhere, for it would lose their pairs.
     """

@@ -79,7 +79,9 @@ class Strip:
 
 
 def gallery(out: Path, *, seed: int = 5) -> Path:
-    """Write gallery.html and each picture as WebP into `out`, and give the path of the page. Raises RunError where it cannot be
+    """Write gallery.html and each picture as WebP into `out`, and give the path of the page.
+
+    Raises RunError where it cannot be
     made.
     """
     make_folder(out)

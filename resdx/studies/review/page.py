@@ -68,7 +68,9 @@ def reviewed(out: Path) -> Json:
 
 
 def distinct(pairs: Sequence[Json], answers: Mapping[str, Any]) -> tuple[list[Json], dict[str, str]]:
-    """Pairs of different models, with Holm's adjustment over those of one test part; and which system is the same model as which.
+    """Pairs of different models, with Holm's adjustment over those of one test part.
+
+    And which system is the same model as which.
 
     Systems that differ in what the small budget leaves out give the same `answers`; counted apart, they would pad the family.
     """

@@ -173,7 +173,10 @@ class ReadBeat:
 def _cleaned(
     file: str, leads: tuple[str, ...], rate: float, band: tuple[float, float], changed: int
 ) -> tuple[Signal, float, Signal]:
-    """The lead as it was recorded, its rate, and the lead filtered at `rate`; kept, since beats are read one after the other."""
+    """The lead as it was recorded, its rate, and the lead filtered at `rate`.
+
+    Kept, since beats are read one after the other.
+    """
     recording = read_recording(file)
     raw = recording.lead(leads)
     if recording.seconds < 1:

@@ -67,7 +67,10 @@ def _read_picture(file: str, frame: int, white16: float) -> Pixels:
 
 
 def from_pillow(file: str, image: Image.Image, file_format: str, white16: float) -> Pixels:
-    """A Pillow image of any mode as (H, W, C) in [0, 1]; `file` is its name in an error, `white16` white of 16 bits."""
+    """A Pillow image of any mode as (H, W, C) in [0, 1].
+
+    `file` is its name in an error, `white16` white of 16 bits.
+    """
     if image.mode.startswith("I;16") or (image.mode == "I" and file_format in ("PNG", "PPM")):
         return stretch(np.asarray(image)[..., None], 0, white16)
     if image.mode in ("I", "F"):

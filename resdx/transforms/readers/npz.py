@@ -15,7 +15,10 @@ from .paths import Pixels, from_bytes, reading
 
 @lru_cache(maxsize=2)
 def _npz_array(file: str, name: str, changed: int) -> NDArray[Any]:
-    """One array of an .npz; kept, since a set is read image after image. `changed` (ns) forgets it when the file does."""
+    """One array of an .npz; kept, since a set is read image after image.
+
+    `changed` (ns) forgets it when the file does.
+    """
     with np.load(file, allow_pickle=False) as arrays:
         if name not in arrays:
             raise DataError(f"{file} has no array {name!r} (there are {', '.join(arrays)}); is it in the MedMNIST layout?")

@@ -99,6 +99,9 @@ def reading(file: str, what: str, advice: str = "copy it again or remove it") ->
 
 
 def from_bytes(pixels: NDArray[np.uint8]) -> Pixels:
-    """(H, W) or (H, W, 3) of 0 to 255 -> (H, W, C) in [0, 1]; grey is told before bytes become floats, which is much faster."""
+    """(H, W) or (H, W, 3) of 0 to 255 -> (H, W, C) in [0, 1].
+
+    Grey is told before bytes become floats, which is much faster.
+    """
     grey = one_channel_when_grey(pixels if pixels.ndim == 3 else pixels[..., None])
     return grey.astype(np.float32) / np.float32(255)

@@ -36,14 +36,19 @@ class Reader(Protocol):
 
 
 def files_of(read: Any) -> tuple[tuple[str, ...], str]:
-    """How names of a reader's files end, and what they are called; no suffix for pictures, which are known by their content
+    """How names of a reader's files end, and what they are called.
+
+    No suffix for pictures, which are known by their content
     too.
     """
     return tuple(getattr(read, "suffixes", ())), getattr(read, "holds", "images")
 
 
 def cases_in(read: Any, file: str) -> list[str]:
-    """The path of each case in a file; a file that cannot be opened up stands for itself, so that reading it says why."""
+    """The path of each case in a file.
+
+    A file that cannot be opened up stands for itself, so that reading it says why.
+    """
     if not hasattr(read, "open_file") or split_index(file)[1]:
         return [file]
     try:

@@ -38,7 +38,9 @@ MAINS = (50.0, 60.0)  # Hz, of the two kinds of power grid
 
 @dataclass(frozen=True)
 class Recording:
-    """What electrodes saw: `signal` (samples, leads), NaN where nothing was recorded; `rate` in Hz; the `file` it was read
+    """What electrodes saw: `signal` (samples, leads), NaN where nothing was recorded; `rate` in Hz.
+
+    The `file` it was read
     from.
     """
 
@@ -135,7 +137,10 @@ def _read_csv(file: str) -> Recording:
 
 
 def _unit(name: str) -> float | None:
-    """Seconds in one of a column of times, such as "time", "t [ms]", "Elapsed time (s)" or "time_ms"; None of other columns."""
+    """Seconds in one of a column of times, such as "time", "t [ms]", "Elapsed time (s)" or "time_ms".
+
+    None of other columns.
+    """
     words = re.findall(r"[a-z]+", name.lower())
     unit = [UNITS[word] for word in words if word in UNITS]
     if not words or len(unit) > 1 or {*words} - {"elapsed", "time", "t", "in", *UNITS} or {*words} <= {"elapsed", "in"}:

@@ -58,7 +58,9 @@ RANGES: dict[str, tuple[str, float, float]] = {
 
 @dataclass(frozen=True)
 class Sound:
-    """What a microphone heard: `signal` (N,) from -1 to 1, channels averaged; `rate` in Hz, `clipped` the share of samples at
+    """What a microphone heard: `signal` (N,) from -1 to 1, channels averaged.
+
+    `rate` in Hz, `clipped` the share of samples at
     full scale.
     """
 
@@ -105,7 +107,9 @@ def read_sound(file: str) -> Sound:
 
 
 def is_cut_off(file: str) -> bool:
-    """Whether the chunk of samples goes beyond the end of the file. (SciPy warns of it, but threads share the filters of
+    """Whether the chunk of samples goes beyond the end of the file.
+
+    (SciPy warns of it, but threads share the filters of
     warnings.)
     """
     size, long = os.path.getsize(file), 0
@@ -127,7 +131,9 @@ def is_cut_off(file: str) -> bool:
 
 
 def spoken(path: str, rate: float, seconds: float) -> Signal:
-    """The middle `seconds` of a recording at `rate`, without offset, with a root mean square of 1; an even number of samples.
+    """The middle `seconds` of a recording at `rate`, without offset, with a root mean square of 1.
+
+    An even number of samples.
 
     Raises:
         DataError: it cannot be read, is silent or too short.

@@ -101,7 +101,10 @@ def path_of(slices: Sequence[str]) -> str:
 
 
 def in_order(slices: Sequence[str]) -> list[str]:
-    """Slices as they lie in the body, where all are DICOM files that say so; else by the numbers in their names, 9 before 10."""
+    """Slices as they lie in the body, where all are DICOM files that say so.
+
+    Else by the numbers in their names, 9 before 10.
+    """
     places = [_place(one) for one in slices]
     if None not in places:
         return [one for _, one in sorted(zip(places, slices, strict=True))]

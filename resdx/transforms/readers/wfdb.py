@@ -1,4 +1,7 @@
-"""WFDB records and the detection of heartbeats; the one module that needs wfdb (`pip install "resdx[ecg]"`)."""
+"""WFDB records and the detection of heartbeats.
+
+The one module that needs wfdb (`pip install "resdx[ecg]"`).
+"""
 
 from __future__ import annotations
 
@@ -39,7 +42,10 @@ def samples(file: str) -> tuple[NDArray[np.float64], float, tuple[str, ...]]:
 
 
 def beats(file: str, annotator: str) -> tuple[NDArray[np.float64], list[str]]:
-    """Times in seconds and symbols of the heartbeats that were annotated for a header; the annotations must be beside it."""
+    """Times in seconds and symbols of the heartbeats that were annotated for a header.
+
+    The annotations must be beside it.
+    """
     notes: Any = _wfdb().rdann(file[: -len(".hea")], annotator)
     rate = notes.fs or _wfdb().rdheader(file[: -len(".hea")]).fs
     kept = [k for k, symbol in enumerate(notes.symbol) if symbol in BEATS]
@@ -71,7 +77,10 @@ def write(
     symbols: list[str],
     comments: tuple[str, ...] = (),
 ) -> None:
-    """Write (samples, leads) in mV as a record of 12 bits, and its beats as annotations; `beats` are sample numbers."""
+    """Write (samples, leads) in mV as a record of 12 bits, and its beats as annotations.
+
+    `beats` are sample numbers.
+    """
     _wfdb().wrsamp(
         name,
         fs=rate,
