@@ -525,7 +525,7 @@ def test_help_is_there_at_once():
     assert shown <= 3 * bare  # 2.5 where it was measured; an import of NumPy makes it 5
 
 
-@pytest.mark.parametrize("module", ["main", "commands", "options", "runs", "models", "research"])
+@pytest.mark.parametrize("module", ["main", "commands", "options", "runs", "inference", "research"])
 def test_command_line_loads_no_library_before_a_command_runs(module):
     code = f"import sys, resdx.apps.cli.{module}; print(*{{'torch', 'numpy', 'PIL', 'sklearn'}} & sys.modules.keys())"
     said = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
