@@ -8,10 +8,10 @@ python=$(command -v "$1")
 shift
 mapfile -t files < <(realpath "$@")
 
-try() {
-  local place bin
+# A subshell, so that its folder goes however it ends.
+try() (
   place=$(mktemp -d)
-  trap 'rm -rf "$place"' RETURN EXIT
+  trap 'rm -rf "$place"' EXIT
   cd "$place"
   "$python" -m venv empty
   bin=$place/empty/bin
@@ -34,8 +34,7 @@ PYTHON
   test -s runs/first/report.html
   "$bin/resdx" predict runs/first films/normal --csv > answers.csv
   test "$(wc -l < answers.csv)" -gt 1
-  cd /
   echo "it works: $(basename "$1")"
-}
+)
 
 for file in "${files[@]}"; do try "$file"; done
