@@ -53,7 +53,9 @@ class AuditStop(ResdxError):
 
 
 def optional(library: str, *, extra: str, what: str, error: type[ResdxError] = DataError) -> ModuleType:
-    """A library of an extra, imported at its first use: those who do not need it neither install nor load it.
+    """Import a library of an extra at its first use.
+
+    Those who do not need it neither install nor load it.
 
     Args:
         library: what to import, such as "nibabel".

@@ -61,12 +61,11 @@ def record(known_as: str) -> Callable[[type[T]], type[T]]: ...
 
 @dataclass_transform(frozen_default=True, field_specifiers=(dataclasses.field,))
 def record(known_as: type[T] | str) -> type[T] | Callable[[type[T]], type[T]]:
-    """Make a class a frozen dataclass whose values are checked, known by its name, so that a run can rebuild it.
+    """Make a class a frozen dataclass whose values are checked.
 
-    Numbers must be finite, whole numbers do for fractional ones, NumPy's scalars become Python's, and nothing else is
-    converted. A check that
-    spans several fields is a `__post_init__`. `@record("Until")` makes a class known by the name that runs stored before it
-    had its present one.
+    It is known by its name, so that a run can rebuild it. Numbers must be finite, whole numbers do for fractional ones,
+    NumPy's scalars become Python's, and nothing else is converted. A check that spans several fields is a `__post_init__`.
+    `@record("Until")` makes a class known by the name that runs stored before it had its present one.
 
     Raises:
         RecipeError: another class has the name, or the class is a dataclass already; a record raises it for a value that
@@ -91,7 +90,10 @@ def _know(tag: str, cls: type[T]) -> type[T]:
 
 
 def _checked(init: Callable[..., None]) -> Callable[..., None]:
-    """The `__init__` of a record: pydantic's, with its errors as one sentence and values as they were written."""
+    """The `__init__` of a record.
+
+    It is pydantic's, with its errors as one sentence and values as they were written.
+    """
 
     @functools.wraps(init)
     def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
@@ -128,7 +130,10 @@ def _plain(value: Any) -> Any:
 
 
 def _as_written(given: Any, checked: Any) -> Any:
-    """Whole numbers stay whole where pydantic made them fractional: what is stored, and its fingerprint, is what was written."""
+    """Whole numbers stay whole where pydantic made them fractional.
+
+    What is stored, and its fingerprint, is what was written.
+    """
     if isinstance(checked, float) and isinstance(given, int):
         return given
     if isinstance(checked, tuple) and isinstance(given, tuple) and len(checked) == len(given):
@@ -233,7 +238,9 @@ def _as_stored(cls: Any, schema: Record) -> Record:
 
 
 def set_field(value: T, dotted: str, text: str) -> T:
-    """Give back `value` with the field at `dotted` ("learn.epochs", "prepare.0.size") parsed from `text` by its type.
+    """Give back `value` with the field at `dotted` parsed from `text` by its type.
+
+    Such a field is "learn.epochs" or "prepare.0.size".
 
     Raises:
         RecipeError: there is no such field (the nearest name is suggested), or the text does not fit its type.

@@ -1,4 +1,7 @@
-"""What a type takes, in words, and that a value is none of it: the sentences of settings that do not fit."""
+"""What a type takes, in words, and that a value is none of it.
+
+These are the sentences of settings that do not fit.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,10 @@ NOUNS = {
 
 
 def refusal(place: str, value: Any, kind: Any, *, inside: bool = False) -> str:
-    """That a field cannot be `value`, or hold it where it stands `inside` a tuple, with the nearest choice."""
+    """That a field cannot be `value`, with the nearest choice.
+
+    Where `value` stands `inside` a tuple, that the field cannot hold it.
+    """
     choices = [choice for choice in choices_of(kind) if isinstance(choice, str) and choice]
     near = difflib.get_close_matches(value, choices, 1) if isinstance(value, str) else []
     shown = value if len(value := repr(value)) <= SHOWN else f"{value[:SHOWN]}..."
@@ -37,7 +43,10 @@ def choices_of(kind: Any) -> list[Any]:
 
 
 def words(kind: Any, many: bool = False) -> str:
-    """What a type takes, in words: "a whole number from 16 to 4096 pixels", of `many` "whole numbers from 16 to 4096 pixels"."""
+    """What a type takes, in words: "a whole number from 16 to 4096 pixels".
+
+    Of `many`: "whole numbers from 16 to 4096 pixels".
+    """
     origin, inner = typing.get_origin(kind), typing.get_args(kind)
     if origin is Annotated:
         return _with_range(inner[0], inner[1:], many)

@@ -119,6 +119,18 @@ def test_files_and_functions_stay_short():
     ]
 
 
+def test_docstrings_begin_with_a_short_line():
+    wrong = [
+        f"{path.relative_to(HOUSE)}: {line}"
+        for path in FILES
+        for node in nodes_of(path)
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+        for line in (ast.get_docstring(node) or "").splitlines()[:1]
+        if len(line) > 100
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
 def test_the_flow_knows_few_modules_and_the_top_has_few_names():
     assert len({name[:-1] for _, name in imported(HOUSE / "studies" / "stages.py")}) <= 15
     names = {path.name for path in HOUSE.iterdir()} - {"__init__.py", "__main__.py", "__pycache__", "py.typed"}

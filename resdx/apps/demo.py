@@ -1,4 +1,4 @@
-"""`resdx demo FOLDER`: films with planted faults are audited, clean films are learnt from, and both are held against the truth.
+"""`resdx demo FOLDER`: an audit of planted faults, a run on clean films, both held against the truth.
 
 Everything here is public: draw_phantoms, a source, audit and run. It takes a few minutes on two cores.
 """
@@ -54,7 +54,7 @@ SETTINGS = (  # small enough for two cores; every other setting is the plain rec
 
 @dataclass(frozen=True)
 class Plant:
-    """One kind of planted fault: how many there are, how many of them the audit names, and in which finding."""
+    """One kind of planted fault: how many there are, how many the audit names, and in which finding."""
 
     what: str
     planted: int
@@ -63,7 +63,7 @@ class Plant:
 
 
 def demo(folder: Path) -> None:
-    """Write three collections and two runs below a new folder, and print what was planted, found and learnt.
+    """Write three collections and two runs below a new folder, and print what was planted and found.
 
     Raises:
         DataError: the folder holds these collections already.
@@ -77,7 +77,7 @@ def demo(folder: Path) -> None:
 
 
 def learn(folder: Path, *, persons: int = 240, changes: Sequence[tuple[str, str]] = SETTINGS, steps: int = PROBE_STEPS) -> None:
-    """Learn from a clean collection of so many persons, two films each, say where the network looks, and make its report.
+    """Train on a clean collection of `persons` persons, two films each, explain the run and report it.
 
     `changes` are settings of the run; `steps` is the length of each small training of the shortcut controls.
     """
@@ -101,7 +101,10 @@ def learn(folder: Path, *, persons: int = 240, changes: Sequence[tuple[str, str]
 
 
 def leak(folder: Path, films: Mapping[str, Any] = FAINT, *, seeds: int = 6) -> None:
-    """Measure what a leak adds where opacities are faint and persons have many films, with frozen features of ResNet-18."""
+    """Measure the leakage effect with frozen features of ResNet-18.
+
+    Opacities are faint there, and persons have many films.
+    """
     title("4. The leakage effect")
     truth = draw_phantoms(folder / "faint", **films)
     click.echo(
@@ -138,7 +141,10 @@ def priced(found: Mapping[str, Any]) -> str:
 
 
 def as_filed(truth: Truth) -> Manifest:
-    """The collection as whoever filed it sees it: persons by file name, classes by folder, and the hospital, which is known."""
+    """The collection as whoever filed it sees it, by file and folder names.
+
+    Persons come from the file name and classes from the folder; the hospital is known.
+    """
     found = FolderPerClass(group=PERSON).scan(truth.manifest.root)
     return replace(found, cases=tuple(replace(case, source=truth.manifest.by_id[case.id].source) for case in found.cases))
 

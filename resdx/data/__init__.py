@@ -1,6 +1,7 @@
-"""Cases and whom they show: sources of manifests, labels and tasks, the audit, the split by person, and phantoms of known truth.
+"""Cases and the persons they show.
 
-Nothing here knows of networks or runs.
+Sources of manifests, labels and tasks, the audit, the split by person, and phantoms of known truth. Nothing here knows of
+networks or runs.
 """
 
 from .cases import Box, Case, Finding, Manifest, Prediction

@@ -1,4 +1,7 @@
-"""Where a point of a file's picture lies in the prepared one, and back: boxes are told in pixels of the file."""
+"""Where a point of a file's picture lies in the prepared one, and back.
+
+Boxes of cases and of answers are in pixels of the file.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +40,10 @@ STILL = (
 
 @dataclass(frozen=True)
 class BoxTransform:
-    """Move and stretch of each axis, x then y: prepared = (file + shift) * factor, within `size` pixels (width, height)."""
+    """Shift and scale of each axis, x then y, from a file's picture to the prepared one.
+
+    prepared = (file + shift) * factor, within `size` pixels (width, height).
+    """
 
     shift: tuple[float, float]
     factor: tuple[float, float]
@@ -79,7 +85,10 @@ def box_transform(shape: Sequence[int], steps: Sequence[object]) -> BoxTransform
 
 
 def in_file(predicted: Sequence[tuple[Floats, Floats]], classes: Sequence[str], place: BoxTransform) -> tuple[Box, ...]:
-    """Boxes of each class, (D, 4) in shares of the prepared picture with scores (D,), in pixels of the file, the surest first."""
+    """Boxes of each class in pixels of the file, the highest score first.
+
+    Taken are (D, 4) in fractions of the prepared picture, with scores (D,).
+    """
     found = [
         Box(name, x1, y1, x2, y2, float(score))
         for name, (boxes, scores) in zip(classes, predicted, strict=True)

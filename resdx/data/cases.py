@@ -75,10 +75,10 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something an audit, scan or split noticed: `grade` stop (settle or accept it), look (judge it) or note.
+    """Something that an audit, scan or split noticed.
 
-    `text` is one or two sentences for a person; `cases` the ids concerned (all of them, the page shows some); `figures`
-    the numbers behind it, by name.
+    `grade` is stop (settle or accept it), look (judge it) or note. `text` is one or two sentences for a person; `cases` the
+    ids concerned (all of them, the page shows some); `figures` the numbers behind it, by name.
     """
 
     code: str

@@ -1,4 +1,6 @@
-"""Decisions about labels that people doubted: a CSV kept beside the data, read by every scan and never applied silently.
+"""Decisions about labels that people doubted, in a CSV kept beside the data.
+
+It is read by every scan and never applied silently.
 
     case,sha256,decision,label,by,note
     p012_0.png,9f86d0...,relabel,opacity,A. Reader,missed behind the heart

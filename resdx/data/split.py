@@ -131,7 +131,10 @@ def grouped_folds(cases: Sequence[Case], unit: Sequence[int], folds: int, seed: 
 
 
 def part_hash(ids: Collection[str], content: Mapping[str, str]) -> str:
-    """The name of a test part by what is in it: the sorted hashes of its files (or ids where a file has none)."""
+    """The name of a test part by what is in it.
+
+    It is the hash of the sorted hashes of its files (or ids where a file has none).
+    """
     return hashlib.sha256("\n".join(sorted(content.get(case, case) for case in ids)).encode()).hexdigest()
 
 
@@ -221,7 +224,10 @@ def _enough(cases: Sequence[Case], unit: Sequence[int], least: int, seen: Sequen
 
 
 def _two_classes(cases: Sequence[Case], parts: Mapping[str, str]) -> None:
-    """Raise DataError where calib holds one class alone: the calibration would stop there, after all of the training."""
+    """Raise DataError where calib holds one class alone.
+
+    The calibration would stop there, after all of the training.
+    """
     calib = [case.labels for case in cases if parts.get(case.id) == "calib"]
     if len(set(calib)) == 1 and len({case.labels for case in cases}) > 1:
         raise DataError(
@@ -295,7 +301,10 @@ def _lacking(content: Floats, choice: NDArray[np.int64], shares: Floats) -> floa
 
 
 def _unevenness(content: Floats, choice: NDArray[np.int64], shares: Floats) -> float:
-    """Squared distance between the shares that bins got of each class (and of all cases) and those they should have."""
+    """Squared distance between what bins got and what they should have.
+
+    Both are fractions, of each class and of all cases.
+    """
     got = np.stack([content[choice == k].sum(0) for k in range(len(shares))]) / np.maximum(content.sum(0), 1)
     return float(((got - shares[:, None]) ** 2).sum())
 

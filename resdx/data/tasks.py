@@ -51,7 +51,10 @@ class MultiLabel:
 
 @record
 class Detect(MultiLabel):
-    """Boxes of each class. A picture has the classes of its boxes, each as likely as the most certain box of it."""
+    """Boxes of each class.
+
+    A picture has the classes of its boxes, each as likely as the most certain box of it.
+    """
 
 
 @record
@@ -119,7 +122,10 @@ def target(task: Task, truth: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def class_weights(task: Task, targets: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Weights that make rare answers count as much as frequent ones: a class's (Classify), or of its positives (others)."""
+    """Weights that make rare answers count as much as frequent ones.
+
+    A weight is a class's (Classify), or that of its positives (others).
+    """
     positives = np.nansum(targets, axis=0)
     known = (~np.isnan(targets)).sum(0)
     if isinstance(task, Classify):

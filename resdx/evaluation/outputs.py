@@ -40,7 +40,10 @@ class Answers:
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked of every level: the task, its classes, those shown one by one, and the draws behind the intervals."""
+    """What is asked of every level of the scores.
+
+    The task, its classes, those shown one by one, and the bootstrap replicates behind the intervals.
+    """
 
     task: Task
     classes: tuple[str, ...]

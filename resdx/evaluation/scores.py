@@ -1,4 +1,7 @@
-"""Figures of scores that any library made: the metrics and intervals of a run's scorecard, from arrays alone."""
+"""Figures of scores that any library made.
+
+They are the metrics and intervals of a run's scorecard, from arrays alone.
+"""
 
 from __future__ import annotations
 

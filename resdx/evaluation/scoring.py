@@ -1,8 +1,9 @@
-"""Answers against the truth, as the tables and curves of a report: `score` is a pure function of cases and answers.
+"""Answers against the truth, as the tables and curves of a report.
 
-Two levels: each image, and each person (the mean or the highest of their images). Every figure is an Estimate with persons as its
-n. What was not assessed is masked for its class; what was referred to a person is counted with the class it would have
-been given (the likeliest one where only None is known), and the figures of those answered stand apart under "abstention".
+`score` is a pure function of cases and answers. Two levels: each image, and each person (the mean or the highest of their
+images). Every figure is an Estimate with persons as its n. What was not assessed is masked for its class; what was referred
+to a person is counted with the class it would have been given (the likeliest one where only None is known), and the figures
+of those answered stand apart under "abstention".
 """
 
 from __future__ import annotations
@@ -89,10 +90,10 @@ def score(
     seed: int = 0,
     pool: Pool = "mean",
 ) -> SetScores:
-    """Everything that is said of the answers to `cases`: probabilities (N, K), decisions a label, labels or None.
+    """All figures of the answers to `cases`.
 
-    `answered` (N,) is False for a case that was referred to a person although `decisions` says what would have been called;
-    without it, a decision of None is such a case.
+    Answers are probabilities (N, K), and decisions: a label, labels or None. `answered` (N,) is False for a case that was
+    referred to a person although `decisions` says what would have been called; without it, a decision of None is such a case.
 
     Raises:
         DataError: the lengths differ, a probability is not in [0, 1], a label is unknown, or no case has a known truth.
@@ -135,7 +136,10 @@ def score(
 
 
 def level(question: Question, answers: Answers) -> LevelScores:
-    """Overall figures, each class, its curves, the confusion matrix and abstention, for images or for persons."""
+    """All figures of one level, images or persons.
+
+    Overall figures, each class, its curves, the confusion matrix and abstention.
+    """
     return LevelScores(
         cases=len(answers),
         persons=len(np.unique(answers.person)),
@@ -166,7 +170,10 @@ def overall(question: Question, answers: Answers) -> dict[str, Estimate]:
 
 
 def left_out(classes: Sequence[str], truth: Array) -> tuple[str, ...]:
-    """Classes that a mean over classes cannot count, since truth (N, K) has no case with them or none without them."""
+    """Classes that a mean over classes cannot count.
+
+    In truth (N, K) they have no case with them or none without them.
+    """
     there = ((truth == 1).any(0) & (truth == 0).any(0)).tolist()
     return tuple(name for name, is_there in zip(classes, there, strict=True) if not is_there)
 

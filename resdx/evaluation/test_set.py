@@ -82,7 +82,10 @@ def evaluate(run: Run, prepared: Prepared) -> Scorecard:
 def judge(
     run: Run, calibration: Calibration, cases: Sequence[Case], logits: NDArray[np.float32], answers: Sequence[Prediction]
 ) -> SetScores:
-    """Figures of one set of cases, of any place, from raw logits (N, outputs) and the answers made of them."""
+    """Figures of one set of cases, of any place.
+
+    They come from raw logits (N, outputs) and the answers made of them.
+    """
     probabilities = calibration.probabilities(logits)
     chosen = calibration.choose(probabilities)
     forced = [tuple(name for name, is_in in zip(run.recipe.classes, row, strict=True) if is_in) for row in chosen]

@@ -1,4 +1,5 @@
-"""From a trained model to answers: runs and exported folders opened, logits, calibration, OOD scores, files answered.
+"""From a trained model to answers.
 
-An exported folder is answered without PyTorch, so `bundle` and `predictor` do not import it.
+Runs and exported folders are opened, logits, calibration and OOD scores applied, files answered. An exported folder is
+answered without PyTorch, so `bundle` and `predictor` do not import it.
 """

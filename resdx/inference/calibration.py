@@ -1,6 +1,7 @@
-"""What a trained model needs to answer: calibrator, thresholds, conformal limits, and when to ask a person.
+"""What turns a trained model's logits into answers.
 
-Pure NumPy and SciPy, so that prediction needs no training library; `calibrate` fits it.
+Calibrator, thresholds, conformal limits, and when to ask a person. Pure NumPy and SciPy, so that prediction needs no training
+library; `calibrate` fits it.
 """
 
 from __future__ import annotations
@@ -44,8 +45,9 @@ class OperatingPoint:
 
 @record
 class Boxing:
-    """What turns a detector's answers into boxes: anchors, as shares of the picture, and for each class the score from which a
-    box is shown.
+    """What turns a detector's outputs into boxes.
+
+    Anchors, as fractions of the picture, and for each class the score from which a box is shown.
     """
 
     anchors: tuple[tuple[float, float], ...]

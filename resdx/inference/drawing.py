@@ -38,10 +38,10 @@ def overlay(picture: NDArray[np.uint8], heat: NDArray[np.floating]) -> Image.Ima
 
 
 def boxed(picture: NDArray[np.uint8], found: Sequence[Box], there: Sequence[Box] = ()) -> Image.Image:
-    """A prepared picture (S, S, C) with boxes in shares of it: those found in orange with name and score, those that are there
-    in a broken blue line.
+    """A prepared picture (S, S, C) with boxes in fractions of it.
 
-    The colours are told apart by colour-blind readers, and the lines by anybody (Okabe and Ito).
+    Those found are orange with name and score, those that are there a broken blue line. The colours are told apart by
+    colour-blind readers, and the lines by anybody (Okabe and Ito).
     """
     scale = max(1, SIDE // picture.shape[1])
     side = scale * picture.shape[1]

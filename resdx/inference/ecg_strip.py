@@ -31,8 +31,9 @@ def _likeliest(one: Prediction) -> str:
 
 
 def draw_strip(file: str, leads: Sequence[str], beats: Sequence[Prediction], out: Path) -> None:
-    """Write a picture of the first lead of `leads`, a row for 20 s: the most frequent class as dots, others by name, with "?"
-    where a person should look.
+    """Write a picture of the first lead of `leads`, a row for 20 s.
+
+    The most frequent class is a dot, others stand by name, with "?" where a person should look.
 
     Raises:
         DataError: the recording cannot be read.

@@ -1,6 +1,7 @@
-"""What Python hands over in the place of a file: arrays, Pillow images and DICOM datasets, read as the file would be.
+"""What Python hands over in the place of a file, read as the file would be.
 
-An answer to the array of a PNG is the answer to the PNG: what is given takes the place of the read step alone.
+Arrays, Pillow images and DICOM datasets. An answer to the array of a PNG is the answer to the PNG: what is given takes the
+place of the read step alone.
 """
 
 from __future__ import annotations
@@ -44,7 +45,9 @@ def named(images: Iterable[Given]) -> Iterator[tuple[str, Given]]:
 
 
 def read_given(name: str, given: Given, read: Read) -> Pixels:
-    """One image as `read` gives that of a file: float32 (H, W, C) in [0, 1], C = 1 for grey and 3 for colour.
+    """One image as `read` gives that of a file.
+
+    float32 (H, W, C) in [0, 1], C = 1 for grey and 3 for colour.
 
     Args:
         name: of the image in an error.

@@ -1,4 +1,7 @@
-"""What a file or folder that is to be predicted opens up into, as its reader says: pictures, scans, heartbeats, voices, rows."""
+"""What a file or folder that is to be predicted opens up into, as its reader says.
+
+Pictures, scans, heartbeats, voices, rows.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,9 @@ from ..transforms.readers.protocol import cases_in, files_of, gathered
 
 
 def opened(file: Path, read: Callable[[str], Any]) -> list[str]:
-    """The paths to read: `file` itself or all files of the folder, and of each what the reader finds in it.
+    """The paths to read.
+
+    `file` itself or all files of the folder, and of each what the reader finds in it.
 
     Raises:
         DataError: a folder holds nothing that is read so.

@@ -1,4 +1,7 @@
-"""Logits and embeddings of prepared pictures: the one way from a trained network, or an exported one, to raw outputs."""
+"""Logits and embeddings of prepared pictures.
+
+This is the one way from a trained network, or an exported one, to raw outputs.
+"""
 
 from __future__ import annotations
 
@@ -119,7 +122,10 @@ def _predicted(member: Run, name: str) -> Scores | None:
 
 
 def cached_embeddings(run: Run, network: Network, prepared: Prepared) -> Floats32:
-    """(N, E) embeddings of every prepared picture, kept beside them under the hash of the backbone's tensors."""
+    """(N, E) embeddings of every prepared picture.
+
+    They are kept beside the pictures under the hash of the backbone's tensors.
+    """
     path = prepared.folder / f"embeddings-{_fingerprint(run, network)}.npy"
     if not path.exists():
         with run.progress("features", len(prepared.images)) as bar:
@@ -131,7 +137,10 @@ def cached_embeddings(run: Run, network: Network, prepared: Prepared) -> Floats3
 
 
 def _fingerprint(run: Run, network: Network) -> str:
-    """Everything an embedding follows from beside the picture: the form of the backbone, its normalisation and its tensors."""
+    """Everything that an embedding follows from, the picture apart.
+
+    The form of the backbone, its normalisation and its tensors.
+    """
     form = {key: value for key, value in to_record(run.recipe.model.backbone).items() if key not in ("weights", "frozen")}
     digest = hashlib.sha256(json.dumps([form, network.backbone.mean, network.backbone.std, __version__]).encode())
     for name, value in cast(torch.nn.Module, network.backbone).state_dict().items():

@@ -168,7 +168,9 @@ class Predictor:
     def explain(
         self, files: Iterable[Given], failures: list[tuple[str, str]]
     ) -> Iterator[tuple[Prediction, NDArray[np.uint8], NDArray[np.float32]]]:
-        """Answers as of `stream`, each with its prepared picture (S, S, 3) and class activation maps (K, h, w), 0 and above.
+        """Answers as of `stream`, each with its picture and its maps.
+
+        The prepared picture is (S, S, 3), the class activation maps are (K, h, w), 0 and above.
 
         Raises:
             RunError: the network has no maps.
@@ -282,7 +284,10 @@ def _save(page: Image.Image, folder: Path, batch: Batch, i: int, option: str) ->
 
 
 def _exported_of(run: Path, engine: str) -> Path | None:
-    """The folder of an export of a run: the one asked for, or the fastest there is that was made of the run as it is."""
+    """The folder of an export of a run.
+
+    It is the one asked for, or the fastest there is that was made of the run as it is.
+    """
     for name in ENGINES if engine == "auto" else (engine,):
         folder = run / f"export-{name}"
         if (folder / EXPORTED).exists():
@@ -312,5 +317,8 @@ def _is_current(run: Path, folder: Path) -> bool:
 
 
 def _opening() -> ModuleType:
-    """The module that opens runs, loaded when one is opened: an exported model answers on machines that have no PyTorch."""
+    """The module that opens runs, loaded when one is opened.
+
+    An exported model answers on machines that have no PyTorch.
+    """
     return importlib.import_module(".opening", __package__)

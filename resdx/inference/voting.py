@@ -1,7 +1,8 @@
-"""Outputs of several models as one: votes over their probabilities, and a regression on their log-odds.
+"""Outputs of several models as one.
 
-All is done on log-probabilities, so that nothing is cut off where a model is sure. A task asks questions (Q), each with its
-possible answers (C): Classify asks one with K answers, the others ask each output for no or yes.
+Votes over their probabilities, and a regression on their log-odds. All is done on log-probabilities, so that nothing is cut
+off where a model is sure. A task asks questions (Q), each with its possible answers (C): Classify asks one with K answers,
+the others ask each output for no or yes.
 """
 
 from __future__ import annotations
@@ -59,10 +60,10 @@ class Votes:
 
 
 def majority(opinions: Floats, mean: Floats) -> Floats:
-    """(N, Q, C) logarithms of (votes + mean probability) / (M + 1): `opinions` (M, N, Q, C) vote for their likeliest answer each.
+    """(N, Q, C) logarithms of (votes + mean probability) / (M + 1).
 
-    More votes always count for more, and the mean probability, which is less than a vote, orders cases and classes of as many
-    votes.
+    `opinions` (M, N, Q, C) vote for their likeliest answer each. More votes always count for more, and the mean probability,
+    which is less than a vote, orders cases and classes of as many votes.
     """
     first = opinions == opinions.max(axis=-1, keepdims=True)
     votes = (first & (first.cumsum(axis=-1) == 1)).sum(axis=0)
@@ -71,10 +72,10 @@ def majority(opinions: Floats, mean: Floats) -> Floats:
 
 
 def fit_weights(task: Task, logits: Logits, targets: NDArray[np.float32], groups: Sequence[str]) -> tuple[float, ...]:
-    """(M,) weights of greatest likelihood for the mixture of the members' probabilities, each person counting once.
+    """(M,) maximum likelihood weights for the mixture of the members' probabilities.
 
-    The likelihood of a mixture has one peak; expectation maximisation climbs it from equal weights (Dempster, Laird and Rubin
-    1977).
+    Each person counts once. The likelihood of a mixture has one peak; expectation maximisation climbs it from equal weights
+    (Dempster, Laird and Rubin 1977).
 
     Args:
         targets: (N, outputs) of losses.target, NaN where not known.

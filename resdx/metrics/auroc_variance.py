@@ -1,4 +1,7 @@
-"""The variance of an AUROC between persons, from its influence values (DeLong et al. 1988, Obuchowski 1997)."""
+"""The variance of an AUROC between persons, from its influence values.
+
+DeLong et al. 1988 for one case a person, Obuchowski 1997 for several.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What a network is made of, as plain values: no torch here, so that recipes, runs and predictors can name a network cheaply."""
+"""What a network is made of, as plain values.
+
+There is no torch here, so that recipes, runs and predictors can name a network cheaply.
+"""
 
 from __future__ import annotations
 
@@ -98,10 +101,11 @@ class KerasResNet:
 
 @record
 class Cnn:
-    """A plain network of blocks: `convolutions` of `kernel` x `kernel`, each with BatchNorm (`norm`) and ReLU, then 2x2 max-pool.
+    """A plain network of blocks, each ending with a 2x2 max-pool.
 
-    `channels` has one number a block; the stages are "block1", "block2" and so on. Weights start as He et al. 2015 say.
-    `weights` and `frozen` are as for ResNet, but for the published ones, which there are not; so it is for all networks below.
+    A block has `convolutions` of `kernel` x `kernel`, each with BatchNorm (`norm`) and ReLU. `channels` has one number a
+    block; the stages are "block1", "block2" and so on. Weights start as He et al. 2015 say. `weights` and `frozen` are as for
+    ResNet, but for the published ones, which there are not; so it is for all networks below.
     """
 
     channels: Channels = (32, 64, 128, 256)
@@ -192,9 +196,10 @@ class StridedNet:
 
 @record
 class MobileNetV1:
-    """MobileNet (Howard et al. 2017): depthwise and pointwise convolutions in turn, with `width` times its channels.
+    """MobileNet (Howard et al. 2017).
 
-    Stages end where the map is halved next: "stem", "block1" to "block5".
+    Depthwise and pointwise convolutions in turn, with `width` times its channels. Stages end where the map is halved next:
+    "stem", "block1" to "block5".
     """
 
     width: Annotated[float, Ge(0.125), Le(2)] = 1.0
@@ -292,11 +297,11 @@ class Truncated(_Over):
 
 @record("Tiles")
 class Tiled(_Over):
-    """`backbone` on each of `rows` x `columns` tiles of a picture: the slices of a scan that `ReadScan` lays side by side.
+    """`backbone` on each of `rows` x `columns` tiles of a picture.
 
-    An embedding is the mean of each channel over all tiles, then for each k of `top` the mean over the k tiles where it is
-    highest (1 = the
-    maximum). The stages, their freezing and the starting weights are those of `backbone`.
+    The tiles are the slices of a scan that `ReadScan` lays side by side. An embedding is the mean of each channel over all
+    tiles, then for each k of `top` the mean over the k tiles where it is highest (1 = the maximum). The stages, their
+    freezing and the starting weights are those of `backbone`.
     """
 
     backbone: Plane = field(default_factory=ResNet, metadata={"stored": "trunk"})
@@ -311,9 +316,10 @@ class Tiled(_Over):
 
 @record
 class Cells:
-    """No network: the features of a picture are the greys of its `rows` x `columns` cells, for a classifier of measured values.
+    """No network: the features of a picture are the greys of its `rows` x `columns` cells.
 
-    With StandardScaler before it, as all of FeatureClassifier have; there is nothing to train or to start from.
+    It is for a classifier of measured values, with StandardScaler before it, as all of FeatureClassifier have; there is
+    nothing to train or to start from.
     """
 
     rows: Cell = 12
@@ -373,7 +379,10 @@ def check_start(spec: BackboneSpec, stages: tuple[str, ...]) -> None:
 
 
 def innermost(spec: BackboneSpec) -> tuple[BackboneSpec, str]:
-    """The backbone below all those around it, whose starting weights they have, and the field of a recipe that names these."""
+    """The backbone below all those around it, and the field of a recipe that names its weights.
+
+    Those around it have its starting weights.
+    """
     path = "model.backbone"
     while isinstance(spec, _Over):
         spec, path = spec.backbone, f"{path}.backbone"

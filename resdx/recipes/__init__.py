@@ -1,6 +1,6 @@
-"""What a run is asked to do, as one value: the recipe, how it learns, and the library of published systems.
+"""What a run is asked to do, as one value.
 
-A recipe says; `training` and `studies` do.
+The recipe, how it learns, and the library of published systems. A recipe says; `training` and `studies` do.
 """
 
 from .learning import Dcgan, Ensemble, FeatureClassifier, Member, Search, Training

@@ -1,5 +1,6 @@
-"""What a published system is judged on: told of a recipe and not done by it, so it is neither stored nor part of a
-fingerprint.
+"""What a published system is judged on.
+
+It is told of a recipe and not done by it, so it is neither stored nor part of a fingerprint.
 """
 
 from __future__ import annotations
@@ -15,12 +16,11 @@ from ..transforms.compose import Step
 
 @record
 class Benchmark:
-    """The public set that a system is judged on, by the name of its folder, and how it is read where it is not the one the
-    recipe is written for.
+    """The public set that a system is judged on, by the name of its folder.
 
-    `small` are the variants that are cheap enough for the small budget of `resdx review`, "" for the recipe itself. `defect` is
-    what is wrong with the set as this system reads it, where that is not what all have to know of it. `source`, `classes`,
-    `task` and `read` take the place of the recipe's.
+    Also how it is read, where it is not the one the recipe is written for. `small` are the variants that are cheap enough for
+    the small budget of `resdx review`, "" for the recipe itself. `defect` is what is wrong with the set as this system reads
+    it, where that is not what all have to know of it. `source`, `classes`, `task` and `read` take the place of the recipe's.
     """
 
     data: str

@@ -1,4 +1,7 @@
-"""How a recipe learns: gradient descent, a classifier on frozen features, a search, or an ensemble of these."""
+"""How a recipe learns.
+
+By gradient descent, a classifier on frozen features, a search, or an ensemble of these.
+"""
 
 from __future__ import annotations
 
@@ -110,13 +113,12 @@ class FeatureClassifier:
 
 @record
 class Search:
-    """Train with every combination of some values, then anew with the one of the best tune AUROC (grid search).
+    """Train with every combination of some values, then anew with the best one (grid search).
 
-    `grid` names fields of the recipe as `--set` does, with their values: (("learn.lr", ("0.001", "0.01")),
-    ("model.head.dropout", ("0", "0.5"))), where
-    `learn` is `training`. With `draws` above 0 only so many combinations are tried, drawn at random (Bergstra and Bengio
-    2012). `epochs` above 0
-    is how long a trial trains; the training that is kept is never shortened.
+    The best one has the highest AUROC on tune. `grid` names fields of the recipe as `--set` does, with their values:
+    (("learn.lr", ("0.001", "0.01")), ("model.head.dropout", ("0", "0.5"))), where `learn` is `training`. With `draws` above 0
+    only so many combinations are tried, drawn at random (Bergstra and Bengio 2012). `epochs` above 0 is how long a trial
+    trains; the training that is kept is never shortened.
     """
 
     training: Training = Training()
@@ -193,12 +195,12 @@ Learn = Alone | Search | Ensemble
 
 @record
 class Dcgan:
-    """Pictures made for training by one generator a class (DCGAN, Radford et al. 2016), each fitted to the train part alone.
+    """Pictures made for training by one generator a class (DCGAN, Radford et al. 2016).
 
-    `share` pictures are kept for each real one, out of `1 / keep` times as many that are made: those most like a real one
-    by SSIM and PSNR, without copies. The generators learn for `steps`
-    batches at `size` pixels (a power of two); `spectral` normalises the judge's weights, and `matching` weighs its mean
-    features on real and made pictures (0 = the plain DCGAN).
+    Each is fitted to the train part alone. `share` pictures are kept for each real one, out of `1 / keep` times as many that
+    are made: those most like a real one by SSIM and PSNR, without copies. The generators learn for `steps` batches at `size`
+    pixels (a power of two); `spectral` normalises the judge's weights, and `matching` weighs its mean features on real and
+    made pictures (0 = the plain DCGAN).
     """
 
     share: Annotated[float, Gt(0), Le(100)] = 1.0

@@ -1,4 +1,7 @@
-"""Published systems, one file each: `recipes/<name>.py` holds `RECIPE` and, where a paper compares, `VARIANTS`."""
+"""Published systems, one file each.
+
+`recipes/systems/<name>.py` holds `RECIPE` and, where a paper compares, `VARIANTS`.
+"""
 
 from __future__ import annotations
 

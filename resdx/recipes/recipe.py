@@ -1,4 +1,7 @@
-"""The one configuration object: a recipe says where cases come from, what is done to them, what learns and how."""
+"""The one configuration object.
+
+A recipe says where cases come from, what is done to them, what learns and how.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +41,10 @@ OTHER_READERS = (ReadDicom, ReadNifti, offline.ReadCopy, scan.ReadScan, ecg.Read
 
 @record
 class Published:
-    """A figure of the paper: `seen` when it was read in the paper or its abstract, False when only reported or remembered."""
+    """A figure of the paper.
+
+    `seen` when it was read in the paper or its abstract, False when only reported or remembered.
+    """
 
     metric: str
     value: float
@@ -260,9 +266,10 @@ CHECKS = (
 
 
 def on_features(recipe: Recipe, *, views: int = 1) -> Recipe:
-    """The recipe with frozen ImageNet features instead of training: 224 px, MobileNet-V2, `views` pictures a training case.
+    """The recipe with frozen ImageNet features instead of training.
 
-    Minutes on a processor where training takes hours, and the figure that training has to beat.
+    224 px, MobileNet-V2, `views` pictures a training case. Minutes on a processor where training takes hours, and the figure
+    that training has to beat.
     """
     return replace(
         recipe.set("size", "224"),
@@ -274,9 +281,10 @@ def on_features(recipe: Recipe, *, views: int = 1) -> Recipe:
 
 
 def fine_tuned(recipe: Recipe) -> Recipe:
-    """The recipe with ImageNet's MobileNet-V2 whose last three stages are trained: 224 px, four variations a training case.
+    """The recipe with ImageNet's MobileNet-V2 whose last three stages are trained.
 
-    The stages before are run once on them, so that an epoch takes a fraction of what training the whole network does.
+    224 px, four variations a training case. The stages before are run once on them, so that an epoch takes a fraction of what
+    training the whole network does.
     """
     return replace(
         recipe.set("size", "224"),

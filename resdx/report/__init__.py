@@ -1,4 +1,7 @@
-"""A run as one page for a sceptical clinician (report.html), as data (report.json), and on paper (report.pdf)."""
+"""A run as one page for a sceptical clinician.
+
+As a page (report.html), as data (report.json), and on paper (report.pdf).
+"""
 
 from .format import figure, interval
 from .page import facts, render, report, report_folds

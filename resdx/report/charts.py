@@ -1,6 +1,7 @@
-"""Small charts as inline SVG: colours come from the page (CSS classes), so that they follow light, dark and print.
+"""Small charts as inline SVG.
 
-Every chart has a title and a sentence for screen readers; the figures themselves stand in a table beside it.
+Colours come from the page (CSS classes), so that they follow light, dark and print. Every chart has a title and a sentence
+for screen readers; the figures themselves stand in a table beside it.
 """
 
 from __future__ import annotations
@@ -127,7 +128,10 @@ def learning(epochs: Sequence[Mapping[str, Any]], key: str, name: str) -> Markup
 
 
 def penalties(rows: Sequence[Mapping[str, Any]]) -> Markup:
-    """AUROC on tune, or out of fold, for each penalty that was tried, over the power of ten of the penalty."""
+    """AUROC over the power of ten of the penalty, for each penalty that was tried.
+
+    The AUROC is that on tune, or out of fold.
+    """
     x = [math.log10(row["penalty"]) for row in rows]
     known = [row["tune_score"] for row in rows if row["tune_score"] is not None] or [0.0]
     room = max((max(known) - min(known)) * 0.08, 0.005)
@@ -165,9 +169,9 @@ def forest(
 
 
 def scatter(points: Sequence[tuple[float, float]], classes: Sequence[int], *, title: str, text: str) -> Markup:
-    """Points (N, 2) on a square without axes, a colour and a shape a class (`classes` (N,) from 0; from eight on they repeat).
+    """Points (N, 2) on a square without axes, a colour and a shape a class.
 
-    One path a class keeps the page small.
+    `classes` (N,) count from 0; from eight on colours and shapes repeat. One path a class keeps the page small.
     """
     if not points:
         return Markup("")

@@ -218,7 +218,10 @@ LISTS = (("TRIPOD+AI", "27 items", TRIPOD), ("CLAIM 2024", "44 items", CLAIM), (
 
 
 def filled(found: Found) -> list[Json]:
-    """The three lists with the status of each item: "filled", "write" or "missing", its section, and what to do."""
+    """The three lists with the status of each item.
+
+    The status is "filled", "write" or "missing"; with it go the item's section, and what to do.
+    """
     out = []
     for name, size, items in LISTS:
         rows = [_row(item, found) for item in items]

@@ -1,6 +1,7 @@
-"""What stands against a model, as plain data: controls, leak, maps, neighbours, suspects, learning curve; and their pictures.
+"""What stands against a model, as plain data.
 
-Each part reads the file that its stage writes. A file that says `{"missing": why}` is passed on: it is an answer too.
+Controls, leakage effect, maps, neighbours, label issues, learning curve; and their pictures. Each part reads the file that
+its stage writes. A file that says `{"missing": why}` is passed on: it is an answer too.
 """
 
 from __future__ import annotations

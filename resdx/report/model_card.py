@@ -1,6 +1,7 @@
-"""A model card: what the model is for, what it learnt from, how it was judged, for whom it fails, and how to use it.
+"""A model card.
 
-After Mitchell 2019 (doi 10.1145/3287560.3287596). What the run knows is filled in; what only a person can know is marked.
+What the model is for, what it learnt from, how it was judged, for whom it fails, and how to use it. After Mitchell 2019 (doi
+10.1145/3287560.3287596). What the run knows is filled in; what only a person can know is marked.
 """
 
 from __future__ import annotations

@@ -34,7 +34,9 @@ SECTIONS: dict[str, Callable[[Run], Json]] = STAGES | EVIDENCE
 
 
 def report(run: Run, *, picture: Picture | None = None) -> Path:
-    """Write report.html and report.json from what the run holds so far, and give back the path of the page.
+    """Write report.html and report.json from what the run holds so far.
+
+    Given back is the path of the page.
 
     Args:
         picture: the prepared picture of a training case, where it is at hand; by default its file is read and prepared again.
@@ -76,7 +78,9 @@ def render(found: Mapping[str, Any], samples: Mapping[str, Any], files: Mapping[
 
 
 def report_folds(parent: Path) -> Path:
-    """Write report.html of a cross-validated parent: the figures over its folds, and a link to the page of each.
+    """Write report.html of a cross-validated parent.
+
+    It has the figures over its folds, and a link to the page of each.
 
     Raises:
         RunError: the directory holds no folds.

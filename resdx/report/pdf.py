@@ -1,4 +1,7 @@
-"""The page on paper: printed by the browser that is there, because only a browser lays it out as it is read."""
+"""The page on paper.
+
+It is printed by the browser that is there, because only a browser lays it out as it is read.
+"""
 
 from __future__ import annotations
 

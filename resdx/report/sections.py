@@ -36,9 +36,10 @@ PACKAGES = ("torch", "numpy", "scipy", "scikit-learn", "pillow", "pydicom")
 
 
 def section(read: Callable[[], Json], folder: Path) -> Json:
-    """What `read` gives; `missing` where a stage has not been run, `error` as well where anything else goes wrong.
+    """What `read` gives, or why it gives nothing.
 
-    `folder` is the run's: a page that is sent to others says its name, not where it lies.
+    `missing` where a stage has not been run, `error` as well where anything else goes wrong. `folder` is the run's: a page
+    that is sent to others says its name, not where it lies.
     """
     try:
         return read()
@@ -112,8 +113,10 @@ def audit(run: Run) -> Json:
 
 
 def training(run: Run) -> Json:
-    """The epochs, the penalties of a regression on frozen features, and the other settings that were tried, in words; of an
-    ensemble, its members.
+    """How the run was trained, in words.
+
+    The epochs, the penalties of a regression on frozen features, and the other settings that were tried; of an ensemble, its
+    members.
     """
     if run.members:
         return _training_together(run)
@@ -241,7 +244,10 @@ def _no_points(run: Run) -> str:
 
 
 def answers(run: Run) -> Json:
-    """What became of the test images: the leaves of the flow, why images were referred, and how large the conformal sets are."""
+    """What became of the test images.
+
+    The leaves of the flow, why images were referred, and how large the conformal sets are.
+    """
     rows = run.predictions
     flags = Counter(flag for row in rows for flag in row["flags"].split("|") if flag)
     sizes = Counter(len([name for name in row["conformal"].split("|") if name]) for row in rows)
@@ -298,7 +304,10 @@ def recipe(run: Run) -> Json:
 
 
 def network(backbone: object) -> str:
-    """A backbone in a few words: "ResNet-50 from random weights", "mobilenetv2_100 from imagenet weights, frozen: all"."""
+    """A backbone in a few words.
+
+    "ResNet-50 from random weights", "mobilenetv2_100 from imagenet weights, frozen: all".
+    """
     name = getattr(backbone, "name", "") or f"{type(backbone).__name__}-{getattr(backbone, 'depth', '')}".rstrip("-")
     start = f"from {Path(weights).name} weights" if (weights := getattr(backbone, "weights", "")) else "from random weights"
     frozen = getattr(backbone, "frozen", "")

@@ -19,7 +19,10 @@ DOUBTS = 6  # shown above the page; the sections say the rest
 
 
 def verdict(found: Mapping[str, Any]) -> str:
-    """How many were judged, how well, what the emptiest rule would have reached, and what forbids believing it."""
+    """The figures that a reader needs first, and what forbids believing them.
+
+    How many were judged, how well, and what the emptiest rule would have reached.
+    """
     test = found["test"]
     if "error" in test:
         return "The results of this run cannot be read; its section says why."

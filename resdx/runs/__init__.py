@@ -1,4 +1,5 @@
-"""The run directory, the only hand-over between stages: what was asked, prepared pictures, partition, provenance and ledger.
+"""The run directory, the only hand-over between stages.
 
-It stores and reads; what is computed comes from the rooms below and above.
+It holds what was asked, prepared pictures, partition, provenance and ledger. It stores and reads; what is computed comes from
+the rooms below and above.
 """

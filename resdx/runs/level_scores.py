@@ -1,6 +1,7 @@
-"""Figures of one level of a test set, its images or its persons, as metrics.json keeps them (scorecard.py).
+"""Figures of one level of a test set, its images or its persons.
 
-Every figure is an Estimate by its name. `from_json` reads what any version wrote so far, and `to_json` gives the same back.
+They are kept in metrics.json (scorecard.py). Every figure is an Estimate by its name. `from_json` reads what any version
+wrote so far, and `to_json` gives the same back.
 """
 
 from __future__ import annotations

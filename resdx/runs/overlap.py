@@ -39,7 +39,10 @@ class Elsewhere:
 
 @dataclass(frozen=True)
 class Shared:
-    """What the two sets have in common: (case there, case of the run), person ids, and near-duplicates among the cases there."""
+    """What the two sets have in common.
+
+    (case there, case of the run), person ids, and near-duplicates among the cases there.
+    """
 
     exact: tuple[tuple[str, str], ...]
     near: tuple[tuple[str, str], ...]

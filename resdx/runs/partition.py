@@ -1,4 +1,7 @@
-"""The cases of one part of a run's split, ready for learning: where their pictures are, what is true of them."""
+"""The cases of one part of a run's split, ready for learning.
+
+Where their pictures are, what is true of them.
+"""
 
 from __future__ import annotations
 
@@ -21,9 +24,10 @@ from .run import Run
 
 @dataclass(frozen=True)
 class Part:
-    """Cases in manifest order: persons, rows of the prepared pictures, keys for random draws, truth (N, K), targets (N, outputs).
+    """Cases of a part in manifest order, with all that learning needs of them.
 
-    Where boxes are to be found, the targets are those of the cases: (N, M, 5), see `box_targets`.
+    Persons, rows of the prepared pictures, keys for random draws, truth (N, K), targets (N, outputs). Where boxes are to be
+    found, the targets are those of the cases: (N, M, 5), see `box_targets`.
     """
 
     ids: tuple[str, ...]

@@ -1,4 +1,7 @@
-"""Prepared pictures: read and prepared once a data set, kept as one uint8 memory map in the store's cache."""
+"""Prepared pictures.
+
+Read and prepared once a data set, kept as one uint8 memory map in the store's cache.
+"""
 
 from __future__ import annotations
 
@@ -62,7 +65,9 @@ def prepare(
     skip: Collection[str] = (),
     progress: Callable[[int], None] | None = None,
 ) -> Prepared:
-    """Read and prepare every case with all cores, or open what an earlier run prepared from the same files.
+    """Read and prepare every case with all cores.
+
+    What an earlier run prepared from the same files is opened instead.
 
     Args:
         cache: folder for all prepared sets
@@ -189,7 +194,10 @@ def _fill(
 
 
 def reserve(path: Path, shape: tuple[int, ...], kind: type[np.generic] = np.uint8) -> np.memmap[Any, Any]:
-    """A memory map whose room on the disk is taken at once: a map that runs out of it later ends the process without a word."""
+    """A memory map whose room on the disk is taken at once.
+
+    A map that runs out of it later ends the process without a word.
+    """
     images: np.memmap[Any, Any] = open_memmap(path, "w+", kind, shape)
     if hasattr(os, "posix_fallocate"):
         with path.open("r+b") as file:

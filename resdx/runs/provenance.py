@@ -61,7 +61,10 @@ def seen_by(path: Path | None) -> Seen | None:
 
 
 def sign(run: Run) -> None:
-    """Write into the weights of a run what they have learnt from: its train, tune and calib, and what it started from."""
+    """Write into the weights of a run what they have learnt from.
+
+    That is its train, tune and calib, and what it started from.
+    """
     facts = {fact.case: fact for fact in run.audit.facts}
     learnt = [facts[case.id] for part in ("train", "tune", "calib") for case in run.cases(part) if case.id in facts]
     sources = {"manifest": run.manifest.sha256, "trunk": to_record(run.recipe.model.backbone)}
@@ -82,11 +85,11 @@ def merged(first: Seen | None, second: Seen | None) -> Seen | None:
 
 
 def learnt_before(seen: Seen | None, facts: Sequence[Facts]) -> dict[str, bool]:
-    """The cases that starting weights have learnt from: True byte by byte, False where the perceptual hashes nearly agree.
+    """The cases that starting weights have learnt from.
 
-    A picture that was encoded again or resized keeps most of its 256 bits; a crop or a turn is not noticed. Different
-    pictures are
-    seldom taken for the same, fundus photographs most often (benchmarks/hashes.md). A flat picture is like no other.
+    True where they agree byte by byte, False where the perceptual hashes nearly agree. A picture that was encoded again or
+    resized keeps most of its 256 bits; a crop or a turn is not noticed. Different pictures are seldom taken for the same,
+    fundus photographs most often (benchmarks/hashes.md). A flat picture is like no other.
     """
     if seen is None:
         return {}

@@ -294,9 +294,9 @@ class Run:
         append_text(self.path / "log.jsonl", json.dumps(line) + "\n")
 
     def spent(self, stage: str) -> tuple[float, float]:
-        """Seconds, and seconds of processor, of the sessions in which `stage` was stopped since it began afresh.
+        """Seconds, and seconds of processor, of sessions in which `stage` was stopped.
 
-        A session that was killed counts from its line `begin` to its last line.
+        Counted since it began afresh. A session that was killed counts from its line `begin` to its last line.
         """
         sessions: list[list[dict[str, Any]]] = []
         inside = False
@@ -355,7 +355,10 @@ class Run:
 
 @lru_cache(maxsize=READ)
 def _read_once(path: Path, changed: int, size: int, made: Callable[[Any], T]) -> T:
-    """What a file holds; `changed` and `size` are those of the file, so that one that is written anew is read anew."""
+    """What a file holds.
+
+    `changed` and `size` are those of the file, so that one that is written anew is read anew.
+    """
     return made(read_json(path))
 
 

@@ -126,7 +126,10 @@ class ClassBoxes:
 
 @dataclass(frozen=True)
 class DrawnBoxes:
-    """A picture of the test set, below the run, with its boxes drawn: how many are there and how many were found."""
+    """A picture of the test set with its boxes drawn, by its path below the run.
+
+    With it go how many boxes are there and how many were found.
+    """
 
     case: str
     picture: str

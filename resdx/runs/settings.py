@@ -13,11 +13,12 @@ Protocol = Literal["honest", "published", "assumed"]
 
 @record
 class Settings:
-    """What was asked, beside the recipe: stored in run.json and not changed by a stage, except for what it settles.
+    """What was asked, beside the recipe.
 
-    The scan settles `data`, the folder that paths are below, and keeps what was asked for in `asked`; where the recipe names no
-    classes, `found` are those of the data. `skip` names evidence that is not made. `choices` are measured once (number format,
-    threads) and kept, so that a resumed run computes the same.
+    It is stored in run.json and not changed by a stage, except for what it settles. The scan settles `data`, the folder that
+    paths are below, and keeps what was asked for in `asked`; where the recipe names no classes, `found` are those of the
+    data. `skip` names evidence that is not made. `choices` are measured once (number format, threads) and kept, so that a
+    resumed run computes the same.
     """
 
     data: str

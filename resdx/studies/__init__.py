@@ -1,4 +1,5 @@
-"""Whole runs and what is made of several: stages, cross-validation, comparison, external validation, export, pre-training.
+"""Whole runs and what is made of several.
 
-Front ends call these; nothing here prints to a terminal or parses options.
+Stages, cross-validation, comparison, external validation, export, pre-training. Front ends call these; nothing here prints to
+a terminal or parses options.
 """

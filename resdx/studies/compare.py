@@ -1,8 +1,9 @@
-"""Which of several finished runs is better: on identical test cases, with intervals, or the sentence why it cannot be said.
+"""Which of several finished runs is better, on identical test cases and with intervals.
 
-Two trained models: DeLong or Obuchowski for the AUROC, McNemar or a permutation within persons for the decisions (paired.py),
-draws of persons for every other difference. Two systems, with at least 3 seeds each: a t interval whose variance is that
-between persons plus that between the seeds of either side (Welch 1947, Satterthwaite 1946). Holm over the family of pairs.
+Where that cannot be said, there is the sentence why. Two trained models: DeLong or Obuchowski for the AUROC, McNemar or a
+permutation within persons for the decisions (paired.py), draws of persons for every other difference. Two systems, with at
+least 3 seeds each: a t interval whose variance is that between persons plus that between the seeds of either side (Welch
+1947, Satterthwaite 1946). Holm over the family of pairs.
 """
 
 from __future__ import annotations
@@ -260,7 +261,10 @@ def _systems(runs: Sequence[Run], names: Sequence[str]) -> dict[str, list[Run]]:
 
 
 def _pairs(systems: Mapping[str, Sequence[Judged]]) -> list[tuple[Side, Side]]:
-    """System against system where both have seeds enough, else every model of one against every model of the other."""
+    """The pairs of models to compare.
+
+    System against system where both have seeds enough, else every model of one against every model of the other.
+    """
     if len(systems) == 1:
         sides = [Side(one.name, (one,)) for members in systems.values() for one in members]
         return list(combinations(sides, 2))

@@ -52,7 +52,9 @@ DRAWS = 2000
 def cross_validate(
     data: str | Path, *, out: str | Path | None = None, folds: int = 5, quiet: bool = False, **asked: Any
 ) -> dict[str, Any]:
-    """Run every fold (or go on where it was killed), fit the parent's calibration, and give what folds.json says.
+    """Run every fold, fit the parent's calibration, and give what folds.json says.
+
+    Where it was killed it goes on.
 
     Args:
         out: the parent directory (default: a new one below `runs`)
@@ -128,7 +130,10 @@ def summary(runs: Sequence[Run]) -> dict[str, Any]:
 
 
 def pooled_calibration(runs: Sequence[Run]) -> Calibration:
-    """Calibrator, operating points and limits from what each fold's network says to its test part: every person once."""
+    """Calibrator, operating points and limits from out-of-fold answers.
+
+    Each fold's network answers its test part, so that every person counts once.
+    """
     recipe = runs[0].recipe
     scores = [run.scores("test") for run in runs]
     by_id = {case.id: case for run in runs for case in run.cases("test")}

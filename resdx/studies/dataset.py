@@ -56,9 +56,10 @@ def split(
     accept: Sequence[str] = (),
     quiet: bool = False,
 ) -> Split:
-    """Divide the persons into train, tune, calib and test, as a run of the same data, recipe and seed does.
+    """Divide the persons into train, tune, calib and test.
 
-    Every file is read once, since near-duplicates stay together. What starting weights have seen is not asked here.
+    A run of the same data, recipe and seed divides them alike. Every file is read once, since near-duplicates stay together.
+    What starting weights have seen is not asked here.
 
     Args:
         data: as for `resdx.audit`.

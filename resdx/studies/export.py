@@ -1,8 +1,9 @@
-"""Export a finished run to a folder that answers like it, and measure on its own validation images how nearly.
+"""Export a finished run to a folder that answers like it.
 
-int8 (NNCF) is calibrated on training pictures; then calibrator, thresholds and limits are fitted again on what the int8 graph
-says of calib. A guard holds it to the trained network: where AUROC or decisions suffer, the first layer and the last ones stay
-in float32, and if that is not enough nothing is written.
+How nearly it does is measured on the run's own validation images. int8 (NNCF) is calibrated on training pictures; then
+calibrator, thresholds and limits are fitted again on what the int8 graph says of calib. A guard holds it to the trained
+network: where AUROC or decisions suffer, the first layer and the last ones stay in float32, and if that is not enough nothing
+is written.
 """
 
 from __future__ import annotations
@@ -223,8 +224,9 @@ def _known(run: Run, prepared: Prepared) -> Known:
 
 
 def _shuffled(run: Run, train: Part) -> NDArray[np.intp]:
-    """Places of the train part in an order by chance: an engine is compared on the first, where it has to be, and calibrated on
-    the last.
+    """Places of the train part in an order by chance.
+
+    An engine is compared on the first, where it has to be, and calibrated on the last.
     """
     return np.random.default_rng(run.settings.seed).permutation(len(train.ids))
 

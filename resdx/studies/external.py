@@ -1,10 +1,8 @@
-"""External validation: a finished run on cases from elsewhere, once it is shown that it shares no
-picture and no person with them.
+"""External validation: a finished run on cases from elsewhere, which share no picture or person.
 
 Calibrator, thresholds and limits stay as they are. The change against the run's own test part has an interval from persons
-of both
-(two independent samples), and a logistic recalibration says how far the probabilities have drifted (Cox 1958, Van Calster et
-al. 2019).
+of both (two independent samples), and a logistic recalibration says how far the probabilities have drifted (Cox 1958, Van
+Calster et al. 2019).
 """
 
 from __future__ import annotations
@@ -74,7 +72,7 @@ def external(
     name: str = "",
     draws: int = DRAWS,
 ) -> Json:
-    """Score the finished run on other cases; writes external-NAME.json and external-NAME.html into it and a line of the ledger.
+    """Score the finished run on other cases; writes external-NAME.json, its page and a ledger line.
 
     Args:
         other: a folder, a table, or a run directory (its manifest and its audit)
@@ -119,7 +117,7 @@ def external(
 
 
 def read_other(run: Run, other: Path, mapping: Mapping[str, str], name: str = "") -> Elsewhere:
-    """Scan, read and prepare the cases of another place as the recipe of `run` does; prepared pictures go to the run's cache."""
+    """Scan, read and prepare cases of another place as the run's recipe does, into the run's cache."""
     if (other / "run.json").is_file():
         source = Run.open(other, quiet=True)
         audited = source.audit
@@ -170,7 +168,7 @@ def relabelled(manifest: Manifest, run: Run, mapping: Mapping[str, str]) -> Mani
 
 
 def change(run: Run, figure: Figure, internal: Judged, elsewhere: Judged) -> Estimate:
-    """A figure there less the same figure on the run's own test part: two independent samples of persons, drawn on their own."""
+    """A figure there less that on the run's own test part: two independent samples of persons."""
     parts, sides = [], []
     for judged in (elsewhere, internal):
         true, _, known = figure.pick(run.recipe, judged.answers)
@@ -273,7 +271,7 @@ def _cases(run: Run, place: Elsewhere, shared: Shared, left_out: set[str]) -> li
 
 
 def _judged(run: Run, predictor: Predictor, cases: Sequence[Case], scores: Scores, draws: int) -> Json:
-    """Figures there, their change, drift of calibration, how many are referred and how far they lie from training."""
+    """Figures there, their change, drift of calibration, referral rates and distances from training."""
     recipe, calibration = run.recipe, predictor.calibration
     said, own_said = predictor.calibrate(scores), predictor.calibrate(run.scores("test"))
     result = judge(run, calibration, cases, scores.logits, said)
@@ -328,7 +326,10 @@ def _ood_shift(
     said: tuple[Sequence[Prediction], Sequence[Prediction]],
     person: tuple[NDArray[np.intp], NDArray[np.intp]],
 ) -> Json:
-    """Shares referred and flagged at home and there, and how well the distance from training cases tells the two sets apart."""
+    """How far the cases there lie from training cases, against those at home.
+
+    Fractions referred and flagged at home and there, and how well the distance from training cases tells the two sets apart.
+    """
     near, far = (predictor.ood_score.distance(one.embeddings) for one in (run.scores("test"), scores))
     flags = sorted({flag for side in said for one in side for flag in one.flags})
     place = np.repeat([0, 1], [len(near), len(far)])

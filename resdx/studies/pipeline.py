@@ -1,4 +1,7 @@
-"""What each stage does: it reads what earlier ones wrote into the run directory, and writes its own files there."""
+"""What each stage does.
+
+It reads what earlier ones wrote into the run directory, and writes its own files there.
+"""
 
 from __future__ import annotations
 
@@ -170,7 +173,10 @@ def prepare_stage(run: Run) -> None:
 
 
 def train(run: Run) -> None:
-    """Train, then write the answers to tune and calib (or the out-of-fold ones to train) and what training cases look like."""
+    """Train, then write the answers that calibration needs and what training cases look like.
+
+    The answers are those to tune and calib, or the out-of-fold ones to train.
+    """
     settle(run)
     refuse_changed_start(run)
     if not isinstance(run.recipe.learn, Ensemble):
@@ -266,7 +272,10 @@ def report_stage(run: Run) -> None:
 
 
 def headline(result: Scorecard) -> list[str]:
-    """The few lines a person wants first: AUROC, accuracy beside the majority rate, how many were referred."""
+    """The few lines a person wants first.
+
+    AUROC, accuracy beside the majority rate, how many were referred.
+    """
     test = result.test
     lines = [result.stamp] if result.stamp else []
     lines.append(

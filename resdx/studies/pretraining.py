@@ -1,4 +1,7 @@
-"""Pre-training from folders: each is scanned, audited and prepared as a run of its own, and all are learnt from together."""
+"""Pre-training from folders.
+
+Each is scanned, audited and prepared as a run of its own, and all are learnt from together.
+"""
 
 from __future__ import annotations
 
@@ -38,10 +41,11 @@ def pretrain_sets(
     seed: int = 0,
     quiet: bool = False,
 ) -> Path:
-    """`pretrain` as the command line asks for it: sets are "DATA" or "NAME=DATA", where DATA may be a run that is audited.
+    """`pretrain` as the command line asks for it.
 
-    Data that is no run is scanned and audited in `out`/sets/NAME; without labels to learn, that may be any folder of pictures.
-    Raises RunError where an option names a set that is not there.
+    Sets are "DATA" or "NAME=DATA", where DATA may be a run that is audited. Data that is no run is scanned and audited in
+    `out`/sets/NAME; without labels to learn, that may be any folder of pictures. Raises RunError where an option names a set
+    that is not there.
     """
     named = dict(_named(text) for text in sets)
     for pairs in (recipes, licences, weight):
@@ -91,7 +95,10 @@ def _plain_recipe(data: Path, labels: bool) -> Recipe:
 
 
 def _audited(data: Path, place: Path, recipe: Recipe, quiet: bool) -> Run:
-    """The run of a set, audited; a finding that stops a training does not stop this one, which judges nothing."""
+    """The run of a set, audited.
+
+    A finding that stops a training does not stop this one, which judges nothing.
+    """
     path = data if (data / "run.json").exists() else place
     if not (path / "run.json").exists():
         start(data, recipe=recipe, out=path, quiet=quiet)

@@ -78,7 +78,10 @@ class PairFigure:
 
 @dataclass(frozen=True)
 class PairTest:
-    """A test of one figure; `p` as it is, `p_adjusted` by Holm over all pairs, None where it cannot be tested."""
+    """A test of one figure for one pair.
+
+    `p` as it is, `p_adjusted` by Holm over all pairs, None where it cannot be tested.
+    """
 
     figure: str
     test: str

@@ -1,4 +1,6 @@
-"""The stages from a folder of images to a report: each reads and writes the run directory, and can be repeated.
+"""The stages from a folder of images to a report.
+
+Each reads and writes the run directory, and can be repeated.
 
     scan -> audit -> split -> prepare -> train -> calibrate -> evaluate -> controls, explain, embedding, suspects -> report
 
@@ -128,7 +130,10 @@ def _resting_on(stage: Stage) -> Sequence[Stage]:
 
 
 def _remove(run: Run, stages: Sequence[Stage]) -> None:
-    """Remove what stages made, last first: killed in between, nothing is left that rests on something gone."""
+    """Remove what stages made, last first.
+
+    Killed in between, nothing is left that rests on something gone.
+    """
     for stage in reversed(stages):
         for file in reversed(stage.makes):
             if (run.path / file).is_dir():
@@ -153,8 +158,9 @@ def adopt(run: Run, other: Run) -> None:
 
 
 def resume(run: Run) -> None:
-    """Run every stage from the first that is not finished, but for what is skipped or has to be asked for; nothing where all
-    are.
+    """Run every stage from the first that is not finished; nothing where all are.
+
+    Left out is what is skipped or has to be asked for.
     """
     if world() > 1:
         raise RunError(TOGETHER)
@@ -171,7 +177,10 @@ def resume(run: Run) -> None:
 
 
 def _refuse_pretraining(run: Run) -> None:
-    """Raise RunError for the folder of a pre-training, which has checkpoints of the same name and no stages."""
+    """Raise RunError for the folder of a pre-training.
+
+    It has checkpoints of the same name and no stages.
+    """
     if "corpus" in run.settings.choices:
         raise RunError(f"{run.path} is a pre-training, which has no stages; the same `resdx pretrain` command goes on with it")
 

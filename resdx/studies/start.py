@@ -108,7 +108,10 @@ def asked_recipe(
 
 
 def refuse_another(run: Run, data: str | Path, asked: Mapping[str, Any]) -> None:
-    """Raise RunError where a run that is there was asked something else than `asked`, the arguments of `start`."""
+    """Raise RunError where a run that is there was asked something else.
+
+    `asked` are the arguments of `start`.
+    """
     wanted, file = asked_recipe(asked.get("recipe", "plain"), asked.get("changes", ()), asked.get("weights", ""), data)
     wanted = replace(wanted, classes=wanted.classes or run.recipe.classes)
     if "start" in run.settings.choices:  # ImageNet's weights could not be had

@@ -1,4 +1,6 @@
-"""The four strategies of the field on one data set: same persons in every part, one table of what each reaches and costs.
+"""The four strategies of the field on one data set.
+
+Same persons in every part, one table of what each reaches and costs.
 
 From scratch; off-the-shelf features and a classical classifier; unsupervised pre-training on the set's own training images, then
 supervised fine-tuning; transfer learning, in which the last stages of a network that knows ImageNet are trained.
@@ -51,11 +53,11 @@ def strategies(
     passes: int = PASSES,
     quiet: bool = False,
 ) -> Json:
-    """Run the strategies one after the other, or go on where that was stopped, and write strategies.json and strategies.html
-    into `out`.
+    """Run the strategies one after the other, or go on where that was stopped.
 
-    The split is that of the first run, so that all are judged on the same test part. ImageNet weights are looked for as for any
-    run; where they cannot be had, what needs them is said to be absent.
+    Writes strategies.json and strategies.html into `out`. The split is that of the first run, so that all are judged on the
+    same test part. ImageNet weights are looked for as for any run; where they cannot be had, what needs them is said to be
+    absent.
 
     Args:
         recipe: one that trains a network; it gives source, pictures, augmentation and network of all four

@@ -1,6 +1,7 @@
-"""A study: everything that is known of a finished run, and everything that can be asked of it, for Python.
+"""A study: a finished run for Python.
 
-`run` makes one from data, `open_study` opens the directory of one; an exported folder answers files, and nothing else.
+Everything that is known of it, and everything that can be asked of it. `run` makes one from data, `open_study` opens the
+directory of one; an exported folder answers files, and nothing else.
 """
 
 from __future__ import annotations
@@ -206,7 +207,9 @@ class Study:
     def evaluate_on(
         self, other: str | Path, *, mapping: Mapping[str, str] | None = None, accept: Sequence[str] = (), name: str = ""
     ) -> ExternalScorecard:
-        """External validation: score the study on cases of another place, once it is shown that it shares none with them.
+        """External validation: score the study on cases of another place.
+
+        First it is shown that the study shares none with them.
 
         Args:
             other: a folder, a table, or a run directory.

@@ -1,4 +1,7 @@
-"""A small table for Python: rows and columns, CSV text, and a pandas DataFrame where pandas is installed."""
+"""A small table for Python.
+
+Rows and columns, CSV text, and a pandas DataFrame where pandas is installed.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The weights that a training starts from: fetched when it begins, since no stage before it needs a network connection."""
+"""The weights that a training starts from.
+
+They are fetched when it begins, since no stage before it needs a network connection.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +44,10 @@ def resolve_start(run: Run) -> Run:
 
 
 def _refuse_tested(run: Run) -> None:
-    """Raise WeightsError where the starting weights have learnt from persons of the test set, and that is not accepted."""
+    """Raise WeightsError where the starting weights have learnt from persons of the test set.
+
+    It is not raised where that is accepted.
+    """
     learnt = learnt_before(seen_at_start(run), run.audit.facts)
     known = {case.group for part in PARTS for case in run.cases(part) if case.id in learnt}
     tested = [case.id for case in run.cases("test") if case.group in known]

@@ -1,6 +1,7 @@
-"""From a path to an array and from an array to the network's input: readers, steps done once, random steps for training.
+"""From a path to an array and from an array to the network's input.
 
-Nothing here knows of labels, persons or networks; what a data set holds is found in `data`.
+Readers, steps done once, random steps for training. Nothing here knows of labels, persons or networks; what a data set holds
+is found in `data`.
 """
 
 from importlib import import_module

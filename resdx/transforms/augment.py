@@ -145,9 +145,10 @@ class RandomErasing:
 
 
 def uniforms(keys: NDArray[np.uint64], *, seed: int, epoch: int, count: int, stream: str = "") -> NDArray[np.float32]:
-    """(B,) case keys -> (B, count) uniform numbers in [0, 1) that depend on (seed, epoch, stream, case) alone.
+    """(B,) case keys -> (B, count) uniform numbers in [0, 1).
 
-    SplitMix64 (Steele, Lea and Flood 2014) over a counter: no state, so a resumed run draws what an unbroken one draws.
+    They depend on (seed, epoch, stream, case) alone. SplitMix64 (Steele, Lea and Flood 2014) over a counter: no state, so a
+    resumed run draws what an unbroken one draws.
     """
     start = np.uint64(int.from_bytes(hashlib.sha256(f"{seed}|{epoch}|{stream}".encode()).digest()[:8], "little"))
     with np.errstate(over="ignore"):
@@ -170,7 +171,9 @@ def case_keys(ids: Sequence[str]) -> NDArray[np.uint64]:
 def apply(
     steps: Sequence[RandomStep], images: Tensor, keys: NDArray[np.uint64], *, seed: int, epoch: int, size: int | None = None
 ) -> Tensor:
-    """Vary a batch: compose every geometric step, resample once to `size`, then change the colours in order.
+    """Vary a batch.
+
+    Every geometric step is composed, pictures are resampled once to `size`, then colours are changed in order.
 
     Args:
         images: (B, C, H, W) float in [0, 1]

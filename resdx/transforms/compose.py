@@ -16,7 +16,10 @@ from ..errors import DataError, ResdxError
 
 @runtime_checkable
 class Step(Protocol):
-    """What a recipe's `read` and `prepare` take: a record that turns what it `takes` ("path", "image") into what it `gives`."""
+    """What a recipe's `read` and `prepare` take.
+
+    It is a record that turns what it `takes` ("path", "image") into what it `gives`.
+    """
 
     takes: str
     gives: str

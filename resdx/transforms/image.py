@@ -1,4 +1,7 @@
-"""Steps from image to image, done once when a data set is prepared: float32 (H, W, C) in [0, 1] in and out."""
+"""Steps from image to image, done once when a data set is prepared.
+
+They take and give float32 (H, W, C) in [0, 1].
+"""
 
 from __future__ import annotations
 
@@ -49,7 +52,10 @@ class Resize:
 
 @record
 class Grey:
-    """One channel by luminance (ITU-R BT.601 weights): for data sets where colour is no finding but a habit of the source."""
+    """One channel by luminance (ITU-R BT.601 weights).
+
+    It is for data sets where colour is no finding but a habit of the source.
+    """
 
     takes = gives = "image"
 
@@ -61,7 +67,10 @@ class Grey:
 
 @record
 class Rescale:
-    """Stretch grey values so that the `low` and `high` percentiles (0-100) become 0 and 1, all channels alike."""
+    """Stretch grey values, all channels alike.
+
+    The `low` and `high` percentiles (0-100) become 0 and 1.
+    """
 
     takes = gives = "image"
     low: Percentile = 0.5
@@ -144,7 +153,10 @@ class Clahe:
 
 @record
 class Smooth:
-    """Take noise away over `size` pixels: the median, a Gaussian whose sigma is `size`, or Wiener's filter (Lim 1990)."""
+    """Take noise away over `size` pixels.
+
+    The median, a Gaussian whose sigma is `size`, or Wiener's filter (Lim 1990).
+    """
 
     takes = gives = "image"
     kind: Literal["median", "gaussian", "wiener"] = "median"
@@ -199,7 +211,10 @@ class SubtractBlur:
 
 @record
 class CircularCrop:
-    """Keep a disc whose diameter is `share` of the shorter side, in the middle, and fill the rest with `fill` (0 to 1)."""
+    """Keep a disc in the middle, and fill the rest with `fill` (0 to 1).
+
+    Its diameter is `share` of the shorter side.
+    """
 
     takes = gives = "image"
     share: Annotated[float, Gt(0), Le(1.5)] = 0.9
@@ -229,9 +244,10 @@ class CropForeground:
 
 @record
 class ContourCrop:
-    """Cut a slice to its head: blur, threshold, erode by `erode` pixels, and the box around the largest piece that is left.
+    """Cut a slice to its head.
 
-    `above` is a grey value from 0 to 1. A picture without such a piece stays.
+    Blur, threshold, erode by `erode` pixels, and the box around the largest piece that is left. `above` is a grey value from
+    0 to 1. A picture without such a piece stays.
     """
 
     takes = gives = "image"

@@ -1,8 +1,8 @@
-"""Lungs in axial slices of computed tomography: float32 (H, W, C) in [0, 1] in and out, air dark and tissue bright.
+"""Lungs in axial slices of computed tomography.
 
-A slice may show a window of Hounsfield units (ReadDicom and ReadNifti take one) or grey values of a picture: the threshold
-is the slice's own unless one
-is given. A slice in which no lung is found stays as it is, since a black one would tell the network nothing.
+Steps take and give float32 (H, W, C) in [0, 1], air dark and tissue bright. A slice may show a window of Hounsfield units
+(ReadDicom and ReadNifti take one) or grey values of a picture: the threshold is the slice's own unless one is given. A slice
+in which no lung is found stays as it is, since a black one would tell the network nothing.
 """
 
 from __future__ import annotations
@@ -83,7 +83,10 @@ def find_lungs(image: Array, *, above: float = 0.0, closing: float = 0.03) -> Ma
 
 
 def _two_largest(dark: Mask) -> NDArray[np.intp]:
-    """(H, W) with 1 and 2 in the largest dark pieces of enough pixels that hold no corner, and 0 elsewhere."""
+    """(H, W) with 1 and 2 in the two largest dark pieces, and 0 elsewhere.
+
+    A piece has enough pixels and holds no corner.
+    """
     pieces: NDArray[np.intp] = label(dark, connectivity=1)  # type: ignore[no-untyped-call]
     sizes = np.bincount(pieces.ravel())
     sizes[[0, *pieces[[0, 0, -1, -1], [0, -1, 0, -1]]]] = 0

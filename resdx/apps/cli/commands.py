@@ -1,4 +1,4 @@
-"""What commands there are, in the order in which people use them: the file that holds each, and its sentence.
+"""The commands in the order in which people use them: the file that holds each, and its sentence.
 
 This table alone is read for `resdx --help`; a command's file is loaded when the command is asked for.
 """

@@ -14,7 +14,7 @@ from .commands import COMMANDS, LOADED
 
 
 class _Group(click.Group):
-    """Loads a command when it is asked for, and turns an error of resdx into its sentence and exit status 1."""
+    """Loads a command when it is asked for; an error of resdx becomes its sentence and exit status 1."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)

@@ -163,7 +163,10 @@ def recipes_command(name: str, as_json: bool, schema: bool) -> None:
 @command("demo")
 @click.argument("folder", type=click.Path(path_type=Path), default="demo")
 def demo_command(folder: Path) -> None:
-    """Two collections, a run and its report go into FOLDER (default: demo), which must not hold any yet. Takes a few minutes."""
+    """Two collections, a run and its report go into FOLDER (default: demo).
+
+    FOLDER must not hold any of them yet. Takes a few minutes.
+    """
     from ..demo import demo
 
     demo(folder)

@@ -1,6 +1,6 @@
-"""A collection of phantom films in folders, with persons and hospitals, and with planted what is wrong with real ones.
+"""A collection of phantom films in folders, with persons, hospitals and planted faults of real sets.
 
-The same person under two names or in two shipped parts, copies, a mark that gives the class away, wrong labels.
+Planted are the same person under two names or in two shipped parts, copies, a mark that gives the class away, wrong labels.
 """
 
 from __future__ import annotations
@@ -59,7 +59,10 @@ class Truth:
 
 @dataclass(frozen=True)
 class _Persons:
-    """Everyone in the collection, in the order of the ids: the shipped part of each, and whose films are labelled wrongly."""
+    """Everyone in the collection, in the order of the ids.
+
+    Of each the shipped part, and whose films are labelled wrongly.
+    """
 
     people: Sequence[Person]
     parts: Sequence[str]
@@ -134,10 +137,10 @@ def draw_phantoms(
     variety: float = 1.0,
     seed: int = 0,
 ) -> Truth:
-    """Write films as `folder/normal/pNNN_K.png` and `folder/opacity/pNNN_K.png`, and the truth as `<folder>-truth.csv` beside it.
+    """Write films as `folder/<class>/pNNN_K.png`, and the truth as `<folder>-truth.csv` beside it.
 
     Args:
-        persons: persons, each with `images` films of `size` x `size` pixels; a share `prevalence` has an opacity.
+        persons: with `images` films of `size` x `size` pixels each; a share `prevalence` is `opacity`, the others `normal`.
         radius: smallest and largest of an opacity, in half widths of the film; below 2 / size it is smaller than a pixel.
         contrast: density of the opacities against the usual; 0 hides them.
         organ: False draws the twins without lungs (the same persons, marks and noise, and nothing of the opacity).
@@ -229,7 +232,10 @@ def _people(
 
 
 def _deal(people: Sequence[Person], wrong: frozenset[int], test_share: float, across: int, misfiled: int, seed: int) -> _Persons:
-    """Deal persons to the shipped parts, and choose who lies across them and who has one film in the wrong class."""
+    """Deal persons to the shipped parts.
+
+    Also chosen are who lies across the parts, and who has one film in the wrong class.
+    """
     rng = np.random.default_rng((seed, 3))
     order = rng.permutation(len(people))
     test = set(order[: round(test_share * len(people))].tolist())
@@ -242,7 +248,10 @@ def _deal(people: Sequence[Person], wrong: frozenset[int], test_share: float, ac
 def _plant(
     room: _Room, everyone: _Persons, cases: list[Case], kinds: tuple[str, ...], seed: int
 ) -> dict[str, list[tuple[str, str]]]:
-    """File films of known persons under new ids, append them to `cases` and give back the pairs (original, planted) by kind."""
+    """File films of known persons under new ids.
+
+    They are appended to `cases`; given back are the pairs (original, planted) by kind.
+    """
     rng = np.random.default_rng((seed, 1))
     pairs: dict[str, list[tuple[str, str]]] = {"leak": [], "copy": [], "near": []}
     originals = tuple(cases)

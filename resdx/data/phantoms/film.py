@@ -1,4 +1,4 @@
-"""How one phantom film is drawn: the anatomy of a person, the chances of a film, and the attenuations between them.
+"""How one phantom film is drawn: a person's anatomy, a film's chances, the attenuations between them.
 
 A film is drawn from attenuations (soft tissue, air, bone) in body coordinates: x to the right and y downwards, both from
 -1 to 1 across the detector, the patient's left on the right as radiologists hang it. Anatomy belongs to a person, whose
@@ -142,9 +142,10 @@ def draw_person(
 
 
 def _spread(seed: int, k: int) -> Array:
-    """Four numbers from -1 to 1 for the k-th film, evenly spread over a person's films by the golden ratio.
+    """Four numbers from -1 to 1 for the k-th film of a person.
 
-    Two films that happen to be taken alike would rightly be found as near-duplicates, which planted ones alone shall be.
+    The golden ratio spreads them evenly over the person's films. Two films that happen to be taken alike would rightly be
+    found as near-duplicates, which planted ones alone shall be.
     """
     start = np.random.default_rng((seed, 1)).uniform(size=4)
     return np.asarray(2 * ((start + k * GOLDEN) % 1) - 1)

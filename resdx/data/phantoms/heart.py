@@ -1,4 +1,7 @@
-"""Electrocardiograms of known rhythm: each wave of a beat is a bell curve, as in the model of McSharry et al. 2003."""
+"""Electrocardiograms of known rhythm.
+
+Each wave of a beat is a bell curve, as in the model of McSharry et al. 2003.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Layouts of public sets of recordings: electrocardiograms, vowels and tables of what was measured in voices."""
+"""Layouts of public sets of recordings: electrocardiograms, vowels and tables of voice features."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""What people download, as a manifest of cases: folders, tables, archives, PASCAL VOC, electrocardiograms and voices.
+"""What people download, as a manifest of cases.
 
-A source only lists; what is wrong with the data is found in `audit`.
+Folders, tables, archives, PASCAL VOC, electrocardiograms and voices. A source only lists; what is wrong with the data is
+found in `audit`.
 """

@@ -69,12 +69,13 @@ class Source(Protocol):
 
 @record
 class FolderPerClass:
-    """`class/.../file`, or `train/class/.../file` with the part names people use (testing, valid, in any case).
+    """`class/.../file`, or `train/class/.../file` with the usual names of parts.
 
-    `group` is a regular expression searched in the file name (in the path below the root when it holds a "/"); what
-    its brackets catch, joined by "-", is the person. A file it misses is an error, since a wrong pattern invents or
-    hides leaks. `rename` maps folder names to class names. One wrapper folder around all the rest is stepped into.
-    `tables` add what they know of the files (person, age, sex, view, source); the class stays the folder's.
+    Those are names people use (testing, valid, ...), in any case. `group` is a regular expression searched in the file name
+    (in the path below the root when it holds a "/"); what its brackets catch, joined by "-", is the person. A file it misses
+    is an error, since a wrong pattern invents or hides leaks. `rename` maps folder names to class names. One wrapper folder
+    around all the rest is stepped into. `tables` add what they know of the files (person, age, sex, view, source); the class
+    stays the folder's.
     """
 
     group: str | None = None
@@ -105,9 +106,10 @@ class FolderPerClass:
 
 @record
 class FilenamePattern:
-    """Everything is in the name: a regular expression with the named groups label, group, source, part, view, sex, age.
+    """Everything is in the name, taken apart by a regular expression.
 
-    It is searched in the file name, or in the path below the root when it holds a "/"; a file it misses is an error.
+    Its named groups are label, group, source, part, view, sex and age. It is searched in the file name, or in the path below
+    the root when it holds a "/"; a file it misses is an error.
     """
 
     pattern: str
@@ -134,7 +136,10 @@ class FilenamePattern:
 
 @record
 class DicomFolder:
-    """DICOM files in any folders, whose class is the value of the header field `label` (a keyword: BodyPartExamined)."""
+    """DICOM files in any folders, whose class is a value of the header.
+
+    `label` is the keyword of the field, such as BodyPartExamined.
+    """
 
     label: str
     rename: Pairs = ()
@@ -176,9 +181,10 @@ def _below(path: str, folder: Path) -> str:
 
 @record
 class Npz:
-    """One .npz in the MedMNIST layout: {train,val,test}_images and _labels (N, 1), or (N, K) of 0 and 1 for K labels.
+    """One .npz in the MedMNIST layout, with {train,val,test}_images and _labels.
 
-    `names` are the classes by number; without them they are "0", "1" ...
+    Labels are (N, 1), or (N, K) of 0 and 1 for K labels. `names` are the classes by number; without them they are "0", "1"
+    ...
     """
 
     file: str = ""
@@ -213,10 +219,11 @@ class Npz:
 
 @record
 class Copies:
-    """Each picture of `source` and `copies` varied ones of it as cases, `film.png#0` to `film.png#4`, for ReadCopy to read.
+    """Each picture of `source` and `copies` varied ones of it as cases.
 
-    Offline augmentation before the split, to study what it leaks: only a split at random parts copies, since they share their
-    picture's person, or the picture itself where none is known.
+    They are `film.png#0` to `film.png#4`, for ReadCopy to read. Offline augmentation before the split, to study what it
+    leaks: only a split at random parts copies, since they share their picture's person, or the picture itself where none is
+    known.
     """
 
     source: FolderPerClass
@@ -242,10 +249,10 @@ class Copies:
 
 @record
 class Scans:
-    """The slices of `source` as scans, for ReadScan to read: all that a person has in one folder or volume, of one class, are a
-    case.
+    """The slices of `source` as scans, for ReadScan to read.
 
-    What is known of a scan is what its first slice says; boxes, which lie in single slices, are left out.
+    All that a person has in one folder or volume, of one class, are a case. What is known of a scan is what its first slice
+    says; boxes, which lie in single slices, are left out.
     """
 
     source: FolderPerClass | FilenamePattern | DicomFolder | ManifestCsv | Table

@@ -1,4 +1,7 @@
-"""What every source does alike: list the images below a folder, open up volumes, find the person, close the manifest."""
+"""What every source does alike.
+
+List the images below a folder, open up volumes, find the person, close the manifest.
+"""
 
 from __future__ import annotations
 
@@ -57,7 +60,10 @@ def list_images(root: Path) -> tuple[list[str], list[Finding]]:
 
 
 def walk(root: str) -> Iterator[str]:
-    """Paths below `root`; a hidden folder is given itself and not entered, a linked folder is entered once."""
+    """Paths below `root`.
+
+    A hidden folder is given itself and not entered, a linked folder is entered once.
+    """
     seen: set[str] = set()
     todo = [""]
     while todo:
@@ -85,7 +91,11 @@ def some(names: Iterable[str], count: int = 3) -> str:
 
 
 def check_pattern(pattern: str | None, *, brackets: bool = True, named: Sequence[str] = ()) -> None:
-    """Raises RecipeError for a pattern that does not compile, catches nothing, or names a group that is not among `named`."""
+    """Check that a pattern can be used.
+
+    Raises:
+        RecipeError: it does not compile, catches nothing, or names a group that is not among `named`.
+    """
     if pattern is None:
         return
     try:
@@ -113,11 +123,12 @@ def search_all(pattern: str, files: Iterable[str]) -> dict[str, re.Match[str]]:
 
 
 def person_patterns(files: Sequence[str], *, fewest: int) -> dict[str, bool]:
-    """Patterns that may catch the person, from the coarsest: a folder, or a name before or up to its first, second, ... number.
+    """Patterns that may catch the person, from the coarsest.
 
-    A third of the files share what a pattern catches with another one in the same place, there are at least `fewest` of these,
-    and none has a fifth of all files. True where names alone speak for it: what follows repeats, as "left" and "right" or 1, 2,
-    3 do, and the same is not caught again in other places, as numbers are that start again in each folder.
+    That is a folder, or a name before or up to its first, second, ... number. A third of the files share what a pattern
+    catches with another one in the same place, there are at least `fewest` of these, and none has a fifth of all files. True
+    where names alone speak for it: what follows repeats, as "left" and "right" or 1, 2, 3 do, and the same is not caught
+    again in other places, as numbers are that start again in each folder.
     """
     names = [name.rpartition(".")[0] or name for name in (file.rpartition("/")[2] for file in files)]
     numbers = min((len(re.findall(r"\d+", name)) for name in names), default=0)
@@ -139,7 +150,10 @@ def person_patterns(files: Sequence[str], *, fewest: int) -> dict[str, bool]:
 
 
 def with_groups(cases: Sequence[Case], pattern: str | None) -> list[Case]:
-    """Cases with the person that `pattern` finds in their file names: what its brackets catch, joined by "-"."""
+    """Cases with the person that `pattern` finds in their file names.
+
+    The person is what the pattern's brackets catch, joined by "-".
+    """
     if pattern is None:
         return list(cases)
     caught = search_all(pattern, (case.path for case in cases))

@@ -71,7 +71,9 @@ class Voc:
         return close(root, cases, _findings(gone, alone, odd, shortened, others, near, boxes_there))
 
     def _boxes(self, note: Path) -> tuple[str, list[Box], list[str], int, str]:
-        """The picture's file name, the boxes that can be used, what is wrong with the others, how many were cut to the picture,
+        """What one annotation says of its picture.
+
+        The picture's file name, the boxes that can be used, what is wrong with the others, how many were cut to the picture,
         and its size.
         """
         try:

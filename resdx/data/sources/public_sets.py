@@ -1,4 +1,4 @@
-"""How public data sets that several recipes read are laid out: their classes, and whom a picture shows."""
+"""How public data sets that several recipes read are laid out: their classes and their persons."""
 
 from __future__ import annotations
 

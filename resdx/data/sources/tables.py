@@ -1,4 +1,7 @@
-"""Tables beside the images: a row a case, or facts that are joined to cases which folders have already classed."""
+"""Tables beside the images.
+
+Either a row is a case, or rows are facts that are joined to cases which folders have already classed.
+"""
 
 from __future__ import annotations
 
@@ -86,7 +89,9 @@ class Table:
         return close(root, cases, [*(f for f in findings if f.code != "ignored-files"), *more, *blind])
 
     def join(self, root: Path, files: Sequence[str]) -> tuple[dict[str, Case], list[Finding]]:
-        """What the table knows of `files`, and what does not fit: rows without a file, files without a row, doubled rows.
+        """What the table knows of `files`, and what does not fit.
+
+        Rows without a file, files without a row, doubled rows.
 
         Raises:
             DataError: the table cannot be read, a column is missing, or no row names one of the files.
@@ -225,7 +230,10 @@ def find_table(root: Path, file: str) -> tuple[str, Path]:
 
 
 class _Lookup:
-    """From a path cell to a file: as it stands below the folder, by its name anywhere below, then without its suffix."""
+    """From a path cell of a table to a file.
+
+    It is looked for as it stands below the folder, by its name anywhere below, then without its suffix.
+    """
 
     def __init__(self, files: Iterable[str], folder: str) -> None:
         self.prefix = f"{folder}/" if folder else ""
@@ -292,7 +300,10 @@ def _count(code: str, grade: str, names: Sequence[str], text: str, *, cases: Seq
 
 
 def _paired(group: str, pairs: int) -> str:
-    """`mdb003` and `mdb004` -> `mdb2` with pairs=2: the last number, counted from 1, goes by so many to a person."""
+    """The person of a name by its last number: `mdb003` and `mdb004` -> `mdb2` with pairs=2.
+
+    Of numbers counted from 1, `pairs` in a row are one person's.
+    """
     match = re.search(r"\d+(?=\D*$)", group)
     if not match:
         raise DataError(f"{group!r} holds no number, so it cannot be counted in {pairs}s; check group and group_pattern")

@@ -70,7 +70,10 @@ class Voices:
 
 @dataclass(frozen=True)
 class Heard:
-    """What is kept of a recording: seconds, dB of full scale, Hz, channels, and the share of samples at full scale."""
+    """What is kept of a recording.
+
+    Seconds, dB of full scale, Hz, channels, and the fraction of samples at full scale.
+    """
 
     seconds: float
     loudness: float
@@ -108,10 +111,10 @@ def _findings(sounds: dict[str, Heard]) -> list[Finding]:
 
 @record
 class SpeechTable:
-    """Rows of a table of speech features in the layout of UCI 470 (Sakar et al. 2019), `pd_speech_features.csv#row`, for
-    ReadSpeechRow to read.
+    """Rows of a table of speech features in the layout of UCI 470 (Sakar et al. 2019).
 
-    Two lines of headings, the columns `id` (the speaker), `gender` (1 = male) and `class`; several rows are of one speaker.
+    A case is `pd_speech_features.csv#row`, for ReadSpeechRow to read. Two lines of headings, the columns `id` (the speaker),
+    `gender` (1 = male) and `class`; several rows are of one speaker.
     """
 
     file: str = "pd_speech_features.csv"

@@ -22,10 +22,10 @@ sys.modules.setdefault("openvino_telemetry", cast(ModuleType, None))
 
 
 class Outputs(NamedTuple):
-    """What a network predicts for N pictures: logits (N, outputs), embeddings (N, E) and, where there are some, maps (N, K, h,
-    w).
+    """What a network predicts for N pictures.
 
-    In the place of maps a detector has what it predicts for each cell (N, A, 5 + K, h, w).
+    Logits (N, outputs), embeddings (N, E) and, where there are some, maps (N, K, h, w). In the place of maps a detector has
+    what it predicts for each cell (N, A, 5 + K, h, w).
     """
 
     logits: Floats

@@ -20,10 +20,10 @@ from ...models.network import Detector, Network
 
 
 class Graph(nn.Module):
-    """(B, S, S, 3) uint8 -> logits (B, outputs), probabilities (B, K), embedding (B, E) and, where there is a `last`, one output
-    more.
+    """The network that is exported: pictures (B, S, S, 3) uint8 in, everything an answer needs out.
 
-    The calibrator is the two buffers `scale` and `bias`, which keep their names in the exported file. `views` are the quarter
+    That is logits (B, outputs), probabilities (B, K), embedding (B, E) and, where there is a `last`, one output more. The
+    calibrator is the two buffers `scale` and `bias`, which keep their names in the exported file. `views` are the quarter
     turns whose logits and embeddings are averaged (engines.torch.VIEWS); the map is of the picture as it stands.
 
     A detector's is "grid": what it says of each cell (B, A, 5 + K, h, w), of which `boxes.decode` makes boxes. Else it is "map"
@@ -74,7 +74,10 @@ class Graph(nn.Module):
         return torch.stack([high - low for high, low in pairwise(edges)], 1)
 
     def heat(self, maps: Tensor, logits: Tensor) -> Tensor:
-        """(B, K, h, w) class activation maps of all classes, of maps (B, E, h, w) and the logits that they give."""
+        """(B, K, h, w) class activation maps of all classes.
+
+        They come of maps (B, E, h, w) and the logits that these give.
+        """
         weight = cast(Head, self.network.head).linear.weight
         own = torch.nn.functional.conv2d(maps, weight[:, :, None, None])
         if isinstance(self.task, MultiLabel):

@@ -1,4 +1,7 @@
-"""OpenVINO on the processor: float32, bfloat16 or int8, several batches in flight at a time, or all cores on a single one."""
+"""OpenVINO on the processor: float32, bfloat16 or int8.
+
+Several batches are in flight at a time, or all cores work on a single one.
+"""
 
 from __future__ import annotations
 

@@ -15,7 +15,10 @@ Tried = Annotated[tuple[Positive, ...], MinLen(1)]
 
 @record
 class Linear:
-    """Global average pool, dropout, one linear layer: its weights turn the last maps into class activation maps."""
+    """Global average pool, dropout, one linear layer.
+
+    Its weights turn the last maps into class activation maps.
+    """
 
     dropout: FractionBelow1 = 0.0
 
@@ -71,9 +74,10 @@ class Boosting:
 
 @record
 class NaiveBayes:
-    """Gaussian naive Bayes on standardised features, with `smoothing` (shares of the largest variance) added to each variance.
+    """Gaussian naive Bayes on standardised features.
 
-    Without it a feature that is constant in one class, as dead ones are, would decide alone.
+    `smoothing`, as a fraction of the largest variance, is added to each variance. Without it a feature that is constant in
+    one class, as dead ones are, would decide alone.
 
     The logits are its joint log-likelihoods divided by E: features of one network are far from independent, so that the sum
     over E of them

@@ -1,5 +1,6 @@
-"""S06: COVID-19 and other pneumonia in scans of computed tomography: a multi-scale ResNet-50, four classifiers of persons, one
-over the four.
+"""S06: COVID-19 and other pneumonia in scans of computed tomography.
+
+A multi-scale ResNet-50, four classifiers of persons, one over the four.
 
 Paper: Garg et al. 2021, of which the abstract was read. Data: COVID-CT-MD (Afshar et al. 2021; licence: CC BY 4.0, from memory),
 305 scans as DICOM, in a folder a person: COVID-19, community-acquired pneumonia, normal. Published, as seen in the abstract:

@@ -1,4 +1,6 @@
-"""S22: COVID-19 and other lung disease in chest radiographs: a network of its own, ResNet-50 and VGG-19.
+"""S22: COVID-19 and other lung disease in chest radiographs.
+
+A network of its own, ResNet-50 and VGG-19.
 
 Paper: Shukla et al. 2022; it was not read. Its data, sizes, split and training are unknown here. Published: accuracy 0.993
 as reported by a review, which does not say of which network. Data: the three folders of Ozturk et al. 2020 (licence: terms of the

@@ -1,4 +1,6 @@
-"""S17: skin diseases in histopathology images, a residual attention network with filter response normalisation.
+"""S17: skin diseases in histopathology images.
+
+A residual attention network with filter response normalisation.
 
 Paper: Jiang, Li and Jin 2021 (DRANet); it was not read. Its data, about 1,167 images of 11 diseases, is its own and not public
 (from memory). Published: accuracy 0.868, from memory; a review says only that it competes with fewer parameters. To doubt:

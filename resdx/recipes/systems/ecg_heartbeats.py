@@ -1,5 +1,6 @@
-"""S08: kinds of heartbeats in electrocardiograms: the Wigner-Ville distribution of a beat's analytic signal as a picture,
-ResNet-101.
+"""S08: kinds of heartbeats in electrocardiograms.
+
+The Wigner-Ville distribution of a beat's analytic signal as a picture, ResNet-101.
 
 Paper: Zhang et al. 2021, of which the abstract was read. Data: MIT-BIH Arrhythmia Database (licence: ODC-By 1.0, from memory),
 48 half-hour recordings of 47 persons at 360 Hz. Published, as

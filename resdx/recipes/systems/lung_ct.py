@@ -1,5 +1,6 @@
-"""S14: lung cancer in slices of computed tomography: a filter, the lungs cut out by threshold, morphology and watershed,
-ResNet-50.
+"""S14: lung cancer in slices of computed tomography.
+
+A filter, the lungs cut out by threshold, morphology and watershed, ResNet-50.
 
 Paper: Rajguru et al. 2023; it was not read, and its "various datasets" are not named. Here: IQ-OTH/NCCD, slices of 110 persons
 as pictures, in three folders (licence: CC BY 4.0, from memory). Published: "potentially 95 %", by a review, which reads as a

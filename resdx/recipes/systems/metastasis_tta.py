@@ -1,4 +1,6 @@
-"""S32: metastases in tiles of lymph nodes, answered by the mean over eight views, ResNet-50 against VGG.
+"""S32: metastases in tiles of lymph nodes.
+
+Answered by the mean over eight views, ResNet-50 against VGG.
 
 Paper: Zheng et al. 2021 (doi 10.1109/ICCECE51280.2021.9342346); its abstract was read: a network after ResNet with test-time
 augmentation on Kaggle's PCam, compared with VGG16 and VGG19. Data: that form of PCam, 220,025 tiles of 96 px without copies

@@ -27,7 +27,10 @@ from ..recipe import About, Published, Recipe, on_features
 
 @record
 class AsManyOfEach:
-    """The cases of a table with one label, of each class as many as the rarest has, drawn by the hash of their names."""
+    """The cases of a table with one label, of each class as many as the rarest has.
+
+    They are drawn by the hash of their names.
+    """
 
     table: Table
 

@@ -1,4 +1,6 @@
-"""S28: pneumonia in children's chest radiographs, ResNet-50 with augmentation and two-stage fine-tuning.
+"""S28: pneumonia in children's chest radiographs.
+
+ResNet-50 with augmentation and two-stage fine-tuning.
 
 Paper: Chhabra and Kumar 2022. Data: Kermany et al. 2018, chest X-rays of children, with the test part it ships
 (licence: CC BY 4.0, from memory). Published: accuracy 0.966 as reported by a review; the paper itself was not read.

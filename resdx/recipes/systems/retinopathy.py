@@ -1,4 +1,6 @@
-"""S19: grades of diabetic retinopathy in fundus photographs: circular crop, difference from the blur, contrast, ResNet-50.
+"""S19: grades of diabetic retinopathy in fundus photographs.
+
+Circular crop, difference from the blur, contrast, ResNet-50.
 
 Paper: Abbood et al. 2022; it was not read. Data: EyePACS, two eyes a person (licence: competition terms, from memory); the
 variants messidor (MESSIDOR-2 with adjudicated grades; research only, from memory) and aptos read the other two. Published:

@@ -1,4 +1,6 @@
-"""S09: tuberculosis in chest radiographs, with three ways of enhancing the film before ResNet or EfficientNet-B4.
+"""S09: tuberculosis in chest radiographs.
+
+Three ways of enhancing the film before ResNet or EfficientNet-B4.
 
 Paper: Munadi et al. 2020 (doi 10.1109/access.2020.3041867); its abstract was read. Data: Shenzhen, 662 films of as many persons,
 the class in the last digit of the name (licence: free use with citation, from memory); Montgomery's films have the same form and

@@ -1,4 +1,6 @@
-"""S16: Parkinson's disease by the voice: statistics of wavelet sub-bands of a sustained vowel as a heat map, ResNet-50.
+"""S16: Parkinson's disease by the voice.
+
+Statistics of wavelet sub-bands of a sustained vowel as a heat map, ResNet-50.
 
 Paper: El Ariss and Hu 2023; not read. Data: UCI 470 (Sakar et al. 2019; licence: CC BY 4.0, from memory), 188 persons with
 Parkinson's disease and 64 without, three recordings of /a/ each, as a table of 752 features, of which 432 are 12 statistics of

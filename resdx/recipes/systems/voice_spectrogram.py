@@ -1,4 +1,6 @@
-"""S10: Parkinson's disease by the voice: spectrogram, pictures made by a generator (S-DCGAN) for training, ResNet-50.
+"""S10: Parkinson's disease by the voice.
+
+Spectrogram, pictures made by a generator (S-DCGAN) for training, ResNet-50.
 
 Paper: Xu et al. 2020, of which the abstract was read. Data: Sakar et al. 2013 (licence: CC BY 4.0, from memory), 20 persons with
 Parkinson's disease and 20 without, 26 recordings each, and 28 more with the disease as a test part. Published, as seen in the

@@ -1,4 +1,7 @@
-"""The living review of published systems: what is measured (`review`), and the pages that are written from it (`write_pages`)."""
+"""The living review of published systems.
+
+What is measured (`review`), and the pages that are written from it (`write_pages`).
+"""
 
 from .cells import review
 from .page import reviewed, write_pages

@@ -1,7 +1,7 @@
-"""The public data sets that systems are judged on, by the names of their folders: what is wrong with each. The data do not come
-with resdx.
+"""The public data sets that systems are judged on, by the names of their folders.
 
-How a system reads its set stands in its recipe: `Recipe.benchmark`.
+Of each: what is wrong with it. The data do not come with resdx. How a system reads its set stands in its recipe:
+`Recipe.benchmark`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The living review: every published system on real data, under its own protocol and under an honest one.
+"""The living review: every published system on real data, under its own and an honest protocol.
 
 What was measured is kept as small JSON files, called cells: one a system, variant, protocol and seed, one a data set (what the
 audit, the controls and the leak experiment found) and one a pair of systems on the same test part. They name no case. A cell
@@ -77,10 +77,11 @@ class Trial:
 
 
 def trials(systems: Sequence[str], *, budget: str, seeds: int) -> Iterator[Trial]:
-    """What there is to measure: each system that has a data set, its variants of the budget, both protocols, every seed.
+    """What there is to measure.
 
-    The recipe's `benchmark` names its set and the variants that are cheap enough for the small budget. The full budget runs the
-    recipe as it is and all its variants.
+    Each system that has a data set, its variants of the budget, both protocols, every seed. The recipe's `benchmark` names
+    its set and the variants that are cheap enough for the small budget. The full budget runs the recipe as it is and all its
+    variants.
 
     Raises:
         RunError: no such budget.
@@ -273,10 +274,10 @@ def _fingerprint(path: Path) -> str:
 
 
 def about_set(data: str, out: Path) -> None:
-    """Write the cell of a data set: what audit, controls and the leak experiment found, by its first honest run in `out`;
-    nothing where there is none.
+    """Write the cell of a data set, by its first honest run in `out`; nothing where there is none.
 
-    It stays while a cell has the fingerprint of the run that it was made by, wherever that run lies.
+    It holds what audit, controls and the leak experiment found. It stays while a cell has the fingerprint of the run that it
+    was made by, wherever that run lies.
     """
     place, runs = _cell(out, f"set-{data}"), _honest(data, out)
     if not runs or (place.exists() and read_json(place).get("fingerprint") in {one.get("fingerprint") for one in cells(out)}):

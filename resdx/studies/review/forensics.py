@@ -1,7 +1,8 @@
-"""Which counts can stand behind a published figure, and so on how many cases, and on which split, it was measured.
+"""Which counts can stand behind a published figure.
 
-0.975504 of a set of 27,558 images is 5,376 of 5,511: a fifth of the images, rounded down, and no other usual part. Rates of
-several classes and the accuracy over all of them pin each other down.
+And so on how many cases, and on which split, it was measured. 0.975504 of a set of 27,558 images is 5,376 of 5,511: a fifth
+of the images, rounded down, and no other usual part. Rates of several classes and the accuracy over all of them pin each
+other down.
 """
 
 from __future__ import annotations
@@ -130,9 +131,10 @@ def usual_parts(total: int) -> Iterator[tuple[int, str]]:
 
 
 def joint(printed: str, classes: Sequence[str], *, of: int = 0, most: int = MOST) -> list[tuple[Count, ...]]:
-    """Counts of each class whose rate (its sensitivity) prints as stated, and which taken together print the accuracy `printed`.
+    """Counts of each class that fit the printed rates and the printed accuracy together.
 
-    The smallest test part comes first: `of` cases together where the paper states them, else at most `most`.
+    The rate of a class (its sensitivity) prints as stated, and all classes taken together print the accuracy `printed`. The
+    smallest test part comes first: `of` cases together where the paper states them, else at most `most`.
 
     Raises:
         DataError: a figure cannot be read, there are fewer than two classes, or the figures fit too much to tell anything.

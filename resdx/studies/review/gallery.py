@@ -1,7 +1,7 @@
-"""The review's own figures, drawn anew from phantoms: enhanced radiographs, a CT slice before and after, brain tumours, an eye,
-and networks.
+"""The review's own figures, drawn anew from phantoms.
 
-Nothing here shows a person. The phantoms are synthetic, and every picture says by which step it was made.
+Enhanced radiographs, a CT slice before and after, brain tumours, an eye, and networks. Nothing here shows a person. The
+phantoms are synthetic, and every picture says by which step it was made.
 """
 
 from __future__ import annotations

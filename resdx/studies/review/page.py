@@ -1,5 +1,6 @@
-"""The pages of the review, written from cells alone: a table, and what speaks for and against each system, derived from its
-figures.
+"""The pages of the review, written from cells alone.
+
+A table, and what speaks for and against each system, derived from its figures.
 """
 
 from __future__ import annotations
@@ -95,13 +96,19 @@ def _name(cell: Json) -> str:
 
 
 def _answers(cell: Json) -> tuple[Any, ...]:
-    """Test part and all figures of a cell to the last digit: the calibration error alone differs where any answer does."""
+    """Test part and all figures of a cell to the last digit.
+
+    The calibration error alone differs where any answer does.
+    """
     figures = {"auroc": cell["auroc"], **cell["metrics"]}
     return (cell["data"], cell["test"]["hash"], *((key, one["value"]) for key, one in sorted(figures.items())))
 
 
 def row(members: Sequence[Json], about_set: Json | None, pairs: Sequence[Json], same: Mapping[str, str]) -> Json:
-    """One system and variant: its honest seeds, those under the paper's own protocol, and what follows from them."""
+    """One system and variant.
+
+    Its honest seeds, those under the paper's own protocol, and what follows from them.
+    """
     first = members[0]
     recipe = get_recipe(":".join(filter(None, (first["system"], first["variant"]))))
     honest = [cell for cell in members if cell["protocol"] == "honest"]
@@ -141,8 +148,9 @@ def row(members: Sequence[Json], about_set: Json | None, pairs: Sequence[Json], 
 
 
 def over_seeds(estimates: Sequence[Figure]) -> Json | None:
-    """The mean over seeds; its interval is the mean of the seeds' own ends, which is that of one such model, not of the
-    system.
+    """The mean over seeds.
+
+    Its interval is the mean of the seeds' own ends, which is that of one such model, not of the system.
     """
     known = [one for one in estimates if one["value"] is not None]
     if not known:

@@ -1,4 +1,5 @@
-"""Readers, one file a format: each takes a path, with `#index` where a file holds many, and gives an array.
+"""Readers, one file a format.
 
-What belongs to no format (which kind a file is, errors in one sentence) is in `paths`.
+Each takes a path, with `#index` where a file holds many, and gives an array. What belongs to no format (which kind a file is,
+errors in one sentence) is in `paths`.
 """

@@ -1,7 +1,7 @@
-"""Offline augmentation as the field does it: copies of each picture, varied once, that count as pictures of their own.
+"""Offline augmentation as the field does it.
 
-Made before a split, copies of one picture stand on both sides of it. resdx varies pictures while it trains; this reader is there
-to study that leak.
+Copies of each picture, varied once, count as pictures of their own. Made before a split, copies of one picture stand on both
+sides of it. resdx varies pictures while it trains; this reader is there to study that leak.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from .paths import split_index
 
 @record
 class ReadCopy:
-    """Read `film.png#k`: the picture itself for k = 0 or without #k, else its k-th copy, turned, shifted and scaled at random.
+    """Read `film.png#k`: the picture itself for k = 0 or without #k, else its k-th copy.
 
-    By up to `degrees`, and up to `shift` and `zoom` as shares of the side; what comes in from outside is black. A copy is the
-    same whenever it is read.
+    A copy is turned, shifted and scaled at random, by up to `degrees`, and up to `shift` and `zoom` as shares of the side;
+    what comes in from outside is black. A copy is the same whenever it is read.
     """
 
     takes = "path"

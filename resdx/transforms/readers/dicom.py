@@ -19,10 +19,11 @@ from .paths import Pixels, check_window, frame_of, one_channel_when_grey, readin
 
 @record
 class ReadDicom:
-    """Read one frame of a DICOM file as a viewer shows it: modality LUT, then VOI LUT or the file's first window.
+    """Read one frame of a DICOM file as a viewer shows it.
 
-    A file without a window runs from its smallest to its largest value, padding apart; MONOCHROME1 is inverted, so that
-    air is black in every film; palette and YBR colours become RGB. A file of several frames needs `#frame`.
+    Modality LUT, then VOI LUT or the file's first window. A file without a window runs from its smallest to its largest
+    value, padding apart; MONOCHROME1 is inverted, so that air is black in every film; palette and YBR colours become RGB. A
+    file of several frames needs `#frame`.
 
     With `low` and `high` (the file's own units, for a CT Hounsfield units) these become 0 and 1, whatever window the file has.
     """
@@ -73,7 +74,10 @@ def _check_pixels(file: str, dataset: pydicom.Dataset) -> None:
 
 
 def _display(dataset: pydicom.Dataset, stored: NDArray[Any], frame: int, window: tuple[float, float] | None) -> Pixels:
-    """Stored values of one frame -> what a viewer shows, of grey files through `window` where one is given."""
+    """Stored values of one frame -> what a viewer shows.
+
+    Grey files go through `window` where one is given.
+    """
     if stored.ndim == 3:  # RGB, also where the file says YBR: pixel_array has converted it
         return one_channel_when_grey(stretch(stored, 0, float(2 ** int(dataset.BitsStored) - 1)))
     if dataset.PhotometricInterpretation == "PALETTE COLOR":

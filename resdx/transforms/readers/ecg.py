@@ -1,4 +1,7 @@
-"""A heartbeat as a picture: the Wigner-Ville distribution of its analytic signal, time to the right and frequency upwards."""
+"""A heartbeat as a picture: the Wigner-Ville distribution of its analytic signal.
+
+Time goes to the right and frequency upwards.
+"""
 
 from __future__ import annotations
 
@@ -61,8 +64,9 @@ class WignerVille:
 
 
 def wigner_ville(signal: Complex, *, lags: Signal | None = None, times: Signal | None = None) -> NDArray[np.float64]:
-    """W[n, k] = sum over m of z[n + m] z*[n - m] exp(-2 pi i k m / N), real, for N times n and N frequencies k rate / 2N (Ville
-    1948).
+    """The Wigner-Ville distribution of a signal (Ville 1948), real.
+
+    W[n, k] = sum over m of z[n + m] z*[n - m] exp(-2 pi i k m / N), for N times n and N frequencies k rate / 2N.
 
     Args:
         signal: analytic, (N,); of a real one negative frequencies fold back
@@ -86,10 +90,11 @@ def wigner_ville(signal: Complex, *, lags: Signal | None = None, times: Signal |
 
 @record
 class ReadBeat:
-    """Read `100.hea#12.5`, the heartbeat whose R peak lies 12.5 s after the beginning of a recording, as a picture.
+    """Read `100.hea#12.5` as a picture of one heartbeat.
 
-    Of the first lead in `leads` that the recording has. It is filtered to `band` (Hz), brought to `rate` samples a second, and
-    cut from `before` to `after` seconds around the peak; what lies outside the recording is 0.
+    Its R peak lies 12.5 s after the beginning of the recording. The first lead in `leads` that the recording has is read. It is
+    filtered to `band` (Hz), brought to `rate` samples a second, and cut from `before` to `after` seconds around the peak; what
+    lies outside the recording is 0.
     """
 
     takes = "path"
@@ -158,8 +163,9 @@ class ReadBeat:
         return [f"{file}#{second:.4f}" for second in found]
 
     def flags(self, paths: Sequence[str]) -> list[tuple[str, ...]]:
-        """Of the heartbeats of a recording: AFTER_PAUSE where one may have been missed before it, BEFORE_END where after the
-        last.
+        """Flags of the heartbeats of a recording.
+
+        AFTER_PAUSE where one may have been missed before it, BEFORE_END where after the last.
         """
         seconds, whole = [float(split_index(path)[1]) for path in paths], 0.0
         with suppress(DataError):  # a file that has gone since it was read

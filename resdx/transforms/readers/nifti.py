@@ -16,10 +16,10 @@ from .paths import Pixels, check_window, frame_of, reading, split_index, stretch
 
 @record
 class ReadNifti:
-    """Read the axial slice `volume.nii.gz#k`, patient's right on the left and front on top, as radiologists look at it.
+    """Read the axial slice `volume.nii.gz#k` as radiologists look at it.
 
-    Values from `low` to `high` (the file's own units, for a CT Hounsfield units) become 0 to 1; where both are None the
-    smallest and largest value of the volume do.
+    The patient's right is on the left and the front on top. Values from `low` to `high` (the file's own units, for a CT
+    Hounsfield units) become 0 to 1; where both are None the smallest and largest value of the volume do.
     """
 
     takes = "path"
@@ -50,7 +50,10 @@ def count_slices(file: str) -> int:
 
 
 def volume(file: str) -> tuple[NDArray[np.float32], float, float]:
-    """The volume as float32 (X, Y, Z) that grow to the patient's right, front and head, with its smallest and largest value."""
+    """The volume as float32 (X, Y, Z), with its smallest and largest value.
+
+    The axes grow to the patient's right, front and head.
+    """
     return _volume(file, Path(file).stat().st_mtime_ns)
 
 

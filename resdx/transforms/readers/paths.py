@@ -1,4 +1,7 @@
-"""What a path names: a file and the index behind its #, the kind of the file, and what readers have in common."""
+"""What a path names.
+
+A file and the index behind its #, the kind of the file, and what readers have in common.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +45,10 @@ def split_index(path: str) -> tuple[str, str]:
 
 
 def file_kind(file: str) -> str:
-    """What a file is by its suffix, or by its first bytes where the suffix says nothing: picture, dicom, nifti, npz or ""."""
+    """What a file is: picture, dicom, nifti, npz or "".
+
+    Its suffix says so, or its first bytes where the suffix says nothing.
+    """
     name = file.lower()
     if name.endswith(PICTURE_SUFFIXES):
         return "picture"

@@ -1,7 +1,7 @@
-"""What a reader is, and what it may say of itself: how files open up, which flags its cases get, what its pictures are like.
+"""What a reader is, and what it may say of itself.
 
-A reader of your own needs `takes`, `gives` and `__call__`. The functions below ask it for the rest, and say what holds where it
-has none.
+How files open up, which flags its cases get, what its pictures are like. A reader of your own needs `takes`, `gives` and
+`__call__`. The functions below ask it for the rest, and say what holds where it has none.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Electrocardiograms: WFDB records (.hea with its .dat), tables of samples (.csv) and DICOM waveforms, as signals in mV."""
+"""Electrocardiograms as signals in mV.
+
+WFDB records (.hea with its .dat), tables of samples (.csv) and DICOM waveforms.
+"""
 
 from __future__ import annotations
 
@@ -206,8 +209,9 @@ def filled(signal: Signal) -> Signal:
 
 
 def without_noise(signal: Signal, rate: float, band: tuple[float, float]) -> Signal:
-    """Baseline wander, muscle and mains taken out without a shift in time: Butterworth of order 4 over `band` in Hz, notches at
-    50 and 60 Hz.
+    """Baseline wander, muscle and mains taken out without a shift in time.
+
+    Butterworth of order 4 over `band` in Hz, notches at 50 and 60 Hz.
     """
     nyquist = rate / 2
     for mains in MAINS:
@@ -228,8 +232,9 @@ def at_rate(signal: Signal, rate: float, wanted: float) -> Signal:
 
 
 def peakedness(signal: Signal, rate: float, seconds: Signal) -> float:
-    """How much steeper a lead is within 80 ms of annotated beats than midway between them, by medians: about 1 where beats are
-    not there.
+    """How much steeper a lead is within 80 ms of annotated beats than midway between them.
+
+    Slopes are medians, so it is about 1 where beats are not there.
     """
     steep = np.abs(np.diff(without_noise(filled(signal), rate, SLOPES)))
     half = max(1, round(AROUND * rate))
@@ -250,10 +255,10 @@ def find_beats(signal: Signal, rate: float) -> Signal:
 
 
 def pauses_between(seconds: Sequence[float], whole: float) -> list[tuple[float, float]]:
-    """From one heartbeat to the next where that takes PAUSE times as long as usual: a detector may have missed one, wide ones
-    first of all.
+    """From one heartbeat to the next where that takes PAUSE times as long as usual.
 
-    So too from the beginning to the first, and from the last to the end of the recording, `whole` seconds long.
+    A detector may have missed one, wide ones first of all. So too from the beginning to the first, and from the last to the
+    end of the recording, `whole` seconds long.
     """
     if len(seconds) <= FEWEST:
         return []

@@ -161,11 +161,11 @@ def spoken(path: str, rate: float, seconds: float) -> Signal:
 
 @record
 class ReadVoice:
-    """Read a WAV file as a heat map of `12 x (levels + 1)` cells: statistics of the sub-bands of its tunable Q-factor wavelet
-    transform.
+    """Read a WAV file as a heat map of `12 x (levels + 1)` cells.
 
-    A row a family of statistics (those of the UCI 470 table), a column a sub-band, high frequencies left; each cell is `cell`
-    pixels wide and three times as high. Of the middle `seconds`, brought to `rate` samples a second and to one loudness.
+    The cells are statistics of the sub-bands of its tunable Q-factor wavelet transform. A row a family of statistics (those
+    of the UCI 470 table), a column a sub-band, high frequencies left; each cell is `cell` pixels wide and three times as
+    high. Of the middle `seconds`, brought to `rate` samples a second and to one loudness.
     """
 
     takes = "path"
@@ -205,8 +205,9 @@ class ReadVoice:
 
 
 def heat_map(values: Signal, cell: int) -> NDArray[np.float32]:
-    """Statistics (families, bands) as grey cells, (3 cell x families, cell x bands, 1) in [0, 1], each family over its own fixed
-    range.
+    """Statistics (families, bands) as grey cells, each family over its own fixed range.
+
+    The picture is (3 cell x families, cell x bands, 1) in [0, 1].
     """
     rows = []
     for (kind, low, high), row in zip(RANGES.values(), values, strict=True):
@@ -221,11 +222,10 @@ def heat_map(values: Signal, cell: int) -> NDArray[np.float32]:
 
 @record
 class ReadSpeechRow:
-    """Read `pd_speech_features.csv#row`, a row of the UCI 470 table, as the heat map of its 12 x 36 wavelet statistics; other
-    columns are not looked at.
+    """Read `pd_speech_features.csv#row` as the heat map of its 12 x 36 wavelet statistics.
 
-    The table does not say what its values are relative to, so each is shown by its sign and the decades of its size: 0 is grey,
-    10^-8 nearly so, and 10^6 white or black.
+    It is a row of the UCI 470 table; other columns are not looked at. The table does not say what its values are relative to,
+    so each is shown by its sign and the decades of its size: 0 is grey, 10^-8 nearly so, and 10^6 white or black.
     """
 
     takes = "path"
@@ -256,7 +256,9 @@ class ReadSpeechRow:
 
 
 def speech_rows(file: str) -> tuple[list[str], list[list[str]]]:
-    """Names of the columns and the rows of a table in the layout of UCI 470, whose first line names groups of columns.
+    """Names of the columns and the rows of a table in the layout of UCI 470.
+
+    The first line of such a table names groups of columns.
 
     Raises:
         DataError: no such table, or a column or a cell of it is missing.

@@ -25,11 +25,11 @@ from .paths import file_kind, split_index
 
 @record
 class ReadScan:
-    """Read `folder/1.dcm#1.dcm|2.dcm|3.dcm` or `scan.nii.gz#0|1|2`, all slices of a scan, as a sheet of `rows` x `columns` of
-    them.
+    """Read all slices of a scan as a sheet of `rows` x `columns` of them.
 
-    Slices are taken at equal distances, first slice first, row by row; of a scan with fewer some come twice, so that no tile is
-    empty. Each is read by `read`, goes through the steps `each`, and is brought to `side` x `side` pixels.
+    The path is `folder/1.dcm#1.dcm|2.dcm|3.dcm` or `scan.nii.gz#0|1|2`. Slices are taken at equal distances, first slice
+    first, row by row; of a scan with fewer some come twice, so that no tile is empty. Each is read by `read`, goes through
+    the steps `each`, and is brought to `side` x `side` pixels.
     """
 
     takes = "path"
