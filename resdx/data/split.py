@@ -146,7 +146,7 @@ def _honest(
     rest = list(range(len(cases)))
     shipped = {i for i, case in enumerate(cases) if case.part == "test"}
     touched = {unit[i] for i in shipped}
-    rest = [i for i in rest if unit[i] not in touched]
+    rest = [i for i in rest if unit[i] not in touched]  # a person with one shipped test case is all test, or left out
     if removed := [case.id for i, case in enumerate(cases) if i not in shipped and unit[i] in touched]:
         text = (
             f"{len(removed)} cases outside the shipped test part share a person or a picture with it and were "
@@ -162,7 +162,7 @@ def _honest(
             raise DataError(f"there is no fold {fold + 1} of {folds}; folds are counted from 1 to {folds}")
         parts = {cases[i].id: "test" for i in rest if number[i] == fold}
         rest = [i for i in rest if number[i] != fold]
-        shares[3] = 0
+        shares[3] = 0  # the fold is the test part
         rule = f"honest: fold {fold + 1} of {folds}, by person, stratified"
     elif shipped:
         parts = {cases[i].id: "test" for i in shipped}
@@ -177,7 +177,8 @@ def _honest(
         rest = [i for i in rest if unit[i] not in learnt]
         parts |= {cases[i].id: "train" for i in known}
         findings.append(_seen([cases[i] for i in known], len({unit[i] for i in rest})))
-        shares = shares / shares.sum() * (len(known) + len(rest))
+        shares = shares / shares.sum() * (len(known) + len(rest))  # now in cases
+        # What the known cases fill of the train part is not dealt again.
         shares[0] = max(0, shares[0] - len(known))
     left = [cases[i] for i in rest]
     # A shipped test part needs none of the persons that are left.
@@ -251,14 +252,15 @@ def _deal(cases: Sequence[Case], unit: Sequence[int], shares: Floats, seed: int)
     tags = [case.labels or ("",) for case in cases]
     total = Counter(tag for tag_list in tags for tag in tag_list)
     names = {tag: k for k, tag in enumerate(sorted(total))}
-    content = np.zeros((len(members), len(names) + 1))
+    content = np.zeros((len(members), len(names) + 1))  # (U, K + 1): a unit's cases of each class, and all of them
     for row, indices in zip(content, members.values(), strict=True):
         for i in indices:
             row[-1] += 1
             for tag in tags[i]:
                 row[names[tag]] += 1
-    held = np.where(content[:, :-1] > 0, content[:, :-1].sum(0), np.inf)
+    held = np.where(content[:, :-1] > 0, content[:, :-1].sum(0), np.inf)  # (U, K): cases in all of each class that a unit has
     chance = np.random.default_rng(seed).random(len(content))
+    # lexsort's last key comes first: units with the rarest class, then the largest, then by chance.
     order = np.lexsort((chance, -content[:, -1], held.min(1)))
     draw = np.random.default_rng([seed, 1])
     tries = [_deal_once(content, held, order, shares, draw) for _ in range(max(1, min(TRIES, MOST_DEALT // len(content))))]
@@ -272,15 +274,16 @@ def _deal(cases: Sequence[Case], unit: Sequence[int], shares: Floats, seed: int)
 def _deal_once(
     content: Floats, held: Floats, order: NDArray[np.int64], shares: Floats, draw: np.random.Generator
 ) -> NDArray[np.int64]:
-    missing = shares[:, None] * content.sum(0)
+    missing = shares[:, None] * content.sum(0)  # (bins, K + 1): cases that each bin still misses
     choice = np.zeros(len(content), np.int64)
     for k in order:
         need = np.clip(missing[:, held[k].argmin()], 0, None)
         need[missing[:, -1] < content[k, -1] / 2] = 0  # it would overflow
         if need.any():
-            edges = np.cumsum(need)
+            edges = np.cumsum(need)  # a draw from the bins with their need as weights
             choice[k] = np.searchsorted(edges, draw.random() * edges[-1], side="right")
         else:
+            # no bin needs it: the one that is least full
             choice[k] = int(np.argmax(np.where(shares > 0, missing[:, -1], -np.inf)))
         missing[choice[k]] -= content[k]
     return choice
@@ -295,7 +298,7 @@ def _lacking(content: Floats, choice: NDArray[np.int64], shares: Floats) -> floa
     class is missed least where the part is small.
     """
     has = content[:, :-1] > 0
-    due = np.maximum(np.outer(shares, has.sum(0)) / 2, 1)
+    due = np.maximum(np.outer(shares, has.sum(0)) / 2, 1)  # (bins, K)
     got = np.stack([has[choice == k].sum(0) for k in range(len(shares))])
     return float(shares @ (got < due).sum(1))
 
@@ -305,7 +308,7 @@ def _unevenness(content: Floats, choice: NDArray[np.int64], shares: Floats) -> f
 
     Both are fractions, of each class and of all cases.
     """
-    got = np.stack([content[choice == k].sum(0) for k in range(len(shares))]) / np.maximum(content.sum(0), 1)
+    got = np.stack([content[choice == k].sum(0) for k in range(len(shares))]) / np.maximum(content.sum(0), 1)  # (bins, K + 1)
     return float(((got - shares[:, None]) ** 2).sum())
 
 
@@ -317,7 +320,7 @@ def _at_random(cases: Sequence[Case], fixed: Mapping[str, str], test: float, see
     count = int(test * len(free))
     parts |= dict.fromkeys(free[:count], "test")
     rest = free[count:]
-    shares = np.cumsum(np.array(SHARES[:3]) / sum(SHARES[:3]))
+    shares = np.cumsum(np.array(SHARES[:3]) / sum(SHARES[:3]))  # cumulative shares of train, tune and calib without the test part
     edges = [0, *np.round(shares * len(rest)).astype(int)]
     for k, part in enumerate(PARTS[:3]):
         parts |= dict.fromkeys(rest[edges[k] : edges[k + 1]], part)

@@ -26,6 +26,8 @@ def auroc_by_person(y_true: Values, y_score: Values, codes: Values) -> tuple[flo
     """
     positive = np.asarray(y_true) == 1
     ours, theirs = np.sort(y_score[positive]), np.sort(y_score[~positive])
+    # Fraction of the negatives that each positive beats, ties counting half: (P,); below, of the positives that beat each
+    # negative.
     positive_wins = (
         (np.searchsorted(theirs, y_score[positive], "left") + np.searchsorted(theirs, y_score[positive], "right"))
         / 2
@@ -35,7 +37,7 @@ def auroc_by_person(y_true: Values, y_score: Values, codes: Values) -> tuple[flo
         np.searchsorted(ours, y_score[~positive], "left") + np.searchsorted(ours, y_score[~positive], "right")
     ) / 2 / len(ours)
     area, persons = float(positive_wins.mean()), int(codes.max()) + 1
-    positive_influence = np.bincount(codes[positive], positive_wins - area, persons) / len(ours)
+    positive_influence = np.bincount(codes[positive], positive_wins - area, persons) / len(ours)  # (G,)
     return area, positive_influence, np.bincount(codes[~positive], negative_wins - area, persons) / len(theirs)
 
 
@@ -49,8 +51,10 @@ def variance_between(
     """
     persons, ours, theirs = (len(np.unique(part)) for part in (codes, codes[y_true == 1], codes[y_true != 1]))
     parts = [(ours, float((positive_influence**2).sum())), (theirs, float((negative_influence**2).sum()))]
+    # n / (n - 1) makes each sum of squares an unbiased variance; the covariance is of persons who have cases of both classes.
     first, second = (count / (count - folds) * total for count, total in parts)
     shared = 2 * persons / (persons - folds) * float((positive_influence * negative_influence).sum())
+    # Degrees of freedom of a sum of two variances (Satterthwaite 1946)
     spread = first**2 / (ours - folds) + second**2 / (theirs - folds)
     freedom = (first + second) ** 2 / spread if spread > 0 else persons - folds
     return max(first + second + shared, 0.0), min(freedom, persons - folds)

@@ -43,7 +43,8 @@ class Metric(Protocol):
 
 def auroc(y_true: Values, y_score: Values, sample_weight: Values | None = None) -> Array:
     """Area under the ROC curve in [0, 1]: P(a positive scores above a negative), ties counting half."""
-    above_true, above_false = cumulative(y_true, y_score, sample_weight)
+    above_true, above_false = cumulative(y_true, y_score, sample_weight)  # (..., U + 1) each
+    # Trapezoids under the curve: a tie is a slanted step, which counts half (Hanley and McNeil 1982).
     area = np.einsum("...u,...u->...", np.diff(above_false), above_true[..., 1:] + above_true[..., :-1]) / 2
     return _ratio(area, above_true[..., -1] * above_false[..., -1])
 
@@ -51,8 +52,9 @@ def auroc(y_true: Values, y_score: Values, sample_weight: Values | None = None) 
 def average_precision(y_true: Values, y_score: Values, sample_weight: Values | None = None) -> Array:
     """Step-wise area under the precision-recall curve; its chance level is the prevalence."""
     above_true, above_false = cumulative(y_true, y_score, sample_weight)
-    called = above_true[..., 1:] + above_false[..., 1:]
+    called = above_true[..., 1:] + above_false[..., 1:]  # (..., U): weight called positive at each threshold
     precision = np.divide(above_true[..., 1:], called, out=np.zeros_like(called), where=called > 0)
+    # Steps, not straight lines: between two points of this curve a line would promise too much (Davis and Goadrich 2006).
     return _ratio(np.einsum("...u,...u->...", np.diff(above_true), precision), above_true[..., -1])
 
 
@@ -101,9 +103,11 @@ def cumulative(y_true: Values, y_score: Values, sample_weight: Values | None = N
     weight, positive = np.take(_weights(sample_weight, y_true), order, axis=-1), np.asarray(y_true)[order] == 1
     out = []
     for mask in (positive, ~positive):
+        # (..., N + 1), of which the first place, nothing called yet, stays 0
         total = np.zeros((*weight.shape[:-1], len(y_score) + 1))
         np.multiply(weight, mask, out=total[..., 1:])
         np.cumsum(total[..., 1:], axis=-1, out=total[..., 1:])
+        # Cases of equal score cannot be parted by a threshold, so only the end of a tie is a point.
         out.append(total if len(last) == len(y_score) else np.take(total, np.append(0, last + 1), axis=-1))
     return out[0], out[1]
 
@@ -150,11 +154,13 @@ def most_frequent(y_true: Values) -> Any:
 def f1(y_true: Values, y_score: Values, sample_weight: Values | None = None) -> Array:
     """Harmonic mean of sensitivity and positive predictive value."""
     weight, yes, predicted = _weights(sample_weight, y_true), y_true == 1, y_score == 1
+    # 2 TP / (2 TP + FP + FN), written with the marginal sums
     return _ratio(2 * (weight @ (yes & predicted)), weight @ (yes.astype(float) + predicted))
 
 
 def confusion(y_true: Values, y_score: Values, classes: int, sample_weight: Values | None = None) -> Array:
     """Weight of each (true class, decided class): (..., K, K)."""
+    # (N, K * K): each case is 1 in its cell
     cell = np.eye(classes * classes)[np.asarray(y_true, int) * classes + np.asarray(y_score, int)]
     weight = _weights(sample_weight, y_true)
     return np.asarray((weight @ cell).reshape(*weight.shape[:-1], classes, classes))
@@ -178,7 +184,8 @@ def mcc(y_true: Values, y_score: Values, sample_weight: Values | None = None) ->
     0 when one side is constant.
     """
     table = _table(y_true, y_score, sample_weight)
-    true, predicted, total = table.sum(-1), table.sum(-2), table.sum((-1, -2))
+    true, predicted, total = table.sum(-1), table.sum(-2), table.sum((-1, -2))  # (..., K), (..., K) and (...)
+    # R_K of Gorodkin 2004: covariance of the true and the decided class over the product of their spreads
     shared = np.einsum("...kk->...", table) * total - (true * predicted).sum(-1)
     spread = np.sqrt((total**2 - (true**2).sum(-1)) * (total**2 - (predicted**2).sum(-1)))
     return np.asarray(np.divide(shared, spread, out=np.zeros_like(shared), where=spread > 0))
@@ -192,7 +199,7 @@ def quadratic_kappa(y_true: Values, y_score: Values, sample_weight: Values | Non
     table = _table(y_true, y_score, sample_weight)
     grade = np.arange(table.shape[-1])
     cost = (grade[:, None] - grade) ** 2.0
-    chance = table.sum(-1)[..., :, None] * table.sum(-2)[..., None, :]
+    chance = table.sum(-1)[..., :, None] * table.sum(-2)[..., None, :]  # (..., K, K): counts expected by chance, times the total
     disagreement = (cost * table).sum((-1, -2)) * table.sum((-1, -2))
     return 1 - _ratio(disagreement, (cost * chance).sum((-1, -2)))
 
@@ -218,6 +225,7 @@ def ece(y_true: Values, y_score: Values, sample_weight: Values | None = None) ->
     """
     predicted, observed, place = calibration_bins(y_true, y_score)
     weight = _weights(sample_weight, y_true)
+    # In a bin the sum of observed less predicted is its mean gap times its weight.
     gap = weight @ (np.eye(place.max() + 1)[place] * (observed - predicted)[:, None])  # (..., bins)
     return _ratio(np.abs(gap).sum(-1), weight.sum(-1))
 
@@ -230,7 +238,9 @@ def calibration_bins(y_true: Values, y_score: Values, bins: int = BINS) -> tuple
     """
     predicted = np.asarray(y_score if y_score.ndim == 1 else y_score.max(1), np.float64)
     observed = y_true == 1 if y_score.ndim == 1 else y_score.argmax(1) == y_true
+    # "inverted_cdf" gives values that occur, so that an edge never falls between equal probabilities.
     edges = np.unique(np.quantile(predicted, np.arange(1, bins) / bins, method="inverted_cdf"))
+    # Renumbered, since ties may leave a bin empty.
     place = np.unique(np.searchsorted(edges, predicted, side="left"), return_inverse=True)[1]
     return predicted, np.asarray(observed, np.float64), place
 
@@ -255,6 +265,7 @@ def specificity_at_sensitivity(
     The threshold is chosen on these very cases.
     """
     true, false = _rates(y_true, y_score, sample_weight)
+    # where the rate, which only rises, first reaches it
     first = true.shape[-1] - np.count_nonzero(true >= wanted - EPSILON, axis=-1)
     return _keep_missing(1 - _at(false, np.minimum(first, true.shape[-1] - 1)), true[..., -1] + false[..., -1])
 

@@ -26,7 +26,7 @@ def iou(first: Floats, second: Floats) -> Floats:
     """Intersection over union of boxes (N, 4) and (M, 4): (N, M) in [0, 1]; 0 where both are empty."""
     low = np.maximum(first[:, None, :2], second[None, :, :2])
     high = np.minimum(first[:, None, 2:], second[None, :, 2:])
-    inside = np.prod(np.clip(high - low, 0, None), axis=2)
+    inside = np.prod(np.clip(high - low, 0, None), axis=2)  # (N, M); apart boxes have a negative side
     whole = _area(first)[:, None] + _area(second)[None] - inside
     out: Floats = np.divide(inside, whole, out=np.zeros_like(inside), where=whole > 0)
     return out
@@ -70,7 +70,7 @@ def compare_boxes(predicted: Sequence[tuple[Floats, Floats]], y_true: Sequence[F
     for number, ((boxes, score), observed) in enumerate(zip(predicted, y_true, strict=True)):
         order = np.argsort(-score, kind="stable")
         overlap = iou(boxes[order], observed)
-        hits.append(np.stack([_matched(overlap, threshold) for threshold in THRESHOLDS], 1))
+        hits.append(np.stack([_matched(overlap, threshold) for threshold in THRESHOLDS], 1))  # (D, thresholds)
         voc.append(_matched_once(overlap, 0.5))
         pictures.append(np.full(len(order), number))
         scores.append(score[order])
@@ -87,7 +87,7 @@ def _matched(overlap: Floats, threshold: float) -> NDArray[np.bool_]:
     free, out = np.ones(overlap.shape[1], bool), np.zeros(len(overlap), bool)
     for i, row in enumerate(overlap):
         if free.any():
-            best = int(np.where(free, row, -1).argmax())
+            best = int(np.where(free, row, -1).argmax())  # of the annotated boxes that are still free
             if row[best] >= threshold:
                 out[i], free[best] = True, False
     return out
@@ -96,6 +96,7 @@ def _matched(overlap: Floats, threshold: float) -> NDArray[np.bool_]:
 def _matched_once(overlap: Floats, threshold: float) -> NDArray[np.bool_]:
     free, out = np.ones(overlap.shape[1], bool), np.zeros(len(overlap), bool)
     for i, row in enumerate(overlap):
+        # the best one alone is asked for, free or not
         if len(row) and row[best := int(row.argmax())] >= threshold and free[best]:
             out[i], free[best] = True, False
     return out
@@ -175,7 +176,9 @@ def average_precision(
     falling = np.maximum.accumulate(precision[::-1])[::-1]  # the best that is reached with that recall or more
     if every:
         return float((np.diff(recall, prepend=0) * falling).sum())
+    # the first point with at least that recall
     at = np.searchsorted(recall, RECALLS - 1e-9, side="left")  # sums of weights are rounded
+    # Recalls that are never reached count with a precision of 0 (COCO).
     return float(np.append(falling, 0.0)[at].mean())
 
 
@@ -203,7 +206,8 @@ def log_average_miss_rate(matches: Matches, sample_weight: Floats | None = None)
     if not weight @ matches.observed:
         return float("nan")
     right, all_predicted = _so_far(matches, matches.hit[:, 0], sample_weight)
+    # The curve begins at "no box shown": no false positive, everything missed.
     wrong = np.concatenate([[0.0], all_predicted - right]) / weight.sum()
     missed = 1 - np.concatenate([[0.0], right]) / (weight * matches.observed).sum()
-    at = np.searchsorted(wrong, MISSED_AT, side="right") - 1
+    at = np.searchsorted(wrong, MISSED_AT, side="right") - 1  # the last point with at most so many false positives
     return float(np.exp(np.log(np.maximum(missed[at], 1e-10)).mean()))

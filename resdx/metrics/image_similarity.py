@@ -17,10 +17,11 @@ def frechet(first: Floats, second: Floats) -> float:
 
     With fewer cases than features it is far above 0 for two samples of one distribution too: give that floor beside it.
     """
-    x, y = ((one - one.mean(0)) / np.sqrt(len(one) - 1) for one in (first, second))
+    x, y = ((one - one.mean(0)) / np.sqrt(len(one) - 1) for one in (first, second))  # so that x.T @ x is the covariance
     traces = (x**2).sum() + (y**2).sum()
     x, y = (np.asarray(np.linalg.qr(one, "r")) if len(one) > one.shape[1] else one for one in (x, y))  # the same products
     mixed = np.linalg.svd(x @ y.T, compute_uv=False).sum()  # the trace of the root of the product of the covariances
+    # |m1 - m2|^2 + tr(C1) + tr(C2) - 2 tr((C1 C2)^(1/2)), Fréchet 1957
     return float(((first.mean(0) - second.mean(0)) ** 2).sum() + traces - 2 * mixed)
 
 
@@ -35,6 +36,7 @@ def kernel_distance(first: Floats, second: Floats) -> float:
 
     n, m = len(first), len(second)
     own, other = kernel(first, first), kernel(second, second)
+    # Without the diagonal, a picture against itself, which makes the estimate unbiased
     within = (own.sum() - np.trace(own)) / (n * (n - 1)) + (other.sum() - np.trace(other)) / (m * (m - 1))
     return float(within - 2 * kernel(first, second).mean())
 
@@ -54,9 +56,10 @@ def nearest(
         (N,) the index of the nearest, its distance, and the distance of the nearest of a further person.
     """
     x, y = _small(pictures), _small(others)
+    # (N, M): |x - y|^2 = |x|^2 + |y|^2 - 2 x y
     squared = np.maximum((x**2).sum(1)[:, None] + (y**2).sum(1)[None] - 2 * x @ y.T, 0)
     if own is not None:
-        squared = np.where(own[:, None] == persons[None], np.inf, squared)
+        squared = np.where(own[:, None] == persons[None], np.inf, squared)  # a picture's own person would always be nearest
     rows, at = np.arange(len(x)), squared.argmin(1)
     rest = np.where(persons[at][:, None] == persons[None], np.inf, squared).min(1)
     return at, np.sqrt(squared[rows, at] / x.shape[1]), np.sqrt(rest / x.shape[1])
@@ -72,6 +75,7 @@ def likeness(picture: NDArray[np.uint8], other: NDArray[np.uint8]) -> tuple[floa
 def _small(pictures: NDArray[np.uint8]) -> Floats:
     side = pictures.shape[1] // (step := max(1, pictures.shape[1] // SMALL)) * step
     grey = pictures[:, :side, :side].astype(np.float64).mean(3) / 255
+    # (N, h, w): the mean of each step x step block
     pooled = grey.reshape(len(grey), side // step, step, side // step, step).mean((2, 4))
     out: Floats = pooled.reshape(len(grey), -1)
     return out

@@ -143,6 +143,7 @@ def proportion(success: Values, groups: Groups = None) -> Estimate:
     if persons == n:
         return Estimate(share, *_wilson(share, n, float(ndtri((1 + LEVEL) / 2))), n, "Wilson's interval")
     effect = design_effect(success, codes)
+    # A t quantile, since the design effect is estimated from so many persons; n / effect is the effective number of cases.
     low, high = _wilson(share, n / effect, float(stdtrit(persons - 1, (1 + LEVEL) / 2)))
     return Estimate(share, low, high, persons, f"Wilson's interval, {n} cases of {persons} persons, design effect {effect:.2f}")
 
@@ -154,8 +155,10 @@ def design_effect(success: Values, codes: Values) -> float:
     """
     _, place, sizes = np.unique(codes, return_inverse=True, return_counts=True)
     n, persons, share = len(success), len(sizes), float(np.mean(success))
-    residual = np.bincount(place, success - share)
+    residual = np.bincount(place, success - share)  # (G,): the residuals of each person summed
+    # Variance of a ratio with persons as clusters, r = x - n p (Rao and Scott 1992)
     between = persons / (persons - 1) * float((residual**2).sum()) / n**2
+    # At most that of persons whose cases are all alike: sum of n_i^2 over n
     return float(np.clip(between / (share * (1 - share) / n), 1, (sizes**2).sum() / n))
 
 
@@ -176,12 +179,13 @@ def bands(
     wanted = {name: curve for name, curve in curves.items() if n_effective[name] >= MIN_PERSONS}
     for weights in resample(y_true, codes, replicates=replicates, seed=seed) if wanted else ():
         for name, curve in wanted.items():
-            sample[name].append(curve(y_true, y_score, weights))
+            sample[name].append(curve(y_true, y_score, weights))  # (D, P)
     out: dict[str, tuple[Array, Array | None, Array | None]] = {}
     for name, curve in curves.items():
         out[name] = curve(y_true, y_score), None, None
         if name in wanted:
             sampled = np.concatenate(sample[name])
+            # A replicate without one of the classes has no curve.
             low, high = np.quantile(sampled[~np.isnan(sampled).any(1)], _tails(n_effective[name]), axis=0)
             out[name] = out[name][0], low, high
     return out
@@ -223,7 +227,7 @@ def mean_of_persons(values: Values, persons: Sequence[str], *, lowest: float = 0
     error = float(each.std(ddof=1)) / n**0.5
     if error == 0:
         return Estimate(value, None, None, n, "no interval: the persons do not differ")
-    reach = float(stdtrit(n - 1, (1 + LEVEL) / 2)) * error
+    reach = float(stdtrit(n - 1, (1 + LEVEL) / 2)) * error  # half the width
     return Estimate(value, max(lowest, value - reach), min(1.0, value + reach), n, "t interval over persons")
 
 
@@ -243,6 +247,7 @@ def logit_t_interval(
         return Estimate(value, None, None, persons, "no interval: the persons do not differ")
     lowest, width = limits[0], limits[1] - limits[0]
     share = (value - lowest) / width
+    # d logit(p) = dp / (p (1 - p))
     reach = float(stdtrit(freedom, (1 + LEVEL) / 2)) * error / width / (share * (1 - share))
     low, high = (lowest + width * float(expit(logit(share) + side * reach)) for side in (-1, 1))
     return Estimate(value, low, high, persons, note)
@@ -301,7 +306,7 @@ def weighted(
     }
     asked = [name for name in wanted if name not in out]
     sample: dict[str, list[float]] = {name: [] for name in asked}
-    for weights in resample(columns.astype(int), codes, replicates=replicates, seed=seed) if asked else ():
+    for weights in resample(columns.astype(int), codes, replicates=replicates, seed=seed) if asked else ():  # weights (D, N)
         for one in weights:
             for name in asked:
                 sample[name].append(wanted[name](one))
@@ -321,6 +326,7 @@ def _from_replicates(
     kept = sample[~np.isnan(sample)]
     lost = f"; {len(sample) - len(kept)} of {len(sample)} replicates lacked a class" if len(kept) < len(sample) else ""
     if n_effective < MIN_FOR_PERCENTILES or biased or len(kept) < len(sample) / 2:
+        # A bootstrap's variance is short by the factor (n - 1) / n (Hesterberg 2015).
         error = float(kept.std()) * (n_effective / (n_effective - 1)) ** 0.5 if len(kept) else 0.0
         note = f"t interval, error from {len(sample)} bootstrap replicates of persons, {n_effective - 1} degrees of freedom{lost}"
         return logit_t_interval(value, error, n_effective - 1, persons, limits, note)
@@ -328,6 +334,7 @@ def _from_replicates(
     if low == high:
         return Estimate(value, None, None, persons, "no interval: every bootstrap replicate gives the same value")
     note = f"percentiles of {len(sample)} bootstrap replicates of persons{lost}"
+    # The interval holds its value, whatever the percentiles say.
     return Estimate(value, min(float(low), value), max(float(high), value), persons, note)
 
 
@@ -354,6 +361,7 @@ def exact(value: float, n_effective: int, persons: int, lowest: float, *, at_end
 
     `at_ends` are the words for a figure of 1 and for one of `lowest`.
     """
+    # bound^n = alpha / 2: what would still be all right by chance so often
     bound = ((1 - LEVEL) / 2) ** (1 / n_effective)
     reach = (1 - lowest) * (1 - bound)
     note = f"{at_ends[value != 1]}: exact bound on {n_effective} persons"
@@ -361,6 +369,7 @@ def exact(value: float, n_effective: int, persons: int, lowest: float, *, at_end
 
 
 def _wilson(share: float, n: float, quantile: float) -> tuple[float, float]:
+    # The score interval of Wilson 1927: its middle lies nearer to 1/2 than the proportion does.
     middle = (share + quantile**2 / (2 * n)) / (1 + quantile**2 / n)
     reach = quantile / (1 + quantile**2 / n) * (share * (1 - share) / n + quantile**2 / (4 * n**2)) ** 0.5
     return max(0.0, middle - reach), min(1.0, middle + reach)
@@ -375,6 +384,7 @@ def _tails(n_effective: int) -> tuple[float, float]:
 
     A little outside 2.5 and 97.5, as a t interval is outside a normal one.
     """
+    # The expanded percentile interval: Phi(-sqrt(n / (n - 1)) t), t with n - 1 degrees of freedom
     tail = float(ndtr(-((n_effective / (n_effective - 1)) ** 0.5) * stdtrit(n_effective - 1, (1 + LEVEL) / 2)))
     return tail, 1 - tail
 

@@ -85,6 +85,7 @@ def mcnemar(y_true: Values, first: Values, second: Values, groups: Groups = None
     y_true = _checked(y_true, first, second)
     _refuse_clusters("mcnemar", "permutation", y_true, groups)
     ours, theirs = first == y_true, second == y_true
+    # the discordant cases: the others say nothing about a difference
     won, lost = int((ours & ~theirs).sum()), int((theirs & ~ours).sum())
     fewer, split = min(won, lost), won + lost
     # mid-p counts half the chance of the observed split (Fagerland et al. 2013); bdtr is the binomial distribution function
@@ -125,11 +126,14 @@ def permutation(
     rng = np.random.default_rng(seed)
     as_extreme = 0
     for _ in range(permutations):
+        # one coin a person; (N,), or (N, 1) for probabilities (N, K)
         swapped = (rng.integers(0, 2, int(codes.max()) + 1)[codes] == 1).reshape(-1, *[1] * (first.ndim - 1))
         gap = metric(y_true, np.where(swapped, first, second)) - metric(y_true, np.where(swapped, second, first))
+        # A tie with the observed gap counts as extreme; rounding must not hide it.
         as_extreme += abs(float(gap)) >= abs(ours - theirs) - metrics.EPSILON
     note = f"no interval from a permutation; {permutations} exchanges within persons"
     estimate = Estimate(ours - theirs, None, None, int(codes.max()) + 1, note)
+    # The observed arrangement is one of them, so that p is never 0 (Phipson and Smyth 2010).
     return Comparison("permutation within persons", ours, theirs, estimate, (as_extreme + 1) / (permutations + 1))
 
 
@@ -138,6 +142,7 @@ def holm(p_values: Mapping[str, float]) -> dict[str, float]:
     out: dict[str, float] = {}
     highest = 0.0
     for place, (name, p) in enumerate(sorted(p_values.items(), key=lambda item: item[1])):
+        # Never below that of a smaller p: the procedure stops at the first that is not rejected.
         highest = max(highest, min(1.0, (len(p_values) - place) * p))
         out[name] = highest
     return {name: out[name] for name in p_values}
@@ -154,6 +159,7 @@ def _areas(test: str, y_true: Values, first: Values, second: Values, codes: Valu
     gap, persons = ours - theirs, int(codes.max()) + 1
     if n_effective < MIN_PERSONS:
         return Comparison(test, ours, theirs, Estimate(gap, None, None, persons, too_few(n_effective)), None)
+    # The influence of a person on a difference is the difference of the influences, so the covariance is counted in.
     variance, freedom = variance_between(
         y_true, codes, first_influence[0] - second_influence[0], first_influence[1] - second_influence[1]
     )
@@ -161,7 +167,7 @@ def _areas(test: str, y_true: Values, first: Values, second: Values, codes: Valu
     if error == 0:
         note = "no interval: the two models order the cases alike"
         return Comparison(test, ours, theirs, Estimate(gap, None, None, persons, note), 1.0 if gap == 0 else None)
-    freedom = np.inf if normal else freedom
+    freedom = np.inf if normal else freedom  # a t distribution of infinitely many degrees is the normal one
     reach = float(stdtrit(freedom, (1 + LEVEL) / 2)) * error
     note = f"{test}, standard error {error:.4f}"
     return Comparison(
@@ -178,6 +184,7 @@ def _difference_of_shares(won: int, lost: int, n: int) -> Estimate:
         return Estimate((won - lost) / n, None, None, n, too_few(n))
     more, less, total = won + 0.5, lost + 0.5, n + 2
     middle = (more - less) / total
+    # Variance of a difference of paired proportions: (b + c) / n - d^2, over n
     reach = float(ndtri((1 + LEVEL) / 2)) * ((more + less) / total - middle**2) ** 0.5 / total**0.5
     return Estimate((won - lost) / n, max(-1.0, middle - reach), min(1.0, middle + reach), n, "Agresti and Min's interval")
 

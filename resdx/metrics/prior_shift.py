@@ -28,6 +28,7 @@ def shift_prior(probabilities: ArrayLike, from_prior: ArrayLike, to_prior: Array
         DataError: a prior is not a distribution over the classes, or `from_prior` lacks a class.
     """
     p = _check_distribution(probabilities)
+    # P(k | x) at the new place is proportional to P(k | x) new_k / old_k.
     shifted = p * (_check_prior(to_prior, p.shape[1]) / _check_prior(from_prior, p.shape[1], positive=True))
     total = shifted.sum(axis=1, keepdims=True)
     return np.asarray(np.divide(shifted, total, out=p.copy(), where=total > 0), np.float32)
@@ -52,9 +53,11 @@ def estimate_prior(probabilities: ArrayLike, from_prior: ArrayLike, sample_weigh
     weight = np.ones(len(p)) if sample_weight is None else np.asarray(sample_weight, float)
     if weight.shape != (len(p),) or not (weight >= 0).all() or not weight.any():
         raise DataError(f"{len(p)} cases need {len(p)} weights of 0 or more, not all 0; person_weights gives them")
+    # p / start is the likelihood of each case up to a factor of its own, which the E step divides out.
     likelihood, prior = p / start, start
     for _ in range(10_000):
         joint = likelihood * prior
+        # E step: posterior of each case at the present prior; M step: their weighted mean is the next prior.
         updated = weight @ (joint / np.maximum(joint.sum(axis=1, keepdims=True), np.finfo(float).tiny)) / weight.sum()
         if np.abs(updated - prior).max() < 1e-8:
             break

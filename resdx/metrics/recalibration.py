@@ -33,7 +33,7 @@ def recalibration(y_true: Values, y_score: Array, groups: Values) -> dict[str, E
         nothing = Estimate(None, None, None, n, "not estimable: a class has no case")
         return {"intercept": nothing, "slope": nothing}
     ones = np.ones((len(y), 1))
-    large = _logistic(ones, y, x, codes)
+    large = _logistic(ones, y, x, codes)  # the logit is an offset, so that its slope stays 1
     both = _logistic(np.column_stack([ones, x]), y, np.zeros(len(y)), codes)
     return {"intercept": _coefficient(large, 0, n_effective, n), "slope": _coefficient(both, 1, n_effective, n)}
 
@@ -46,18 +46,20 @@ def _logistic(design: Array, y: Array, offset: Array, codes: NDArray[np.intp]) -
     beta = np.zeros(design.shape[1])
     for _ in range(STEPS):
         p = expit(design @ beta + offset)
-        information = design.T @ (design * (p * (1 - p))[:, None])
-        if np.linalg.cond(information) > 1e12:
+        information = design.T @ (design * (p * (1 - p))[:, None])  # (P, P), the Fisher information
+        if np.linalg.cond(information) > 1e12:  # separated classes: the likelihood has no maximum
             return None
         step = np.linalg.solve(information, design.T @ (y - p))
-        beta = beta + np.clip(step, -2, 2)
+        beta = beta + np.clip(step, -2, 2)  # clipped: far from the optimum a full Newton step may overshoot
         if np.abs(step).max() < 1e-8:
             break
     else:
         return None
     people = int(codes.max()) + 1
+    # (G, P): the score of each person
     influence = np.stack([np.bincount(codes, column * (y - p), people) for column in design.T], 1)
     bread = np.linalg.inv(information)
+    # The sandwich estimator with the factor G / (G - 1) for few persons
     return beta, bread @ (influence.T @ influence) @ bread * people / (people - 1)
 
 

@@ -23,9 +23,11 @@ def rebatchnorm(network: Network, batches: Iterable[Tensor]) -> None:
     sums = {norm: torch.zeros(3, norm.num_features, dtype=torch.float64) for norm in norms}  # over pixels: of 1, x, x squared
 
     def add(norm: nn.BatchNorm2d, inputs: tuple[Any, ...]) -> None:
+        # (C,) each, over the pictures and places of a batch
         variance, mean = torch.var_mean(inputs[0].float(), (0, 2, 3), correction=0)
         pixels = inputs[0].numel() // norm.num_features
         variance, mean = variance.cpu().double(), mean.cpu().double()
+        # The sum of x squared is n (variance + mean^2).
         sums[norm] += pixels * torch.stack([torch.ones_like(mean), mean, variance + mean.square()])
 
     handles = [norm.register_forward_pre_hook(add) for norm in norms]
@@ -46,8 +48,10 @@ def _restate(norm: nn.BatchNorm2d, sums: Tensor) -> None:
     mean = sums[1] / sums[0]
     variance = (sums[2] / sums[0] - mean.square()).clamp(min=0)
     running_mean, running_var = cast(Tensor, norm.running_mean), cast(Tensor, norm.running_var)
+    # In eval mode BatchNorm is y = slope x + offset.
     slope = norm.weight.cpu().double() / (running_var.cpu().double() + norm.eps).sqrt()
     offset = norm.bias.cpu().double() - running_mean.cpu().double() * slope
+    # gamma and beta that make the same map of the new mean and variance
     norm.weight.copy_(slope * (variance + norm.eps).sqrt())
     norm.bias.copy_(offset + slope * mean)
     running_mean.copy_(mean)

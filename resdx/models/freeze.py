@@ -59,7 +59,7 @@ def freeze(backbone: Backbone, upto: str) -> None:
     for name, modules in backbone.stages().items():
         for module in modules:
             module.requires_grad_(name not in held)
-    backbone.train(backbone.training)
+    backbone.train(backbone.training)  # again, which holds the newly frozen stages in eval mode and frees the others
 
 
 def hold_frozen(backbone: Backbone) -> None:

@@ -23,6 +23,7 @@ class Generator(nn.Module):
     def __init__(self, size: int, latent: int, width: int, channels: int) -> None:
         super().__init__()
         depths = _depths(size, width)
+        # The noise is a map of 1 x 1, which the first layer makes 4 x 4.
         layers: list[nn.Module] = [nn.ConvTranspose2d(latent, depths[0], 4, bias=False), nn.BatchNorm2d(depths[0]), nn.ReLU()]
         for before, after in pairwise(depths):
             layers += [nn.ConvTranspose2d(before, after, 4, 2, 1, bias=False), nn.BatchNorm2d(after), nn.ReLU()]
@@ -47,6 +48,7 @@ class Judge(nn.Module):
         for place, after in enumerate(_depths(size, width)[::-1]):
             layer = nn.Conv2d(before, after, 4, 2, 1, bias=spectral)
             layers += [spectral_norm(layer) if spectral else layer]
+            # None on the first layer (Radford et al. 2016), and none beside spectral normalisation.
             layers += [] if spectral or not place else [nn.BatchNorm2d(after)]
             layers += [nn.LeakyReLU(0.2)]
             before = after
@@ -67,7 +69,7 @@ def _depths(size: int, width: int) -> list[int]:
     """
     if size not in (16, 32, 64, 128, 256, 512):
         raise RecipeError(f"a generator makes pictures of 16, 32, 64, 128, 256 or 512 pixels, not {size}")
-    steps = size.bit_length() - 3
+    steps = size.bit_length() - 3  # maps of 4, 8 ... size / 2
     return [width * min(WIDEST, 2**k) for k in range(steps)][::-1]
 
 

@@ -59,6 +59,7 @@ class Network(nn.Module):
         super().__init__()
         self.backbone = backbone
         self.head = head
+        # Files call the backbone "trunk.", whatever it is called in the code.
         self.register_state_dict_post_hook(store_names)  # type: ignore[no-untyped-call]
         self.register_load_state_dict_pre_hook(own_names)  # type: ignore[no-untyped-call]
         self.register_buffer("mean", torch.tensor(backbone.mean).view(1, 3, 1, 1), persistent=False)

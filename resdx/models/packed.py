@@ -42,10 +42,11 @@ def pack(backbone: nn.Module, batches: Iterable[Tensor], seen: Seen) -> tuple[nn
     tensors: dict[str, Tensor] = {}
     with torch.no_grad():
         for name, value in small.named_parameters():
-            if value.ndim > 1:
+            if value.ndim > 1:  # kernels and matrices; biases and BatchNorm are few and stay float32
                 rounded, scale = _round(value)
                 value.copy_(_expand(rounded, scale))
                 tensors |= {ROUNDED + name: rounded.cpu().contiguous(), SCALE + name: scale.cpu()}
+    # Rounded weights give maps of slightly other mean and variance.
     _measure(small, batches)
     for name, value in small.state_dict().items():
         if ROUNDED + name not in tensors and not name.endswith("num_batches_tracked"):
@@ -99,7 +100,7 @@ def read_seen(path: Path) -> Seen | None:
 
 def _round(weight: Tensor) -> tuple[Tensor, Tensor]:
     """int8 values and a float32 scale an output channel."""
-    scale = weight.flatten(1).abs().amax(1).clamp_min(1e-12) / 127
+    scale = weight.flatten(1).abs().amax(1).clamp_min(1e-12) / 127  # symmetric: the largest weight of a channel becomes 127
     rounded = (weight / scale.view(-1, *[1] * (weight.ndim - 1))).round().to(torch.int8)
     return rounded, scale.float()
 
@@ -115,7 +116,7 @@ def _measure(backbone: nn.Module, batches: Iterable[Tensor]) -> None:
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None  # a plain average
-    backbone.train()
+    backbone.train()  # BatchNorm measures in training mode alone
     with torch.no_grad():
         for batch in batches:
             backbone(batch)

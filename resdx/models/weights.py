@@ -100,6 +100,7 @@ def _digits(file: str) -> str:
 def _download(url: str, path: Path, expected: str, advice: str) -> Path:
     if not url.startswith("https://"):
         raise WeightsError(f"{url} is not a https address, so what comes from it cannot be trusted; {advice}")
+    # Fetched under a name of its own and moved when it is whole: two processes may fetch it at once.
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -130,6 +131,7 @@ def check_hash(path: Path, expected: str, name: str = "") -> None:
     except RunError as error:
         raise WeightsError(f"{ledger}, the list of hashes seen, is broken; delete it") from error
     wanted = seen.get(name, expected)
+    # What the name promises, and what was seen under this name before.
     if not (found.startswith(expected) and found.startswith(wanted)):
         raise WeightsError(
             f"{path} is not the published {name}: its sha256 is {found}, not {wanted}; delete it and fetch it again"
@@ -245,7 +247,7 @@ def fill(module: nn.Module, state: Mapping[str, Tensor], origin: str) -> None:
         raise WeightsError(
             f"{origin}: {extra[0]} {tuple(state[extra[0]].shape)} has no place in the network; it belongs to another network"
         )
-    module.load_state_dict(dict(state), strict=False)
+    module.load_state_dict(dict(state), strict=False)  # all names were compared above
 
 
 def save_state(module: nn.Module, path: Path) -> None:

@@ -45,7 +45,7 @@ class ActivationCache:
     def batch(self, at: NDArray[np.int64], view: int, device: torch.device) -> Tensor:
         """Activations of the cases at these positions."""
         block = torch.from_numpy(np.ascontiguousarray(self.values[view * self.cases + at]))
-        block = block.view(torch.bfloat16) if block.dtype == torch.uint16 else block
+        block = block.view(torch.bfloat16) if block.dtype == torch.uint16 else block  # NumPy has no bfloat16: its bits are stored
         return block.to(device).contiguous(memory_format=torch.channels_last)
 
     def logits(self, network: Network, values: Tensor) -> Tensor:
@@ -70,7 +70,7 @@ def cache_activations(
     held, names = frozen_stages(network.backbone), list(network.backbone.stages())
     stage = "" if len(held) == len(names) else names[len(held)]
     compute = _prefix(run, network, prepared, part, dtype, held[-1], bool(stage), views)
-    first = compute(0, np.arange(1))
+    first = compute(0, np.arange(1))  # one case shows the shape
     shape = (max(views, 1) * len(part.ids), *first.shape[1:])
     gigabytes = float(np.prod(shape)) * first.element_size() / 1e9
     what = f"{held[0]} to {held[-1]} are frozen: {max(views, 1)} x {len(part.ids):,} pictures"

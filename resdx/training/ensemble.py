@@ -82,6 +82,7 @@ def join(run: Run) -> Votes:
     logits = [_in_order(one, each[0].ids) for one in each]
     if learn.vote == "weighted":
         return replace(votes, weights=fit_weights(recipe.task, logits, targets, [case.group for case in cases]))
+    # Stacking (Wolpert 1992): a regression on the members' log-odds.
     slopes, bias = fit_linear(log_odds(recipe.task, logits), targets, PENALTY, recipe.task)
     return replace(votes, slopes=tuple(tuple(map(float, row)) for row in slopes), bias=tuple(map(float, bias)))
 

@@ -54,7 +54,7 @@ def fit_features(run: Run, prepared: Prepared, train: Part, tune: Part) -> Netwo
     """
     learn, network = cast(FeatureClassifier, run.recipe.learn), _start(run, prepared, train)
     features = training_features(run, network, prepared, train, learn.views)
-    targets = np.tile(train.targets, (learn.views, 1))
+    targets = np.tile(train.targets, (learn.views, 1))  # (V * N, outputs): every view has its case's
     tuning = predict_run(run, prepared, tune.rows, network=network).embeddings
     heads: list[nn.Module] = []
     scores: list[float] = []
@@ -161,30 +161,33 @@ def out_of_fold(
     every, wanted = np.tile(fold, views), np.tile(targets, (views, 1))
 
     def answer(setting: Setting, rows: NDArray[np.bool_], *without: int) -> Floats32:
-        seen = ~np.isin(every, without)
+        seen = ~np.isin(every, without)  # (V * N,)
         return head_logits(fit(setting, features[seen], wanted[seen]), plain[rows])
 
     choosers: list[list[float]] = [[] for _ in range(len(numbers) + 1)]  # mean scores by setting: of each fold, then of all
     found: list[Floats32] = []
     for setting in settings:
+        # inner[i, j]: the score on fold j of fits without i and j, which chooses for i; on the diagonal, of fits without i
+        # alone.
         inner, outer = np.zeros((len(numbers), len(numbers))), np.zeros((len(plain), targets.shape[1]), np.float32)
         for i, j in combinations(range(len(numbers)), 2):
             pair = np.isin(fold, numbers[[i, j]])
             both = answer(setting, pair, numbers[i], numbers[j])
             for chooses, judged in ((i, j), (j, i)):
                 rows = fold == numbers[judged]
-                inner[chooses, judged] = score(rows, both[rows[pair]])
+                inner[chooses, judged] = score(rows, both[rows[pair]])  # rows[pair]: the places of fold j within the pair
         for i, number in enumerate(numbers):
             rows = fold == number
             outer[rows] = answer(setting, rows, number)
             inner[i, i] = score(rows, outer[rows])
         found.append(outer)
         for i, chooser in enumerate(choosers[:-1]):
-            chooser.append(float(np.delete(inner[i], i).mean()))
+            chooser.append(float(np.delete(inner[i], i).mean()))  # what is left out does not choose for itself
         choosers[-1].append(float(inner.diagonal().mean()))
         if all(_choice(chooser, patience(setting))[1] for chooser in choosers):
             break
     places = [_choice(chooser, patience(setting))[0] for chooser in choosers]
+    # Each case by the setting that was chosen without its fold.
     logits = np.stack([found[places[i]][k] for k, i in enumerate(np.searchsorted(numbers, fold))])
     return logits, [settings[k] for k in places], choosers[-1]
 

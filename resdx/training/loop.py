@@ -77,7 +77,7 @@ def fit(run: Run, prepared: Prepared, train: Part, tune: Part) -> Network:
     bench = bench_of(run, learn, prepared, train)
     run = bench.run
     progress = load_checkpoint(bench)
-    total = steps_of(learn, len(train.ids))
+    total = steps_of(learn, len(train.ids))  # an epoch
     if not progress.step:
         clear_cache(run)  # what another training left that was stopped
     views = 0 if _is_over(learn, progress) else learn.cached_views
@@ -171,7 +171,7 @@ def size_at(learn: Training, full: int, epoch: int) -> int:
     """Pixels of the pictures in an epoch (progressive resizing, Howard 2018)."""
     if not learn.start_size or learn.start_size >= full:
         return full
-    fraction = epoch / max(1, round(2 / 3 * (learn.epochs - 1)))
+    fraction = epoch / max(1, round(2 / 3 * (learn.epochs - 1)))  # the last third of the epochs has the full size
     if fraction >= 1:
         return full
     return min(full, round((learn.start_size + fraction * (full - learn.start_size)) / STEP_OF_SIZE) * STEP_OF_SIZE)
@@ -186,11 +186,11 @@ def rate_at(learn: Training, step: int, epoch_steps: int) -> float:
     if step < head or learn.schedule in ("plateau", "constant"):
         return 1.0
     fraction = (step - head) / max(1, total - head)
-    warm = 0.3 if learn.schedule == "onecycle" else learn.warmup
+    warm = 0.3 if learn.schedule == "onecycle" else learn.warmup  # Smith and Topin 2018, as in PyTorch
     if fraction < warm:
-        rise = fraction / warm
+        rise = fraction / warm  # the rate starts at 1/25
         return 0.04 + 0.96 * rise if learn.schedule == "cosine" else 0.04 + 0.96 * (1 - math.cos(math.pi * rise)) / 2
-    return (1 + math.cos(math.pi * (fraction - warm) / (1 - warm))) / 2
+    return (1 + math.cos(math.pi * (fraction - warm) / (1 - warm))) / 2  # down to 0 (Loshchilov and Hutter 2017)
 
 
 def order_of(learn: Training, train: Part, seed: int, epoch: int) -> NDArray[np.int64]:
@@ -203,7 +203,7 @@ def order_of(learn: Training, train: Part, seed: int, epoch: int) -> NDArray[np.
     if learn.sampling == "natural":
         return rng.permutation(count)
     known = np.nan_to_num(train.truth)
-    chance = (known / np.maximum(known.sum(0), 1)).max(1)
+    chance = (known / np.maximum(known.sum(0), 1)).max(1)  # (N,): one over the cases of a case's rarest class
     chance[chance == 0] = chance[chance > 0].min()  # a case without any class counts as a frequent one
     return rng.choice(count, count, p=chance / chance.sum())
 
@@ -225,6 +225,7 @@ def run_epoch(
                 module.eval()
     device = network.device
     size = size_at(learn, bench.run.recipe.size, progress.epoch)
+    # in turn: an epoch is one view of every case
     view = progress.epoch % learn.cached_views if learn.cached_views else progress.epoch
     order = order_of(learn, train, seed, progress.epoch)
     count = steps_of(learn, len(order))
@@ -262,7 +263,7 @@ def run_epoch(
         bench.optimiser.step()
         progress.step += 1
         if learn.ema:
-            ema_update(bench.average, network, min(learn.ema, progress.step / (progress.step + 10)))
+            ema_update(bench.average, network, min(learn.ema, progress.step / (progress.step + 10)))  # a short memory at first
         losses.append(value.detach())
         tick()
     return float(torch.stack(losses).mean())
@@ -293,7 +294,7 @@ def ema_update(average: nn.Module, network: nn.Module, decay: float) -> None:
     with torch.no_grad():
         ours = [t for t in average.state_dict().values() if t.is_floating_point()]
         theirs = [t for t in network.state_dict().values() if t.is_floating_point()]
-        torch._foreach_lerp_(ours, theirs, 1 - decay)
+        torch._foreach_lerp_(ours, theirs, 1 - decay)  # ours += (1 - decay) (theirs - ours)
 
 
 def bench_of(run: Run, learn: Training, prepared: Prepared, train: Part) -> Bench:
@@ -305,7 +306,7 @@ def bench_of(run: Run, learn: Training, prepared: Prepared, train: Part) -> Benc
     torch.manual_seed(run.settings.seed)
     bias = None
     if isinstance(recipe.task, Classify) and not learn.rebalances:
-        bias = np.log(np.nanmean(train.targets, axis=0) + 1e-3).tolist()
+        bias = np.log(np.nanmean(train.targets, axis=0) + 1e-3).tolist()  # the softmax begins at the class frequencies
     weights = Path(run.settings.weights) if run.settings.weights else None
     network = build(recipe.model, recipe.task.outputs(recipe.classes), weights=weights, bias=bias)
     fit_inputs(network.backbone, prepared.images, train.rows)
@@ -344,7 +345,7 @@ def _optimiser(learn: Training, network: Network) -> torch.optim.Optimizer:
     """Rates fall by `lr_decay` a stage away from the head; norms and biases are not decayed."""
     groups = []
     for away, (_, parameters) in enumerate(reversed(network.parameter_groups())):
-        base = learn.lr * learn.lr_decay**away
+        base = learn.lr * learn.lr_decay**away  # discriminative rates (Howard and Ruder 2018)
         decayed = [p for p in parameters if p.ndim > 1]
         plain = [p for p in parameters if p.ndim <= 1]
         groups += [{"params": decayed, "base": base}, {"params": plain, "base": base, "weight_decay": 0.0}]
@@ -360,7 +361,7 @@ def faster_dtype(network: Network, prepared: Prepared, train: Part, loss: Loss) 
 
     Measured once a run and stored.
     """
-    some = np.resize(np.arange(len(train.rows)), 16)
+    some = np.resize(np.arange(len(train.rows)), 16)  # repeated where there are fewer
     device = network.device
     images = three_channels(to_tensor(prepared.images[train.rows[some]], device))
     targets = torch.from_numpy(train.targets[some]).to(device)

@@ -22,15 +22,15 @@ def loss_function(task: Task, *, weights: Tensor | None = None, smoothing: float
     """
 
     def exclusive(logits: Tensor, targets: Tensor) -> Tensor:
-        soft = targets * (1 - smoothing) + smoothing / targets.shape[1]
-        by_class = -soft * log_softmax(logits.float(), 1)
+        soft = targets * (1 - smoothing) + smoothing / targets.shape[1]  # label smoothing (Szegedy et al. 2016)
+        by_class = -soft * log_softmax(logits.float(), 1)  # (B, K)
         if weights is None:
             return by_class.sum(1).mean()
-        return (by_class * weights).sum() / (targets * weights).sum()
+        return (by_class * weights).sum() / (targets * weights).sum()  # over the weights of the target classes, as PyTorch's mean
 
     def separate(logits: Tensor, targets: Tensor) -> Tensor:
         known = ~torch.isnan(targets)
-        soft = torch.nan_to_num(targets) * (1 - smoothing) + smoothing / 2
+        soft = torch.nan_to_num(targets) * (1 - smoothing) + smoothing / 2  # of two answers each gets half
         every = binary_cross_entropy_with_logits(logits.float(), soft, pos_weight=weights, reduction="none")
         return (every * known).sum() / known.sum().clamp_min(1)
 

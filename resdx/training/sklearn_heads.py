@@ -147,7 +147,7 @@ def _svm(head: Svm, setting: Setting, data: Data) -> Arrays:
     x, scaling = data.standard()
     gamma = setting["gamma"] / x.shape[1]
     two = data.exclusive and data.targets.shape[1] == 2
-    columns = data.targets.T[1:] if two else data.targets.T
+    columns = data.targets.T[1:] if two else data.targets.T  # two exclusive classes are one question
     weights, bias = np.zeros((len(x), len(columns))), np.zeros(len(columns))
     for k, column in enumerate(columns):
         rows = known_rows(column)
@@ -156,11 +156,12 @@ def _svm(head: Svm, setting: Setting, data: Data) -> Arrays:
             bias[k] = base_rates(classes, 2) @ [-1, 1]
             continue
         model = SVC(C=setting["c"], gamma=gamma, cache_size=500).fit(x[rows], classes, data.weights(classes))
+        # Dual coefficients at the support vectors, back in the places of the cases; 0 elsewhere.
         weights[rows[model.support_], k], bias[k] = model.dual_coef_[0], model.intercept_[0]
     if two:  # two logits whose difference is the one decision value
         weights, bias = np.concatenate([-weights, weights], 1) / 2, np.concatenate([-bias, bias]) / 2
     support = (weights != 0).any(1)
-    support[0] |= not support.any()
+    support[0] |= not support.any()  # an empty tensor would read as "not fitted"
     return {**scaling, "vectors": x[support], "weights": weights[support], "bias": bias, "gamma": np.array([gamma])}
 
 
@@ -170,6 +171,7 @@ def _forest(head: Forest, setting: Setting, data: Data) -> Arrays:
         model = RandomForestClassifier(head.trees, max_depth=int(setting["depth"]), random_state=data.seed, n_jobs=-1)
         model.fit(data.features[rows], classes, data.weights(classes))
         trees = [tree.tree_ for tree in model.estimators_]
+        # (nodes, classes): fractions of the cases in each node
         fractions = [tree.value[:, 0] / tree.value[:, 0].sum(1, keepdims=True) for tree in trees]
         grown.append(trees)
         votes.append([_placed(one, model.classes_, count) for one in fractions])
@@ -180,7 +182,7 @@ def _boosting(head: Boosting, setting: Setting, data: Data) -> Arrays:
     grown, steps, bias = [], [], []
     for rows, classes, count in data.questions():
         start = base_rates(classes, count)
-        if len(occurring := np.unique(classes)) < 2:
+        if len(occurring := np.unique(classes)) < 2:  # one class alone: a tree whose steps are 0
             trees = RandomForestClassifier(1, max_depth=1).fit(data.features[rows], classes).estimators_
             grown.append([tree.tree_ for tree in trees])
             steps.append([np.zeros((tree.tree_.node_count, count)) for tree in trees])
@@ -194,7 +196,7 @@ def _boosting(head: Boosting, setting: Setting, data: Data) -> Arrays:
             random_state=data.seed,
         )
         model.fit(data.features[rows], classes, data.weights(classes))
-        start[occurring] = np.log(model.init_.class_prior_)
+        start[occurring] = np.log(model.init_.class_prior_)  # where scikit-learn's stages start from
         stages = [[tree.tree_ for tree in stage] for stage in model.estimators_]
         # Two answers share one tree a stage, whose step is the log-odds of the second.
         parts = [np.array([-0.5, 0.5])] if len(occurring) == 2 else list(np.eye(len(occurring)))
@@ -230,7 +232,7 @@ def _neighbours(head: Neighbours, setting: Setting, data: Data) -> Arrays:
     classes = np.zeros((len(questions), len(x), questions[0][2]))
     for known, (rows, own, _) in zip(classes, questions, strict=True):
         known[rows, own] = 1
-    count = min(int(setting["count"]), *(len(rows) for rows, _, _ in questions))
+    count = min(int(setting["count"]), *(len(rows) for rows, _, _ in questions))  # no more than are known
     return {**scaling, "cases": x, "answers": classes, "voices": np.ones(max(count, 1))}
 
 
@@ -250,7 +252,7 @@ def complete(grown: Sequence[Sequence[Any]], values: Sequence[Sequence[Floats]])
     """
     most = max(len(trees) for trees in grown)
     depth = max(1, *(tree.max_depth for trees in grown for tree in trees))
-    shape, width = (len(grown), most, 2**depth - 1), values[0][0].shape[1]
+    shape, width = (len(grown), most, 2**depth - 1), values[0][0].shape[1]  # a complete tree has 2^depth - 1 inner nodes
     feature, threshold, value = np.zeros(shape, np.int64), np.zeros(shape), np.zeros((*shape[:2], 2**depth, width))
     for q, trees in enumerate(grown):
         for t, tree in enumerate(trees):
@@ -266,9 +268,10 @@ def _level_by_level(tree: Any, depth: int) -> tuple[Ints, Floats, Ints]:
     """
     at, features, thresholds = np.zeros(1, np.int64), [], []
     for _ in range(depth):
-        ends = tree.children_left[at] < 0
+        ends = tree.children_left[at] < 0  # scikit-learn's mark of a leaf: -1
         features.append(np.where(ends, 0, tree.feature[at]))
         thresholds.append(np.where(ends, 0, tree.threshold[at]))
+        # (2 x nodes,): left, right, left ...
         at = np.stack([np.where(ends, at, tree.children_left[at]), np.where(ends, at, tree.children_right[at])], 1).ravel()
     exact = np.concatenate(thresholds)
     # The largest float32 that is not above it: then no float32 feature changes sides.
@@ -301,9 +304,10 @@ def fit_linear(
     `balanced` lets rare answers count as much as frequent ones. What varies less than `least` times as much as the features
     do on average (root mean square) is scaled as if it varied so much.
     """
-    mean, spread = features.mean(0), features.std(0) + 1e-6
+    mean, spread = features.mean(0), features.std(0) + 1e-6  # constant features must not divide by 0
     spread = np.maximum(spread, min_spread * np.sqrt(np.square(spread).mean()))
     weight, bias = _fit_standard((features - mean) / spread, targets, penalty, task, balanced)
+    # w (x - mean) / spread + b, written as one layer on x
     weight = weight / spread
     return weight, bias - weight @ mean
 

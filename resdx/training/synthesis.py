@@ -105,8 +105,10 @@ def _made(run: Run, how: Dcgan, prepared: Prepared, real: Part, k: int) -> tuple
     generator = _learnt(run, how, originals, k)
     wanted = max(2, round(how.share * len(originals)))
     made = np.concatenate(list(_drawn(generator, how, round(wanted / how.keep), originals.shape[1], seed=run.settings.seed + k)))
+    # a case without a person is one of its own
     persons = np.unique([group or case for group, case in zip(real.groups, real.ids, strict=True)], return_inverse=True)[1]
     at, far, next_far = nearest(made, originals, persons)
+    # The same between real pictures of different persons, as the measure.
     _, usual, next_usual = nearest(originals, originals, persons, own=persons)
     known = np.isfinite(next_usual) & (next_usual > 0)  # none with fewer than three persons
     # A picture between many is near to all of them; a copy is much nearer to one person than to any other.
@@ -142,6 +144,7 @@ def _learnt(run: Run, how: Dcgan, originals: Pictures, k: int) -> Generator:
         generator.load_state_dict(load_file(path))
         return generator.eval()
     judge = Judge(how.size, how.width, originals.shape[3], spectral=how.spectral).to(device)
+    # beta1 of 0.5 as Radford et al. 2016
     makes, judges = (torch.optim.Adam(one.parameters(), how.lr, betas=(0.5, 0.999)) for one in (generator, judge))
     rng = np.random.default_rng([run.settings.seed, k])
     with run.progress(f"generator of {run.recipe.classes[k]}", how.steps) as bar:
@@ -149,11 +152,12 @@ def _learnt(run: Run, how: Dcgan, originals: Pictures, k: int) -> Generator:
             rows = rng.choice(len(originals), min(how.batch, len(originals)), replace=False)
             real = _tensor(originals[rows], how.size, device)
             made = generator(torch.randn(len(real), how.latent, device=device))
+            # the discriminator's step does not reach the generator
             judge_value = judge_loss(judge(real)[0], judge(made.detach())[0])
             judges.zero_grad()
             judge_value.backward()  # type: ignore[no-untyped-call]
             judges.step()
-            with torch.no_grad():
+            with torch.no_grad():  # fixed while the generator learns
                 target_features = judge(real)[1]
             logit, features = judge(made)
             loss = generator_loss(logit) + how.matching * matching(target_features, features)
@@ -200,6 +204,7 @@ def _quality(run: Run, prepared: Prepared, train: Part, tune: Part, made: Pictur
     x, judged = (predict_logits(network, prepared.images, part.rows).embeddings.astype(np.float64) for part in (train, tune))
     y = predict_logits(network, made).embeddings.astype(np.float64)
     persons = np.unique([group or case for group, case in zip(train.groups, train.ids, strict=True)], return_inverse=True)[1]
+    # Two halves of the real persons: their distance is the floor that a generator can reach.
     side = np.random.default_rng(run.settings.seed).permutation(persons.max() + 1)[persons] % 2 == 0
     own = train.truth.argmax(1)
     other = np.array([run.recipe.classes.index(name) for name in labels])

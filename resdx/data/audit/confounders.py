@@ -54,7 +54,7 @@ def same_or_not(embedding: NDArray[np.floating], pairs: Sequence[tuple[int, int]
     """
     unit = embedding / (np.linalg.norm(embedding, axis=1, keepdims=True) + 1e-9)
     both = np.array([*pairs, *others])
-    alike = (unit[both[:, 0]] * unit[both[:, 1]]).sum(1)
+    alike = (unit[both[:, 0]] * unit[both[:, 1]]).sum(1)  # cosine similarity
     return estimate(auroc, np.repeat([1, 0], [len(pairs), len(others)]), alike, replicates=DRAWS)
 
 
@@ -75,6 +75,7 @@ def _out_of_fold(table: NDArray[np.float64], positive: NDArray[np.bool_], group:
     fold = _folds(positive, group)
     for number in range(FOLDS):
         train, test = np.flatnonzero(fold != number), np.flatnonzero(fold == number)
+        # shallow: a plain rule is looked for, not the memory of single files
         tree = DecisionTreeClassifier(max_depth=4, min_samples_leaf=5, class_weight="balanced", random_state=0)
         tree.fit(table[train], positive[train])
         answer = tree.predict_proba(table[test])

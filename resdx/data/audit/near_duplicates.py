@@ -82,6 +82,7 @@ def portable_hash(thumbnails: Bytes) -> Bytes:
     They do not depend on the other images: each coefficient is compared with the image's own median.
     """
     flat = spectrum(thumbnails)
+    # The mean, coefficient 0, was set to 0: it takes no part in the median.
     return np.packbits(flat > np.median(flat[:, 1:], axis=1)[:, None], axis=1)
 
 
@@ -133,9 +134,11 @@ def _axis(side: float, offset: float = 0) -> Floats:
 
     It is `side` long (1 = whole frame) and centred at `offset`.
     """
+    # from -1..1 across the frame to pixel centres 0..63
     places = np.clip((side * grid(PATCH) + offset + 1) * SIDE / 2 - 0.5, 0, SIDE - 1)
     linear = np.maximum(0, 1 - np.abs(places[:, None] - np.arange(SIDE)))  # (32, 64)
     k = np.arange(FREQUENCIES)[:, None]
+    # cosine transform (16, 32) of the stretch, resampled (32, 64)
     return np.asarray(np.cos(np.pi * (np.arange(PATCH) + 0.5) * k / PATCH) @ linear, np.float32)
 
 
@@ -156,10 +159,11 @@ def _middle(pictures: Floats, side: float) -> Floats:
 
 def _turned(pictures: Floats, square: Floats) -> Floats:
     """Coefficients of a turned `square` of `pictures` (N, 64, 64)."""
-    at = np.clip((square @ sample_places(PATCH) + 1) * SIDE / 2 - 0.5, 0, SIDE - 1.001)
+    at = np.clip((square @ sample_places(PATCH) + 1) * SIDE / 2 - 0.5, 0, SIDE - 1.001)  # (2, 1024) places in pixels
     low = at.astype(int)
     part = (at - low).astype(np.float32)
     corners = ((0, 0), (0, 1), (1, 0), (1, 1))
+    # bilinear, over the four corners in turn: (4 * 1024,)
     weight = np.concatenate([np.abs(1 - dx - part[0]) * np.abs(1 - dy - part[1]) for dx, dy in corners])
     pixel = np.concatenate([(low[1] + dy) * SIDE + low[0] + dx for dx, dy in corners])
     sampler = coo_array((weight, (np.tile(np.arange(PATCH**2), 4), pixel)), shape=(PATCH**2, SIDE * SIDE)).tocsr()
@@ -177,9 +181,10 @@ def _views(coefficients: Floats, motions: Floats, count: int) -> Iterator[tuple[
     for view in range(count):
         out, moved = coefficients, motions.copy()
         if view & 4:
+            # transposing a picture transposes its coefficients
             out, moved[:, :, :2] = out.transpose(0, 2, 1), moved[:, :, :2] @ _SWAP
         if view & 1:
-            out, moved[:, :, :2] = out * _SIGN, moved[:, :, :2] @ _FLIP_X
+            out, moved[:, :, :2] = out * _SIGN, moved[:, :, :2] @ _FLIP_X  # cos(k (pi - t)) = (-1)^k cos(k t)
         if view & 2:
             out, moved[:, :, :2] = out * _SIGN[:, None], moved[:, :, :2] @ _FLIP_Y
         yield out, moved
@@ -225,6 +230,7 @@ def _turned_middle(aspects: Floats) -> Search:
         motions = np.empty((len(pictures), 2, 3), np.float32)
         for value in np.unique(rounded[rows]):
             some, square = rounded[rows] == value, square_motion(MIDDLE, degrees=degrees)
+            # a turn of the picture, seen on a thumbnail that was squeezed to a square
             square[0, 1], square[1, 0] = square[0, 1] / np.exp(value), square[1, 0] * np.exp(value)
             coefficients[some], motions[some] = _turned(pictures[some], square), square
         yield coefficients, motions
@@ -272,9 +278,10 @@ def candidates(thumbnails: Bytes, search: Search) -> Candidates:
         for coefficients, square in query(pictures, rows):
             motions = np.broadcast_to(square, (len(pictures), 2, 3))[at]
             for view, moved in _views(coefficients[at], motions, search.views):
+                # faiss returns what is strictly below its radius
                 limits, distance, hits = index.range_search(_hash(view, median, search.bits), search.radius + 1)
                 asked = np.repeat(np.arange(len(own)), limits[1:].astype(np.int64) - limits[:-1].astype(np.int64))
-                apart = place[hits] != own[asked]
+                apart = place[hits] != own[asked]  # a picture finds itself
                 motion = moved[asked[apart]]
                 motion[:, :, :2] /= search.side
                 out.append((place[hits[apart]], own[asked[apart]], distance[apart], motion))
@@ -286,6 +293,7 @@ def candidates(thumbnails: Bytes, search: Search) -> Candidates:
     motion = np.concatenate([part[3] for part in found])
     distance = np.concatenate([part[2] for part in found])
     order = np.argsort(distance, kind="stable")
+    # A pair that several views found is kept once, with its nearest.
     _, nearest = np.unique(first[order] * len(thumbnails) + second[order], return_index=True)
     order = order[np.sort(nearest)]
     return first[order], second[order], motion[order]

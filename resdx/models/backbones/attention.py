@@ -47,6 +47,7 @@ class FilterResponseNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         wide = x.float()  # squares overflow a half, and bfloat16 has no digits to sum them
         epsilon = EPSILON if self.epsilon is None else self.epsilon.abs()[:, None, None]
+        # (B, C, 1, 1): over the map alone, not over the batch
         slope = (wide.square().mean((2, 3), keepdim=True) + epsilon).rsqrt()
         return (self.weight[:, None, None] * (wide * slope) + self.bias[:, None, None]).to(x.dtype)
 

@@ -24,6 +24,7 @@ def build_backbone(spec: LeNet | AlexNet | StridedNet, *, weights: str) -> Chain
 
 
 def _lenet(size: int) -> Stages:
+    # Twice a 5x5 convolution without padding, which takes 4 pixels, and a pool that halves.
     side = ((size - 4) // 2 - 4) // 2
     return {
         "conv1": nn.Sequential(nn.Conv2d(3, 6, 5), nn.Tanh(), nn.AvgPool2d(2)),
@@ -34,9 +35,11 @@ def _lenet(size: int) -> Stages:
 
 
 def _alexnet(size: int, dropout: float) -> Stages:
+    # 11x11 with stride 4 and padding 2: (size + 2 * 2 - 11) // 4 + 1; then three pools of 3x3 with stride 2.
     side = (size - 7) // 4 + 1
     for _ in range(3):
         side = (side - 3) // 2 + 1
+    # One tower with the channels of Krizhevsky 2014, as torchvision's, not the two of 2012.
     return {
         "conv1": nn.Sequential(nn.Conv2d(3, 64, 11, stride=4, padding=2), nn.ReLU(inplace=True), nn.MaxPool2d(3, 2)),
         "conv2": nn.Sequential(nn.Conv2d(64, 192, 5, padding=2), nn.ReLU(inplace=True), nn.MaxPool2d(3, 2)),
@@ -49,6 +52,7 @@ def _alexnet(size: int, dropout: float) -> Stages:
 
 
 def _stridednet(size: int) -> Stages:
+    # 7x7 with stride 2 and no padding, then three 3x3 with stride 2 and padding 1.
     side = (size - 7) // 2 + 1
     for _ in range(3):
         side = (side + 1) // 2

@@ -26,7 +26,7 @@ class Rows(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         rows = sized(x, self.side, self.side).permute(0, 2, 1, 3).flatten(2)  # (B, side, C * side)
         states = cast(Tensor, self.rnn(rows)[0])
-        return states.transpose(1, 2)[..., None]
+        return states.transpose(1, 2)[..., None]  # (B, hidden, side, 1)
 
 
 class Sized(nn.Module):
@@ -72,7 +72,7 @@ def _reading(spec: RowsRnn) -> dict[str, nn.Module]:
     blocks = _blocks(Cnn(spec.channels)) if spec.channels else []
     side = spec.size
     for _ in blocks:
-        side = (side + 1) // 2
+        side = (side + 1) // 2  # each max-pool halves the side and rounds up
     rows = Rows(spec.cell, spec.channels[-1] if spec.channels else 3, side, spec.hidden)
     first, *rest = [*blocks, rows]
     chain: list[nn.Module] = [nn.Sequential(Sized(spec.size), first), *rest]

@@ -69,6 +69,7 @@ class Dense(nn.Module):
             x = sized(x, max(self.side, x.shape[2]), max(self.side, x.shape[3]))
         if tuple(x.shape[2:]) == (self.side, self.side):
             return cast(Tensor, self.linear(x.flatten(1)))[:, :, None, None]
+        # The dense weights (outputs, C * side * side) as kernels
         weight = self.linear.weight.view(self.linear.out_features, x.shape[1], self.side, self.side)
         return conv2d(x, weight, self.linear.bias)
 
@@ -84,6 +85,7 @@ def he_start(module: nn.Module) -> None:
     """Start convolutions as He et al. 2015 say (fan out), with biases of 0."""
     for one in module.modules():
         if isinstance(one, nn.Conv2d):
+            # places of the kernel times the outputs of a group
             fan_out = one.weight[0, 0].numel() * one.out_channels // one.groups
             nn.init.normal_(one.weight, std=math.sqrt(2 / fan_out))
             if one.bias is not None:
@@ -138,7 +140,7 @@ class _Convolve(torch.autograd.Function):
         into_x = None
         if ctx.needs_input_grad[0]:
             s, p = [ctx.stride] * 2, [ctx.padding] * 2
-            into_x = torch.ops.aten.convolution_backward(
+            into_x = torch.ops.aten.convolution_backward(  # a Function has no named arguments
                 gradients[0], x, weight, None, s, p, [1, 1], False, [0, 0], 1, [True, False, False]
             )[0]
         return into_x, weight_gradient(x, gradients[0], weight.shape[-1], ctx.stride, ctx.padding), None, None
@@ -150,10 +152,12 @@ def weight_gradient(x: Tensor, gradient: Tensor, size: int, stride: int, padding
     From the input (B, I, H, W) and the gradient (B, O, h, w) of the output.
     """
     height, width = gradient.shape[2:]
-    flat = gradient.permute(0, 2, 3, 1).reshape(-1, gradient.shape[1]).t()
+    flat = gradient.permute(0, 2, 3, 1).reshape(-1, gradient.shape[1]).t()  # (O, B h w)
+    # channels last: (B, H + 2 padding, W + 2 padding, I)
     x = pad(x.permute(0, 2, 3, 1), (0, 0, padding, padding, padding, padding)) if padding else x.permute(0, 2, 3, 1)
-    down, along = stride * (height - 1) + 1, stride * (width - 1) + 1
+    down, along = stride * (height - 1) + 1, stride * (width - 1) + 1  # what the kernel's corner passes over, in pixels
     places = [
+        # (O, I): one product for each place in the kernel
         flat @ x[:, top : top + down : stride, left : left + along : stride].reshape(-1, x.shape[3])
         for top in range(size)
         for left in range(size)

@@ -8,6 +8,7 @@ from ..specs import MobileNetV1
 from .layers import Chain, Convolution, he_start, started
 
 STEM = 32  # channels
+# (channels, stride) of each separable layer, block by block: table 1 of Howard et al. 2017, without the stem
 LAYERS = (((64, 1),), ((128, 2), (128, 1)), ((256, 2), (256, 1)), ((512, 2), *((512, 1),) * 5), ((1024, 2), (1024, 1)))
 
 

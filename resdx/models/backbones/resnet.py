@@ -54,6 +54,7 @@ class Bottleneck(nn.Module):
 
     def __init__(self, inputs: int, width: int, stride: int, downsample: nn.Module | None, stride_in: str) -> None:
         super().__init__()
+        # The paper halves in the first 1x1 (He et al. 2016), as Keras does; torchvision and timm in the 3x3.
         self.conv1 = _conv(inputs, width, 1, stride if stride_in == "1x1" else 1)
         self.bn1 = nn.BatchNorm2d(width)
         self.conv2 = _conv(width, width, 3, stride if stride_in == "3x3" else 1)
@@ -85,6 +86,7 @@ class ResidualNetwork(nn.Module):
         super().__init__()
         self.mean, self.std = MEAN, STD
         block = BasicBlock if spec.depth < 50 else Bottleneck
+        # For small pictures: no stride and no pool before layer1 (the CIFAR form of He et al. 2016).
         small = spec.stem == "3x3"
         self.conv1: nn.Module = _conv(3, 64, 3) if small else _conv(3, 64, 7, 2)
         self.bn1 = nn.BatchNorm2d(64)
@@ -111,10 +113,12 @@ class ResidualNetwork(nn.Module):
     def stage(self, name: str, x: Tensor) -> Tensor:
         """Run one stage."""
         if name == "stem":
+            # (B, 64, H / 4, W / 4); of the small stem (B, 64, H, W)
             return cast(Tensor, self.maxpool(self.relu(self.bn1(self.conv1(x)))))
         stage = self.get_submodule(name)
         if not self.scales or name in ("layer1", "extra"):
             return cast(Tensor, stage(x))
+        # A stage goes on from the maps of the stage before alone, which are the last channels.
         before = self.scales[STAGES.index(name) - 2]
         made = cast(Tensor, stage(x[:, -before:]))
         if made.shape[2:] != x.shape[2:]:
@@ -180,6 +184,7 @@ def _layer(
     outputs = width * block.expansion
     layers = nn.Sequential()
     for _ in range(blocks):
+        # The shortcut is projected only where the shape changes (option B of He et al. 2016).
         project = stride != 1 or inputs != outputs
         downsample = nn.Sequential(_conv(inputs, outputs, 1, stride), nn.BatchNorm2d(outputs)) if project else None
         layers.append(block(inputs, width, stride, downsample, stride_in))

@@ -25,6 +25,7 @@ def build_backbone(spec: KerasResNet, *, weights: str) -> ResidualNetwork:
     backbone.mean, backbone.std = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
     for module in backbone.modules():
         if isinstance(module, nn.Conv2d):
+            # Keras gives its convolutions a bias although BatchNorm follows
             module.bias = nn.Parameter(torch.zeros(module.out_channels))
         elif isinstance(module, nn.BatchNorm2d):
             module.eps, module.momentum = EPSILON, MOMENTUM

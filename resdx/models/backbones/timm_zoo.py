@@ -63,6 +63,7 @@ class GoogLeNet(nn.Module):
 
     def start(self, state: dict[str, Tensor], origin: str) -> None:
         """Take over a classifier's weights, without its three classifiers. Raises WeightsError."""
+        # the training of GoogLeNet has two auxiliary classifiers
         kept = {key: value for key, value in state.items() if not key.startswith(("fc.", "aux1.", "aux2."))}
         fill(self.features, kept, origin)
 
@@ -166,7 +167,7 @@ def _published_state(name: str, weights: str) -> dict[str, Tensor]:
     published = None if name in TORCHVISION else timm().get_pretrained_cfg(name)
     url = TORCHVISION.get(name) or str((published and published.url) or "")
     file = url.rsplit("/", 1)[-1]
-    if not re.search(r"-[0-9a-f]{8}\.pth$", file):
+    if not re.search(r"-[0-9a-f]{8}\.pth$", file):  # the hash in the name is what a download is checked by
         raise WeightsError(
             f"timm offers no file with a hash in its name for {name}; get its weights and name the file with --weights FILE"
         )
@@ -191,6 +192,7 @@ def _trim(body: nn.Module) -> int:
     Give the number of maps.
     """
     called: set[nn.Module] = set()
+    # What no hook sees in a pass is not needed for maps.
     handles = [module.register_forward_pre_hook(lambda module, _: called.add(module)) for module in body.modules()]
     training = body.training
     body.eval()
@@ -252,7 +254,7 @@ def _start_mobilenet(backbone: TimmBackbone, name: str, weights: str) -> None:
         raise WeightsError(f"the weights file {path} is not there; check the path")
     check_hash(path, sha256, name=file)
     arrays = _read_npz(path)
-    backbone.folded = "topology" in arrays
+    backbone.folded = "topology" in arrays  # TFLite's file, which names its topology, has BatchNorm folded in
     layers = _folded_layers(arrays) if backbone.folded else _keras_layers(arrays)
     convolutions = [module for module in backbone.modules() if isinstance(module, nn.Conv2d)]
     norms = [module for module in backbone.modules() if isinstance(module, nn.BatchNorm2d)]
@@ -275,6 +277,7 @@ def _folded_layers(arrays: dict[str, Array]) -> Iterator[Layer]:
     for key in sorted(key for key in arrays if key.endswith(".weight"))[:-1]:  # the last is the classifier
         kernel, bias = arrays[key], arrays[key.replace(".weight", ".bias")]
         one = np.ones_like(bias)
+        # So that variance + epsilon is 1, and BatchNorm does nothing but add its beta.
         variance = np.full_like(bias, 1 - TENSORFLOW["bn_eps"])
         kernel = kernel.transpose((3, 0, 1, 2) if "DEPTHWISE" in key else (0, 3, 1, 2))
         yield np.ascontiguousarray(kernel), (one, bias, 0 * one, variance)

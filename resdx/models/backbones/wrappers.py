@@ -25,6 +25,7 @@ class TruncatedBackbone(WrapperBackbone):
         super().__init__(inner)
         names = list(inner.stages())
         self.names = names[: names.index(last) + 1]
+        # Stages that are not run are no part of the weights either.
         gone = {module for name in names if name not in self.names for module in inner.stages()[name]}
         for parent in list(cast(nn.Module, inner).modules()):
             for name, child in list(parent.named_children()):
@@ -33,7 +34,7 @@ class TruncatedBackbone(WrapperBackbone):
         self.mean, self.std = inner.mean, inner.std
         mode = inner.training
         self.eval()
-        with torch.no_grad():
+        with torch.no_grad():  # the probe must not move BatchNorm's statistics
             self.channels = int(self.features(torch.zeros(1, 3, PROBE, PROBE)).shape[1])
         self.train(mode)
 
@@ -85,7 +86,7 @@ class TiledBackbone(WrapperBackbone):
         """
         height, width = x.shape[2] // self.rows, x.shape[3] // self.columns
         x = x[:, :, : height * self.rows, : width * self.columns]
-        x = x.reshape(-1, x.shape[1], self.rows, height, self.columns, width)
+        x = x.reshape(-1, x.shape[1], self.rows, height, self.columns, width)  # (B, C, rows, h, columns, w)
         return x.permute(0, 2, 4, 1, 3, 5).reshape(-1, x.shape[1], height, width)
 
     def _lay(self, x: Tensor) -> Tensor:
@@ -101,6 +102,7 @@ class TiledBackbone(WrapperBackbone):
         out = [x]
         for k in self.top:
             stands = (means >= means.topk(k, dim=1).values[:, -1:]).to(x.dtype)  # where tiles are equal, more than k
+            # The mean over the sheet divides by all tiles, so that k of them must stand for all.
             share = stands * (tiles / stands.sum(1, keepdim=True))
             out.append(x * share.reshape(-1, x.shape[1], 1, 1))
         return torch.cat(out, dim=1)
@@ -158,7 +160,9 @@ class StandardisedBackbone(WrapperBackbone):
 
     def shown(self, x: Tensor) -> Tensor:
         """What the backbone below sees of (B, 3, H, W)."""
+        # (B, rows, columns)
         cells = (cells_of(x, self.rows, self.columns) - cast(Tensor, self.centre)) / cast(Tensor, self.deviation)
+        # From -limit..limit to black..white; "nearest" makes each cell an even rectangle of the picture.
         grey = interpolate((cells.clamp(-self.limit, self.limit) / (2 * self.limit) + 0.5)[:, None], size=x.shape[2:])
         return (grey - cast(Tensor, self.inner_mean)) / cast(Tensor, self.inner_std)
 

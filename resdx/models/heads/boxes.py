@@ -23,7 +23,7 @@ def nms(boxes: Floats, scores: Floats, *, iou_threshold: float = 0.45) -> NDArra
     No box that stays has an IoU above `iou_threshold` with a better one.
     """
     order = np.argsort(-scores, kind="stable")
-    above, out = iou(boxes, boxes) > iou_threshold, list[int]()
+    above, out = iou(boxes, boxes) > iou_threshold, list[int]()  # (N, N)
     gone = np.zeros(len(boxes), bool)
     for i in order:
         if not gone[i]:
@@ -49,7 +49,7 @@ def decode(grid: NDArray[np.floating], anchors: Sequence[Sequence[float]]) -> tu
     middle = (expit(each[..., :2]) + np.stack(np.meshgrid(np.arange(width), np.arange(height)), 2)) / (width, height)
     half = np.exp(np.minimum(each[..., 2:4], MOST_GROWTH)) * np.asarray(anchors)[:, None, None] / 2
     boxes = np.concatenate([middle - half, middle + half], 3).clip(0, 1)
-    scores = expit(each[..., 4:5]) * softmax(each[..., 5:], axis=3)
+    scores = expit(each[..., 4:5]) * softmax(each[..., 5:], axis=3)  # (A, h, w, K)
     return boxes.reshape(-1, 4), scores.reshape(-1, scores.shape[3])
 
 
@@ -103,7 +103,7 @@ def find_anchors(shapes: Floats, count: int, *, seed: int = 0) -> tuple[Floats, 
             if last is not None and (nearest == last).all():
                 break
             last = nearest
-            anchors = np.array(
+            anchors = np.array(  # an anchor without members stays where it is
                 [np.median(shapes[nearest == k], axis=0) if (nearest == k).any() else anchors[k] for k in range(count)]
             )
         mean = float(shape_iou(shapes, anchors).max(1).mean())
@@ -116,7 +116,7 @@ def _spread(shapes: Floats, count: int, draws: np.random.Generator) -> Floats:
     """Starting anchors far from each other (k-means++, Arthur and Vassilvitskii 2007)."""
     chosen = [int(draws.integers(len(shapes)))]
     while len(chosen) < count:
-        far = (1 - shape_iou(shapes, shapes[chosen]).max(1)) ** 2
+        far = (1 - shape_iou(shapes, shapes[chosen]).max(1)) ** 2  # chance in proportion to the squared distance
         far[chosen] = 0
         chosen.append(int(draws.choice(len(shapes), p=far / far.sum())))
     return shapes[chosen]

@@ -34,6 +34,7 @@ def svm(x: Tensor, mean: Tensor, spread: Tensor, vectors: Tensor, weights: Tenso
 
     `vectors` (S, E) are standardised, `weights` (S, outputs) their dual coefficients.
     """
+    # (B, S) kernel values exp(-gamma |x - v|^2)
     return torch.exp(-gamma * distances((x - mean) / spread, vectors)) @ weights + bias
 
 
@@ -52,8 +53,10 @@ def boosting(x: Tensor, feature: Tensor, threshold: Tensor, value: Tensor, bias:
 
 def naive_bayes(x: Tensor, mean: Tensor, spread: Tensor, centre: Tensor, variance: Tensor, prior: Tensor) -> Tensor:
     """(B, Q, C) joint log-likelihoods over E: `centre` and `variance` (Q, C, E), `prior` (Q, C) as logs."""
-    z = ((x - mean) / spread)[:, None, None]
+    z = ((x - mean) / spread)[:, None, None]  # (B, 1, 1, E)
+    # the log density of a normal distribution, summed over E
     likelihood = -0.5 * ((2 * math.pi * variance).log() + (z - centre).square() / variance).sum(-1)
+    # Over E: features of one network depend on each other, and their sum would be much too sure.
     return (likelihood + prior) / x.shape[1]
 
 
@@ -67,7 +70,7 @@ def neighbours(x: Tensor, mean: Tensor, spread: Tensor, cases: Tensor, answers: 
     for known in answers:
         far = away.masked_fill(known.sum(1) == 0, torch.inf)
         nearest = far.topk(len(voices), largest=False).indices  # (B, count)
-        votes.append((known[nearest] * voices[:, None]).sum(1))
+        votes.append((known[nearest] * voices[:, None]).sum(1))  # known[nearest] is (B, count, C)
     return (torch.stack(votes, 1) + 1 / answers.shape[-1]).log()
 
 
@@ -78,19 +81,20 @@ def leaves(x: Tensor, feature: Tensor, threshold: Tensor, value: Tensor) -> Tens
     T, M + 1, C).
     """
     questions, trees, nodes = feature.shape
-    tree = torch.arange(questions * trees, device=x.device)
+    tree = torch.arange(questions * trees, device=x.device)  # the trees lie one after the other in flat tensors
     node = torch.zeros_like(tree).expand(x.shape[0], -1)  # len(x) would fix the batch of an exported graph
-    for _ in range(nodes.bit_length()):
+    for _ in range(nodes.bit_length()):  # a complete tree with 2^d - 1 inner nodes has d levels
         at = node + tree * nodes
         right = x.gather(1, feature.flatten()[at]) > threshold.flatten()[at]
         node = 2 * node + 1 + right.long()
+    # Leaves are numbered on from the last inner node: (B, Q * T, C).
     found = value.flatten(0, 2)[node - nodes + tree * (nodes + 1)]
     return found.view(-1, questions, trees, found.shape[-1]).sum(2)
 
 
 def distances(x: Tensor, others: Tensor) -> Tensor:
     """(B, S) squared distances of `x` (B, E) from `others` (S, E)."""
-    return (x.square().sum(1, keepdim=True) + others.square().sum(1) - 2 * x @ others.T).clamp(min=0)
+    return (x.square().sum(1, keepdim=True) + others.square().sum(1) - 2 * x @ others.T).clamp(min=0)  # rounding may fall below 0
 
 
 def _tree_shapes(inputs: int, outputs: int) -> dict[str, Shape]:

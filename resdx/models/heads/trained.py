@@ -35,7 +35,7 @@ class Head(nn.Module):
             inputs = spec.hidden
         self.dropout = nn.Dropout(spec.dropout)
         self.linear = nn.Linear(inputs, outputs)
-        nn.init.normal_(self.linear.weight, std=0.01)
+        nn.init.normal_(self.linear.weight, std=0.01)  # small: the first logits are nearly the bias
         nn.init.zeros_(self.linear.bias)
 
     def forward(self, pooled: Tensor) -> Tensor:

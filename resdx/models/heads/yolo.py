@@ -44,6 +44,7 @@ class YoloHead(nn.Module):
         nn.init.normal_(self.last.weight, std=0.01)
         nn.init.zeros_(cast(Tensor, self.last.bias))
         with torch.no_grad():
+            # channel 4 is "box or none"
             cast(Tensor, self.last.bias).view(len(spec.anchors), -1)[:, 4] = torch.logit(torch.tensor(RARE))
 
     def forward(self, maps: Tensor) -> Tensor:
@@ -53,7 +54,7 @@ class YoloHead(nn.Module):
 
 def presence(grid: Tensor) -> Tensor:
     """Image logits (B, K) from the outputs (B, A, 5 + K, h, w): of each class the most certain box."""
-    chance = grid[:, :, 4:5].sigmoid() * grid[:, :, 5:].softmax(2)
+    chance = grid[:, :, 4:5].sigmoid() * grid[:, :, 5:].softmax(2)  # P(box) P(class | box): (B, A, K, h, w)
     return torch.logit(chance.permute(0, 2, 1, 3, 4).flatten(2).amax(2).float(), eps=LEAST)
 
 
@@ -62,8 +63,9 @@ def places(grid: Tensor, anchors: Tensor) -> Tensor:
     height, width = grid.shape[3:]
     column = torch.arange(width, device=grid.device)
     row = torch.arange(height, device=grid.device)[:, None]
+    # the sigmoid keeps a centre in its cell
     x, y = (grid[:, :, 0].sigmoid() + column) / width, (grid[:, :, 1].sigmoid() + row) / height
-    half = grid[:, :, 2:4].clamp(max=MOST_GROWTH).exp() * anchors[:, :, None, None] / 2
+    half = grid[:, :, 2:4].clamp(max=MOST_GROWTH).exp() * anchors[:, :, None, None] / 2  # half the anchor times exp(t)
     return torch.stack([x - half[:, :, 0], y - half[:, :, 1], x + half[:, :, 0], y + half[:, :, 1]], -1)
 
 
@@ -80,22 +82,26 @@ def yolo_loss(anchors: Tensor, grid: Tensor, boxes: Tensor) -> Tensor:
     grid = grid.float()
     height, width = grid.shape[3:]
     said = places(grid, anchors)
+    # (boxes,) each: the picture of a box and its place there
     number, which = torch.nonzero(~torch.isnan(boxes[..., 0]), as_tuple=True)
     there = boxes[number, which]
     size = there[:, 3:] - there[:, 1:3]
-    centre = (there[:, 1:3] + size / 2) * torch.tensor([width, height], device=grid.device)
+    centre = (there[:, 1:3] + size / 2) * torch.tensor([width, height], device=grid.device)  # (boxes, 2), in cells
+    # A centre on the right or lower edge belongs to the last cell.
     cell = torch.minimum(centre.long().clamp_min(0), torch.tensor([width - 1, height - 1], device=grid.device))
-    like = torch.minimum(size[:, None], anchors).prod(2)
+    like = torch.minimum(size[:, None], anchors).prod(2)  # (boxes, A): the common area of two shapes with one centre
     like = like / (size.prod(1)[:, None] + anchors.prod(1) - like)
-    at = (number, like.argmax(1), cell[:, 1], cell[:, 0])
+    at = (number, like.argmax(1), cell[:, 1], cell[:, 0])  # picture, anchor, row, column of the cell that answers for each box
     empty, wanted = torch.ones_like(said[..., 0]), torch.zeros_like(said[..., 0])
     with torch.no_grad():
+        # A cell whose box overlaps an annotated one is neither right nor wrong.
         for k in range(len(grid)):
             empty[k] = (_overlaps(said[k].reshape(-1, 4), there[number == k, 1:]) < FREE).all(1).view_as(empty[k])
         empty[at] = 1
         wanted[at] = _overlap(said[at], there[:, 1:])
     box = binary_cross_entropy_with_logits(grid[:, :, 4], wanted, weight=empty, reduction="sum")
-    ours = grid.permute(0, 1, 3, 4, 2)[at]
+    ours = grid.permute(0, 1, 3, 4, 2)[at]  # (boxes, 5 + K)
+    # Places within the cell and logs of the sides over the anchor's, as the head gives them.
     offset = torch.cat([ours[:, :2].sigmoid() - (centre - cell), ours[:, 2:4] - torch.log(size / anchors[at[1]])], 1)
     place = ((2 - size.prod(1)) * offset.square().sum(1)).sum()
     kind = cross_entropy(ours[:, 5:], there[:, 0].long(), reduction="sum")

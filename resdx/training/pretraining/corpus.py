@@ -114,6 +114,7 @@ class Corpus:
     def draw(self, size: int, seed: int, step: int) -> list[tuple[int, NDArray[np.int64]]]:
         """The cases of a step, pool by pool: (pool, places in it); the same whenever it is asked."""
         rng = np.random.default_rng([seed, step])
+        # cases of each pool in this step
         often = np.bincount(rng.choice(len(self.pools), size, p=self.chance), minlength=len(self.pools))
         return [(k, rng.integers(len(self.pools[k].rows), size=n)) for k, n in enumerate(often) if n]
 
@@ -141,7 +142,7 @@ def is_reserved(name: str) -> bool:
 
     So every set keeps persons to test on.
     """
-    return int.from_bytes(hashlib.sha256(name.encode()).digest()) % RESERVED == 0
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()) % RESERVED == 0  # 256 bits modulo 5 are even enough
 
 
 def gather(

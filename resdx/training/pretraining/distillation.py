@@ -53,7 +53,7 @@ def maps_of(network: Network, device: torch.device, dtype: str = "float32") -> C
 
 def taught(teacher: Callable[[Tensor], Tensor], images: Tensor, cells: tuple[int, int]) -> Tensor:
     """(B, C, *cells), what the teacher makes of (B, 3, S, S), enlarged for it; its finer map is averaged."""
-    size = max(images.shape[-1], min(LARGER * images.shape[-1], SIZE))
+    size = max(images.shape[-1], min(LARGER * images.shape[-1], SIZE))  # pixels
     with torch.no_grad():
         large = nn.functional.interpolate(images, size=size, mode="bilinear", align_corners=False)
         return nn.functional.adaptive_avg_pool2d(teacher(large).float(), cells)

@@ -178,6 +178,7 @@ def vicreg(first: Tensor, second: Tensor) -> Tensor:
     Invariance, variance and covariance, with the weights 25, 25 and 1 of the paper.
     """
     first, second = first.float(), second.float()
+    # A hinge keeps each coordinate's deviation at 1 or more, which forbids the collapse to one point.
     spread = torch.stack([relu(1 - (z.var(0) + 1e-4).sqrt()).mean() for z in (first, second)]).mean()
     return 25 * mse_loss(first, second) + 25 * spread + _covariance(first) + _covariance(second)
 
@@ -185,7 +186,7 @@ def vicreg(first: Tensor, second: Tensor) -> Tensor:
 def _covariance(z: Tensor) -> Tensor:
     centred = z - z.mean(0)
     matrix = centred.T @ centred / (len(z) - 1)
-    return (matrix.square().sum() - matrix.diagonal().square().sum()) / z.shape[1]
+    return (matrix.square().sum() - matrix.diagonal().square().sum()) / z.shape[1]  # off the diagonal, over D as in the paper
 
 
 def _check(recipe: Recipe) -> None:
@@ -231,6 +232,7 @@ def _opened(out: Path, recipe: Recipe, parts: Parts, members: Sequence[Member], 
         return Run.create(out, recipe, Settings(str(out.resolve()), seed, choices=choices), quiet=quiet)
     run = Run.open(out, quiet=quiet)
     had = {key: run.settings.choices.get(key) for key in choices}
+    # through JSON, which turns tuples to lists
     if run.recipe != recipe or json.loads(json.dumps(choices)) != had or run.settings.seed != seed:
         raise RunError(f"{out} holds another pre-training; ask for the same again or choose another --out")
     return run
@@ -310,7 +312,7 @@ def _step(lesson: Lesson, progress: Progress, rate: float, epoch_steps: int) -> 
     torch.nn.utils.clip_grad_norm_(lesson.network.parameters(), 5.0)
     lesson.optimiser.step()
     progress.step += 1
-    ema_update(lesson.average, lesson.network, min(learn.ema, progress.step / (progress.step + 10)))
+    ema_update(lesson.average, lesson.network, min(learn.ema, progress.step / (progress.step + 10)))  # a short memory at first
     return found
 
 
@@ -324,11 +326,12 @@ def _loss(lesson: Lesson, step: int, size: int) -> tuple[Tensor, NDArray[np.floa
     keys = np.concatenate([pools[k].keys[at] for k, at in drawn])
     views = 2 if parts.views else 1
     varied = [
+        # no two views share their draws
         apply(run.recipe.augment, images, keys, seed=run.settings.seed, epoch=views * step + view, size=size)
         for view in range(views)
     ]
     with torch.autocast(device.type, DTYPES[lesson.dtype], enabled=lesson.dtype != "float32"):
-        seen = torch.cat(varied).contiguous(memory_format=torch.channels_last)
+        seen = torch.cat(varied).contiguous(memory_format=torch.channels_last)  # one batch, so that BatchNorm sees both views
         maps = pupil.network.maps(seen)
         embedding = pool(maps)
         logits = pupil.network.head(embedding) if parts.labels else None
@@ -341,6 +344,7 @@ def _loss(lesson: Lesson, step: int, size: int) -> tuple[Tensor, NDArray[np.floa
             for k, at in drawn:
                 rows, start = slice(start, start + len(at)), start + len(at)
                 targets = torch.from_numpy(pools[k].targets[at]).to(device)
+                # Each set's mean counts by its share of the batch.
                 terms[0] = terms[0] + lesson.losses[k](view[rows, corpus.outputs(k)], targets) * (len(at) / len(images) / views)
     if projected is not None:
         terms[1] = vicreg(*projected.chunk(2))
