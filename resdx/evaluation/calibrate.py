@@ -154,16 +154,18 @@ def _method(task: Task, balanced: bool) -> str:
 def _fit(task: Task, method: str, logits: Floats, truth: Floats, person: Persons) -> tuple[Floats, Floats]:
     """(scale, bias) of each logit, of greatest penalised likelihood; each person counts once."""
     outputs = logits.shape[1]
+    # A temperature (Guo et al. 2017) is one scale; Platt adds biases, and labels have a scale each.
     scales, biases = outputs if method == "labels" else 1, 0 if method == "temperature" else outputs
     spread = np.repeat([SPREAD_SCALE, SPREAD_BIAS], [scales, biases])
     loss_and_slope = _likelihood(task, truth, person)
 
     def objective(theta: Floats) -> tuple[float, Floats]:
-        scaled = logits * np.exp(theta[:scales])
+        scaled = logits * np.exp(theta[:scales])  # the logarithm keeps the scale above 0
         loss, slope = loss_and_slope(scaled + theta[scales:] if biases else scaled)
+        # d loss / d log scale = slope * scaled
         by_scale, by_bias = (slope * scaled).sum(axis=0), slope.sum(axis=0)[:biases]
         gradient = np.concatenate([by_scale if method == "labels" else [by_scale.sum()], by_bias])
-        return loss + ((theta / spread) ** 2).sum() / 2, gradient + theta / spread**2
+        return loss + ((theta / spread) ** 2).sum() / 2, gradient + theta / spread**2  # normal priors, of log scale and of bias
 
     bounds = [(-math.log(MOST_SCALE), math.log(MOST_SCALE))] * scales + [(None, None)] * biases
     theta = minimize(objective, np.zeros(scales + biases), jac=True, method="L-BFGS-B", bounds=bounds).x
@@ -175,15 +177,15 @@ def _likelihood(task: Task, truth: Floats, person: Persons) -> Callable[[Floats]
     """The function z (N, outputs) -> (negative log likelihood, its gradient) for the targets of `task`."""
     above = np.cumsum(truth[:, ::-1], axis=1)[:, ::-1]  # 1 where the grade is at least k
     target = above[:, 1:] if isinstance(task, Ordinal) else truth
-    weight = np.stack([case_weights(person, known) for known in ~np.isnan(target.T)], axis=1)
+    weight = np.stack([case_weights(person, known) for known in ~np.isnan(target.T)], axis=1)  # (N, outputs), 0 where not known
     target = np.nan_to_num(target)
 
     def one_class(z: Floats) -> tuple[float, Floats]:
-        loss = weight[:, 0] @ (logsumexp(z, axis=1) - (z * target).sum(axis=1))
+        loss = weight[:, 0] @ (logsumexp(z, axis=1) - (z * target).sum(axis=1))  # cross-entropy, of targets that sum to 1
         return float(loss), weight * (softmax(z, axis=1) - target)
 
     def each_alone(z: Floats) -> tuple[float, Floats]:
-        loss = (weight * (np.logaddexp(0, z) - z * target)).sum()
+        loss = (weight * (np.logaddexp(0, z) - z * target)).sum()  # log(1 + e^z) - z y
         return float(loss), weight * (expit(z) - target)
 
     return one_class if isinstance(task, Classify) else each_alone
@@ -197,7 +199,7 @@ def _cross_fitted(task: Task, method: str, logits: Floats, truth: Floats, person
     persons = int(person.max()) + 1
     if persons < 2:
         return {}
-    fold = (np.random.default_rng(0).permutation(persons) % FOLDS)[person]
+    fold = (np.random.default_rng(0).permutation(persons) % FOLDS)[person]  # each person lies in one fold
     after = logits.copy()
     for out in (fold == f for f in np.unique(fold)):
         scale, bias = _fit(task, method, logits[~out], truth[~out], person[~out])
@@ -223,7 +225,7 @@ def _figures(task: Task, p: Floats, truth: Floats, person: Persons) -> dict[str,
 
 
 def _scores(column: NDArray[np.float64] | NDArray[np.int64], p: Floats, weight: Floats) -> dict[str, float]:
-    right = p[np.arange(len(p)), column.astype(int)]
+    right = p[np.arange(len(p)), column.astype(int)]  # the probability of what was true
     log_loss = -weight @ np.log(np.maximum(right, 1e-7)) / weight.sum()  # 1e-7: the resolution of a float32 near 1
     return {"log_loss": float(log_loss), "brier": float(brier(column, p, weight)), "ece": float(ece(column, p, weight))}
 
@@ -248,13 +250,17 @@ def _points_of(name: str, p: Floats, truth: Floats, person: Persons) -> list[Ope
     persons = len(np.unique(person[having])), len(np.unique(person[lacking]))
     if not all(persons):
         return []
+    # either class weighs 1 in all
     weight = case_weights(person, having) / persons[0] + case_weights(person, lacking) / persons[1]
-    sensitivity, fall_out = cumulative(having, p, weight)
-    values = np.unique(p)[::-1]
+    sensitivity, fall_out = cumulative(having, p, weight)  # (U + 1,) each, from 0
+    values = np.unique(p)[::-1]  # highest first, as `cumulative` goes
+    # Above all (nobody is called), between neighbours, and 0 (everybody is).
     thresholds = np.concatenate([[np.nextafter((values[0] + 1) / 2, 2)], (values[1:] + values[:-1]) / 2, [0.0]])
     youden = sensitivity - fall_out
-    at = {"youden": np.flatnonzero(youden >= youden.max() - EPSILON)[-1]}
+    at = {"youden": np.flatnonzero(youden >= youden.max() - EPSILON)[-1]}  # of equal ones the lowest threshold
+    # the highest threshold that reaches it
     at |= {f"sensitivity {goal:.2f}": np.flatnonzero(sensitivity >= goal - EPSILON)[0] for goal in SENSITIVITIES}
+    # the lowest threshold that keeps it
     at |= {f"specificity {goal:.2f}": np.flatnonzero(1 - fall_out >= goal - EPSILON)[-1] for goal in SPECIFICITIES}
     reached = np.clip([sensitivity, 1 - fall_out], 0, 1).round(9)
     return [
@@ -350,7 +356,7 @@ def _check_calib(
     if np.isnan(y).all():
         raise DataError("no case of the calib part is assessed; split again so that calib has labelled cases")
     if not isinstance(task, MultiLabel):
-        y = np.where(np.isnan(y).any(axis=1, keepdims=True), np.nan, y)
+        y = np.where(np.isnan(y).any(axis=1, keepdims=True), np.nan, y)  # a case that is not wholly known is not assessed
         if (np.nansum(y, axis=1) != ~np.isnan(y[:, 0])).any():
             raise DataError(
                 f"a case of the calib part has not exactly one class, but {type(task).__name__} takes one; use MultiLabel()"

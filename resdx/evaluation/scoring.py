@@ -108,6 +108,7 @@ def score(
         raise DataError("some probabilities are not between 0 and 1; calibrate the scores and repeat the prediction")
     positive = positive_class(task, classes) if len(classes) == 2 else ""
     question = Question(task, tuple(classes), (positive,) if positive else tuple(classes), draws, seed)
+    # a case without a person must not meet a person of its name
     person = person_codes([f"person {case.group}" if case.group else f"case {case.id}" for case in cases], len(cases))
     known = np.asarray(truth(task, classes, cases), np.float64)
     answers = Answers(
@@ -224,6 +225,7 @@ def curves(question: Question, answers: Answers, name: str) -> Curves | None:
         precision_recall=_band(found["precision_recall"]),
         threshold=tuple(THRESHOLDS.tolist()),
         net_benefit=_band(found["decision"]),
+        # Net benefit of treating everybody (Vickers and Elkin 2006)
         treat_all=tuple(share - (1 - share) * t / (1 - t) for t in THRESHOLDS.tolist()),
         reliability=reliability(true, probability, person),
     )
@@ -302,7 +304,7 @@ def _decided(question: Question, decisions: Sequence[Decision], probability: Arr
 def _column(question: Question, answers: Answers, name: str) -> tuple[Array, Array, Array, NDArray[np.intp]]:
     """Truth, probability, decision and person of the cases that were assessed for one class."""
     k = question.classes.index(name)
-    known = ~np.isnan(answers.truth[:, k])
+    known = ~np.isnan(answers.truth[:, k])  # NaN: not assessed for this class
     return answers.truth[known, k], answers.probability[known, k], answers.decided[known, k], answers.person[known]
 
 

@@ -118,6 +118,7 @@ class Calibration:
         if isinstance(self.task, MultiLabel):
             return p >= np.array([self.threshold(name) for name in self.classes])
         if isinstance(self.task, Ordinal):
+            # the first grade whose cumulative probability reaches one half
             column = (np.cumsum(p, axis=1)[:, :-1] < 0.5).sum(axis=1)
         elif len(self.classes) == 2:
             name = positive_class(self.task, self.classes)
@@ -155,8 +156,9 @@ class Calibration:
         return [found if near else (None, (*found[1], UNLIKE)) for found, near in zip(decisions, like, strict=True)]
 
     def _may_be_present(self, p: Floats) -> NDArray[np.bool_]:
-        inside = 1 - p <= _limits(self.present)
+        inside = 1 - p <= _limits(self.present)  # what is as unlikely as the limit allows
         if isinstance(self.task, Ordinal):
+            # A set of grades has no gaps: between the lowest and the highest that fit, all do.
             inside = np.maximum.accumulate(inside, axis=1) & np.maximum.accumulate(inside[:, ::-1], axis=1)[:, ::-1]
         return np.asarray(inside)
 
@@ -175,7 +177,7 @@ class Calibration:
         present, absent = self._may_be_present(p), p <= _limits(self.absent)
         decisions: list[Decision] = []
         for sure, unsure in zip(present & ~absent, (present == absent) & judged, strict=True):
-            label = tuple(name for name, is_sure in zip(self.classes, sure, strict=True) if is_sure)
+            label = tuple(name for name, is_sure in zip(self.classes, sure, strict=True) if is_sure)  # each (N, K)
             flags = tuple(f"{UNSURE}:{name}" for name, is_unsure in zip(self.classes, unsure, strict=True) if is_unsure)
             decisions.append((label if label or not flags else None, flags + missing))
         return decisions
@@ -206,4 +208,4 @@ def _check_probabilities(classes: Sequence[str], probabilities: ArrayLike) -> Fl
 
 
 def _limits(limits: Sequence[float | None]) -> Floats:
-    return np.array([np.inf if limit is None else limit for limit in limits])
+    return np.array([np.inf if limit is None else limit for limit in limits])  # never ruled out without a limit

@@ -49,9 +49,9 @@ class OodScore:
             )
         x = x - self.mean
         inside = x @ self.directions.T.astype(float)
-        squared = (inside**2 / self.spread).mean(axis=1)
+        squared = (inside**2 / self.spread).mean(axis=1)  # squared Mahalanobis distance within the directions, over their number
         if self.rest > 0:
-            squared += np.maximum((x**2).sum(axis=1) - (inside**2).sum(axis=1), 0) / self.rest
+            squared += np.maximum((x**2).sum(axis=1) - (inside**2).sum(axis=1), 0) / self.rest  # what lies outside them
         return np.asarray(np.sqrt(squared))
 
     def to_arrays(self) -> dict[str, Array]:
@@ -91,6 +91,7 @@ def fit_ood_score(embeddings: ArrayLike) -> OodScore:
     variance, vectors = eigh(products / n, subset_by_index=(size - kept, size - 1))
     real = variance > 1e-10 * total
     variance, vectors = variance[real], vectors[:, real]
+    # From the (N, N) products: v = X^T u / sqrt(n lambda), which has length 1.
     directions = (x.T @ vectors / np.sqrt(n * variance)).T if wide else vectors.T
     shrink = kept / (n + kept)  # as many pretended cases of mean spread as there are directions
     spread = (1 - shrink) * variance + shrink * variance.mean()

@@ -46,6 +46,7 @@ class Votes:
         if self.vote == "stacking":
             return np.asarray(log_odds(task, each) @ np.array(self.slopes).T + np.array(self.bias), np.float32)
         opinions = np.stack([log_shares(task, one) for one in each])
+        # log of the weighted mean probability: (N, Q, C)
         mean = logsumexp(opinions, axis=0, b=np.array(self.weights)[:, None, None, None])
         return _as_logits(task, majority(opinions, mean) if self.vote == "majority" else mean)
 
@@ -66,7 +67,7 @@ def majority(opinions: Floats, mean: Floats) -> Floats:
     which is less than a vote, orders cases and classes of as many votes.
     """
     first = opinions == opinions.max(axis=-1, keepdims=True)
-    votes = (first & (first.cumsum(axis=-1) == 1)).sum(axis=0)
+    votes = (first & (first.cumsum(axis=-1) == 1)).sum(axis=0)  # of equal ones the first
     with np.errstate(divide="ignore"):
         return np.asarray(np.logaddexp(np.log(votes), mean) - np.log(len(opinions) + 1))
 
@@ -81,6 +82,7 @@ def fit_weights(task: Task, logits: Logits, targets: NDArray[np.float32], groups
         targets: (N, outputs) of losses.target, NaN where not known.
     """
     opinions = np.stack([log_shares(task, one) for one in logits])
+    # 1 for the true answer: (N, Q, C)
     observed = targets[:, None, :] if isinstance(task, Classify) else np.stack([1 - targets, targets], axis=-1)
     known = ~np.isnan(observed).any(axis=-1)  # (N, Q)
     logs = (opinions * np.nan_to_num(observed)).sum(axis=-1)[:, known]  # (M, observations)
@@ -88,8 +90,8 @@ def fit_weights(task: Task, logits: Logits, targets: NDArray[np.float32], groups
     share = np.broadcast_to(person_weights(groups)[:, None], known.shape)[known]
     weights = np.full(len(logits), 1 / len(logits))
     for _ in range(ROUNDS):
-        owed = weights[:, None] * likelihood
-        new = (owed / owed.sum(axis=0)) @ share / share.sum()
+        owed = weights[:, None] * likelihood  # (M, observations): E step
+        new = (owed / owed.sum(axis=0)) @ share / share.sum()  # M step
         moved, weights = np.abs(new - weights).max(), new
         if moved < SETTLED:
             break

@@ -97,7 +97,7 @@ def _across(clusters: Sequence[Sequence[int]], ours: Sequence[Case], theirs: Seq
     """
     out = []
     for cluster in clusters:
-        first = min(cluster)
+        first = min(cluster)  # ours come first in the numbering
         if first < len(ours):
             out += [(theirs[i - len(ours)].id, ours[first].id) for i in cluster if i >= len(ours)]
     return out
@@ -108,13 +108,14 @@ def shared_persons(ours: Sequence[Case], theirs: Sequence[Case], pictures: NDArr
 
     Docs/methods/evaluation.md, section 2.
     """
+    # reversed, so that the first case of a person stays
     first = {case.group: i for i, case in reversed(list(enumerate(ours))) if case.group}
     there = {case.group: i for i, case in reversed(list(enumerate(theirs, len(ours)))) if case.group}
     ids = tuple(sorted(first.keys() & there.keys()))
     draw, pairs, others = np.random.default_rng(0), [], []
     for name in ids:
         one, two = first[name], there[name]
-        pool = [
+        pool = [  # strangers of the same labels, so that the class cannot make the difference
             i for i, case in enumerate(theirs, len(ours)) if case.group != name and case.labels == theirs[two - len(ours)].labels
         ]
         if pool:
@@ -123,4 +124,4 @@ def shared_persons(ours: Sequence[Case], theirs: Sequence[Case], pictures: NDArr
     if not pairs:
         return ids, Estimate(None, None, None, 0, "not estimable: no pictures to compare with")
     embedding = spectrum(pictures)
-    return ids, same_or_not(embedding - embedding.mean(0), pairs, others)
+    return ids, same_or_not(embedding - embedding.mean(0), pairs, others)  # less the mean, which all pictures of a kind share

@@ -156,6 +156,7 @@ def _fill(
     files = [[(os.path.join(manifest.root, case.path), content.get(case.id, "")) for case in chunk] for chunk in chunks]
     try:
         part.mkdir(parents=True, exist_ok=True)
+        # in colour, until it is known that all are grey
         wide = reserve(part / "wide.npy", (len(wanted), recipe.size, recipe.size, 3))
         ids: list[str] = []
         failures: list[tuple[str, str]] = []

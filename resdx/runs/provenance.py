@@ -95,12 +95,13 @@ def learnt_before(seen: Seen | None, facts: Sequence[Facts]) -> dict[str, bool]:
         return {}
     digests = {row.tobytes().hex() for row in seen.sha256}
     out = {fact.case: True for fact in facts if fact.sha256 in digests}
-    known = _signs(seen.perceptual[seen.perceptual.any(1)])
+    known = _signs(seen.perceptual[seen.perceptual.any(1)])  # flat pictures are all zeros
     at_once = max(1, AT_ONCE // max(1, len(known)))
     others = [fact for fact in facts if fact.case not in out and fact.hash.strip("0")]
     for start in range(0, len(others) if len(known) else 0, at_once):
         some = others[start : start + at_once]
         agree = (_signs(hash_bytes([fact.hash for fact in some])) @ known.T).max(1)
+        # the product is 256 less twice the bits that differ
         out |= {fact.case: False for fact, bits in zip(some, agree, strict=True) if bits >= 256 - 2 * NEARLY}
     return out
 

@@ -68,11 +68,11 @@ def cache_activations(
     learn = run.recipe.learn
     assert isinstance(learn, Training)
     held, names = frozen_stages(network.backbone), list(network.backbone.stages())
-    stage = "" if len(held) == len(names) else names[len(held)]
+    stage = "" if len(held) == len(names) else names[len(held)]  # the first stage that is run in every epoch
     compute = _prefix(run, network, prepared, part, dtype, held[-1], bool(stage), views)
     first = compute(0, np.arange(1))  # one case shows the shape
     shape = (max(views, 1) * len(part.ids), *first.shape[1:])
-    gigabytes = float(np.prod(shape)) * first.element_size() / 1e9
+    gigabytes = float(np.prod(shape)) * first.element_size() / 1e9  # 1e9 bytes
     what = f"{held[0]} to {held[-1]} are frozen: {max(views, 1)} x {len(part.ids):,} pictures"
     path = run.path / f"activations-{_key(run, prepared, part, dtype, views)}.npy"
     others = sum(one.stat().st_size for one in run.path.glob("activations-*.npy") if one != path) / 1e9
@@ -101,7 +101,7 @@ def _prefix(
     device, first = network.device, next(iter(network.backbone.stages()))
 
     def compute(view: int, at: NDArray[np.int64]) -> Tensor:
-        network.eval()
+        network.eval()  # the frozen stages are in eval mode while the others train
         images = to_tensor(prepared.images[part.rows[at]], device)
         if views:
             images = apply(run.recipe.augment, images, part.keys[at], seed=run.settings.seed, epoch=view, size=run.recipe.size)

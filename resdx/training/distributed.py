@@ -82,6 +82,7 @@ def shard(cases: int) -> slice:
 def sync_batchnorm(network: nn.Module) -> None:
     """Let every BatchNorm in training mode take its statistics over the shares of all processes."""
     for module in network.modules() if world() > 1 else ():
+        # The class is changed in place, so that the optimiser keeps the parameters it knows.
         if type(module) is nn.BatchNorm2d:
             module.__class__ = _SyncBatchNorm
         elif isinstance(module, nn.BatchNorm2d) and {"drop", "act"} <= {name for name, _ in module.named_children()}:
@@ -101,13 +102,13 @@ def all_reduce_gradients(network: nn.Module) -> None:
     if world() == 1:
         return
     found = [parameter.grad for parameter in network.parameters() if parameter.grad is not None]
-    flat = torch.cat([one.reshape(-1) for one in found])
+    flat = torch.cat([one.reshape(-1) for one in found])  # one message for all of them
     dist.all_reduce(flat)
     for one, part in zip(found, torch.split(flat, [one.numel() for one in found]), strict=True):
         one.copy_(part.view_as(one))
 
 
-def _bounds(cases: int) -> NDArray[np.int64]:
+def _bounds(cases: int) -> NDArray[np.int64]:  # parts differ by one case at most
     return np.arange(world() + 1) * cases // world()
 
 
@@ -115,6 +116,7 @@ class _Gather(torch.autograd.Function):
     @staticmethod
     def forward(context: Any, shard_values: Tensor, cases: int) -> Tensor:
         context.cases = cases
+        # Zeros where others have their rows: the sum of all is the whole batch.
         whole = shard_values.new_zeros(cases, *shard_values.shape[1:])
         whole[shard(cases)] = shard_values
         dist.all_reduce(whole)
@@ -147,7 +149,8 @@ class _SyncBatchNorm(nn.BatchNorm2d):
     def forward(self, x: Tensor) -> Tensor:
         if not self.training:
             return super().forward(x)
-        wide = x.float()
+        wide = x.float()  # bfloat16 has too few digits to sum
+        # values a channel, over all processes
         n = cast(Tensor, _Sum.apply(wide.new_tensor([wide.numel() / self.num_features])))  # type: ignore[no-untyped-call]
         mean = cast(Tensor, _Sum.apply(wide.sum((0, 2, 3)))) / n  # type: ignore[no-untyped-call]
         centred = wide - mean[:, None, None]
@@ -155,6 +158,7 @@ class _SyncBatchNorm(nn.BatchNorm2d):
         with torch.no_grad():
             cast(Tensor, self.num_batches_tracked).add_(1)
             cast(Tensor, self.running_mean).lerp_(mean, cast(float, self.momentum))
+            # unbiased, as PyTorch keeps it
             cast(Tensor, self.running_var).lerp_(variance * n / (n - 1), cast(float, self.momentum))
         scale = self.weight * (variance + self.eps).rsqrt()
         return (centred * scale[:, None, None] + self.bias[:, None, None]).to(x.dtype)

@@ -43,7 +43,7 @@ class Flip:
 
     def matrix(self, uniform: Tensor) -> Tensor:
         """(B, 2) draws -> (B, 2, 3)."""
-        sign = torch.where(uniform < 0.5, -1.0, 1.0)
+        sign = torch.where(uniform < 0.5, -1.0, 1.0)  # (B, 2)
         on = torch.tensor([self.horizontal, self.vertical], device=uniform.device)
         return torch.cat([torch.diag_embed(torch.where(on, sign, 1.0)), torch.zeros_like(sign)[..., None]], -1)
 
@@ -66,6 +66,7 @@ class Affine:
         angle, slant = torch.deg2rad(turn * self.degrees), torch.deg2rad(shear * self.shear)
         factor = torch.exp(zoom * float(np.log1p(self.scale)))  # as often smaller as larger
         cos, sin = torch.cos(angle) * factor, torch.sin(angle) * factor
+        # A turn and a zoom after a shear: [[cos, -sin], [sin, cos]] [[1, tan], [0, 1]].
         first = torch.stack([cos, -sin + cos * torch.tan(slant), 2 * dx * self.shift], 1)  # the side is 2 long
         second = torch.stack([sin, cos + sin * torch.tan(slant), 2 * dy * self.shift], 1)
         return torch.stack([first, second], 1)
@@ -83,7 +84,7 @@ class RandomResizedCrop:
 
     def matrix(self, uniform: Tensor) -> Tensor:
         """(B, 3) draws -> (B, 2, 3)."""
-        side = (self.min_area + (1 - self.min_area) * uniform[:, 0]).sqrt()
+        side = (self.min_area + (1 - self.min_area) * uniform[:, 0]).sqrt()  # (B,)
         centre = (uniform[:, 1:] * 2 - 1) * (1 - side)[:, None]  # the picture is from -1 to 1
         return torch.cat([torch.diag_embed(side[:, None].expand(-1, 2)), centre[..., None]], -1)
 
@@ -99,7 +100,7 @@ class ColorJitter:
 
     def colour(self, images: Tensor, uniform: Tensor) -> Tensor:
         """(B, C, H, W) in [0, 1] and (B, 3) draws -> (B, C, H, W) in [0, 1]."""
-        light, spread, power = (uniform * 2 - 1)[..., None, None, None].unbind(1)
+        light, spread, power = (uniform * 2 - 1)[..., None, None, None].unbind(1)  # (B, 1, 1, 1) each
         centre = images.mean((1, 2, 3), keepdim=True)
         images = (images - centre) * (1 + spread * self.contrast) + centre + light * self.brightness
         return images.clamp(0, 1).clamp_min(1e-4) ** torch.exp(power * float(np.log1p(self.gamma)))
@@ -117,7 +118,7 @@ class ChannelJitter:
 
     def colour(self, images: Tensor, uniform: Tensor) -> Tensor:
         """(B, 1 or 3, H, W) in [0, 1] and (B, 3) draws -> (B, 3, H, W) in [0, 1]."""
-        factor = torch.exp((uniform * 2 - 1) * float(np.log1p(self.strength)))
+        factor = torch.exp((uniform * 2 - 1) * float(np.log1p(self.strength)))  # (B, 3): as often darker as brighter
         return (images * factor[..., None, None]).clamp(0, 1)
 
 
@@ -134,13 +135,13 @@ class RandomErasing:
     def colour(self, images: Tensor, uniform: Tensor) -> Tensor:
         """(B, C, H, W) and (B, 4) draws -> (B, C, H, W)."""
         height, width = images.shape[-2:]
-        side = (uniform[:, 0] * self.fraction).sqrt() * (uniform[:, 3] < 0.5)
+        side = (uniform[:, 0] * self.fraction).sqrt() * (uniform[:, 3] < 0.5)  # 0 where nothing is erased
         rows = torch.arange(height, device=images.device) / height
         columns = torch.arange(width, device=images.device) / width
         top, left = uniform[:, 1] * (1 - side), uniform[:, 2] * (1 - side)
         tall = (rows >= top[:, None]) & (rows < (top + side)[:, None])
         wide = (columns >= left[:, None]) & (columns < (left + side)[:, None])
-        hole = (tall[:, :, None] & wide[:, None, :])[:, None]
+        hole = (tall[:, :, None] & wide[:, None, :])[:, None]  # (B, 1, H, W)
         return torch.where(hole, images.mean((1, 2, 3), keepdim=True), images)
 
 
@@ -154,13 +155,14 @@ def uniforms(keys: NDArray[np.uint64], *, seed: int, epoch: int, count: int, str
     with np.errstate(over="ignore"):
         x = (
             keys[:, None] * np.uint64(0xD1342543DE82EF95)
+            # the increment of SplitMix64: 2^64 over the golden ratio
             + np.arange(1, count + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
             + start
         )
         x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
         x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
         x = x ^ (x >> np.uint64(31))
-    return ((x >> np.uint64(40)).astype(np.float32)) / np.float32(1 << 24)
+    return ((x >> np.uint64(40)).astype(np.float32)) / np.float32(1 << 24)  # 24 bits, as many digits as a float32 has
 
 
 def case_keys(ids: Sequence[str]) -> NDArray[np.uint64]:
@@ -191,6 +193,7 @@ def apply(
     else:
         # A sampling grid is inverse to the move of the picture; a random move and its inverse are drawn alike.
         grid = affine_grid(matrix, [len(images), 1, size, size], align_corners=False)
+        # the most that a crop enlarges
         enlarged = max((step.min_area**-0.5 for step in steps if isinstance(step, RandomResizedCrop)), default=1.0)
         detail = max(size, min(images.shape[-1], round(size * enlarged)))  # that a crop will show
         images = grid_sample(resize(images, detail), grid, padding_mode="zeros", align_corners=False)
@@ -214,6 +217,7 @@ def move_boxes(steps: Sequence[RandomStep], boxes: Tensor, keys: NDArray[np.uint
         boxes[:, :, [1, 2, 3, 2, 1, 4, 3, 4]].reshape(*boxes.shape[:2], 4, 2) * 2 - 1
     )  # the picture is from -1 to 1, as for affine_grid
     turn, shift = matrix[:, None, None, :, :2], matrix[:, None, None, :, 2]
+    # The matrix leads from the varied picture to the plain one, and boxes go the other way.
     moved = torch.linalg.solve(turn, (corners - shift)[..., None])[..., 0] / 2 + 0.5
     whole = torch.cat([moved.amin(2), moved.amax(2)], 2)
     inside = whole.clamp(0, 1)

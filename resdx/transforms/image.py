@@ -113,6 +113,7 @@ class HighEmphasis:
 
     def __call__(self, image: Array) -> Array:
         height, width, _ = image.shape
+        # cycles over the picture: (H, W // 2 + 1)
         cycles = np.hypot(fft.fftfreq(height, 1 / height)[:, None], fft.rfftfreq(width, 1 / width))
         emphasis = self.keep + self.gain * -np.expm1(-((cycles / self.cutoff) ** 2) / 2)
         spectrum = fft.rfft2(image, axes=(0, 1)) * emphasis[..., None]
@@ -188,7 +189,7 @@ class EyeRadius:
 
     def __call__(self, image: Array) -> Array:
         row = image[image.shape[0] // 2].sum(axis=1)
-        found = (row > row.mean() / 10).sum() / 2
+        found = (row > row.mean() / 10).sum() / 2  # half the bright columns
         if not self.radius / MOST_GROWTH <= found or found == self.radius:
             return image
         scaled = rescale(image, self.radius / found, channel_axis=2, anti_aliasing=True, mode="edge")
@@ -260,7 +261,7 @@ class ContourCrop:
         pieces, _ = label(binary_erosion(mask, iterations=self.erode) if self.erode else mask)
         if not pieces.any():
             return image
-        largest = pieces == np.bincount(pieces[pieces > 0]).argmax()
+        largest = pieces == np.bincount(pieces[pieces > 0]).argmax()  # the largest piece; 0 is the background
         y, x = np.nonzero(largest)  # the erosion took a rim off that belongs to the head
         rim = np.zeros_like(mask)
         rim[max(y.min() - self.erode, 0) : y.max() + self.erode + 1, max(x.min() - self.erode, 0) : x.max() + self.erode + 1] = (

@@ -70,13 +70,15 @@ def find_lungs(image: Array, *, above: float = 0.0, closing: float = 0.03) -> Ma
     each a watershed of the gradient
     between what is surely lung and surely not (Beucher and Lantuejoul 1979), a closing, and its holes filled.
     """
-    grey = gaussian_filter(image.mean(axis=2), 1)
+    grey = gaussian_filter(image.mean(axis=2), 1)  # noise would break the pieces
     if grey.min() == grey.max():
         return np.zeros(grey.shape, bool)
     side = min(grey.shape)
     air = _two_largest(grey <= (above or threshold_otsu(grey)))  # type: ignore[no-untyped-call]
+    # Surely lung: farther from the border of the threshold than it may be off; BEYOND is surely none.
     marks = np.where(distance_transform_edt(air > 0) > RIM * side, air, 0)
     marks[distance_transform_edt(air == 0) > RIM * side] = BEYOND
+    # flooding from the marks meets where the gradient is steepest
     found = watershed(sobel(grey), marks)  # type: ignore[no-untyped-call]
     lungs = [binary_fill_holes(_closed(found == number, closing * side)) for number in (1, 2) if (air == number).any()]
     return np.asarray(np.any(lungs, axis=0)) if lungs else np.zeros(grey.shape, bool)
@@ -89,7 +91,7 @@ def _two_largest(dark: Mask) -> NDArray[np.intp]:
     """
     pieces: NDArray[np.intp] = label(dark, connectivity=1)  # type: ignore[no-untyped-call]
     sizes = np.bincount(pieces.ravel())
-    sizes[[0, *pieces[[0, 0, -1, -1], [0, -1, 0, -1]]]] = 0
+    sizes[[0, *pieces[[0, 0, -1, -1], [0, -1, 0, -1]]]] = 0  # the background, and pieces with a corner of the picture
     largest = [k for k in np.argsort(-sizes, kind="stable")[:2] if sizes[k] >= LEAST * dark.size]
     return sum((number * (pieces == k) for number, k in enumerate(largest, 1)), np.zeros(dark.shape, np.intp))
 
@@ -102,5 +104,6 @@ def _closed(mask: Mask, reach: float) -> Mask:
     wide = np.pad(mask, int(reach) + 1)
     if not mask.any():
         return mask
+    # A dilation, then an erosion: both are thresholds of distances.
     closed = distance_transform_edt(distance_transform_edt(~wide) <= reach) > reach
     return np.asarray(closed[int(reach) + 1 : -int(reach) - 1, int(reach) + 1 : -int(reach) - 1] | mask)

@@ -34,8 +34,9 @@ def tqwt(signal: Signal, q: float, redundancy: float, levels: int) -> list[Signa
         raise RecipeError(f"the transform takes an even number of samples, not {length}")
     if levels > (most := most_levels(length, q, redundancy)):
         raise RecipeError(f"{length} samples have {max(most, 0)} levels at Q {q:g} and redundancy {redundancy:g}, not {levels}")
-    rest, out = np.fft.rfft(signal) / np.sqrt(length), []
+    rest, out = np.fft.rfft(signal) / np.sqrt(length), []  # over the root of N the transform keeps the energy
     for level in range(1, levels + 1):
+        # samples of the two branches of this level, even
         below, above = _even(low**level * length), _even(high * low ** (level - 1) * length)
         rest, band = _divide(rest, below, above)
         out.append(np.fft.irfft(band, above) * np.sqrt(above))
@@ -56,14 +57,14 @@ def inverse(bands: Sequence[Signal], q: float, redundancy: float, length: int) -
 def most_levels(length: int, q: float, redundancy: float) -> int:
     """How many levels a signal of `length` samples has at most."""
     low, high = _scales(q, redundancy)
-    return int(np.floor(np.log(high * length / 8) / np.log(1 / low)))
+    return int(np.floor(np.log(high * length / 8) / np.log(1 / low)))  # Selesnick 2011
 
 
 def _scales(q: float, redundancy: float) -> tuple[float, float]:
     """What share of the samples the low and the high branch keep."""
     if not (1 <= q < np.inf and 1 < redundancy < np.inf):
         raise RecipeError(f"the transform needs Q of at least 1 and a redundancy above 1, not {q} and {redundancy}")
-    high = 2 / (q + 1)
+    high = 2 / (q + 1)  # beta and alpha of Selesnick 2011: high = beta, low = alpha
     return 1 - high / redundancy, high
 
 
@@ -75,6 +76,7 @@ def _edges(length: int, below: int, above: int) -> tuple[int, int, Signal]:
     """Bins that pass below alone, bins of the crossing, and the weights of the crossing, after Daubechies."""
     passing, crossing = (length - above) // 2, (below + above - length) // 2 - 1
     angle = np.arange(1, crossing + 1) / (crossing + 1) * np.pi
+    # The squares of these weights and of their mirror image sum to 1, which makes the frame tight.
     return passing, crossing, (1 + np.cos(angle)) * np.sqrt(2 - np.cos(angle)) / 2
 
 
@@ -86,7 +88,7 @@ def _divide(spectrum: Spectrum, below: int, above: int) -> tuple[Spectrum, Spect
     low[: passing + 1] = spectrum[: passing + 1]
     middle = spectrum[passing + 1 : passing + crossing + 1]
     low[passing + 1 : passing + crossing + 1] = middle * weights
-    high[1 : crossing + 1] = middle * weights[::-1]
+    high[1 : crossing + 1] = middle * weights[::-1]  # mirrored
     high[crossing + 1 :] = spectrum[passing + crossing + 1 :]
     return low, high
 
@@ -105,7 +107,7 @@ def _join(low: Spectrum, high: Spectrum, length: int) -> Spectrum:
 
 def teager(band: Signal) -> Signal:
     """The Teager-Kaiser energy x[n]^2 - x[n - 1] x[n + 1] of all samples but the first and the last."""
-    return band[1:-1] ** 2 - band[:-2] * band[2:]
+    return band[1:-1] ** 2 - band[:-2] * band[2:]  # Kaiser 1990
 
 
 def _shannon(band: Signal) -> float:

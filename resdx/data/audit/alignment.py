@@ -23,13 +23,14 @@ SEEN = 0.4  # least share of the frame that both pictures show
 
 def blur(pictures: Floats, width: float) -> Floats:
     """Gaussian blur of (N, 64, 64), `width` in pixels of the thumbnail, as two products of matrices."""
+    # (64, 64): what the blur makes of each single pixel
     kernel = gaussian_filter1d(np.eye(SIDE, dtype=np.float32), width, axis=0, mode="nearest")
     return np.asarray(kernel @ pictures @ kernel.T, np.float32)
 
 
 def fine_structure(pictures: Floats) -> Floats:
     """The fine structure that decides, divided by the local contrast, which undoes gamma and windowing."""
-    fine = blur(pictures, 0.7) - blur(pictures, 2)
+    fine = blur(pictures, 0.7) - blur(pictures, 2)  # a difference of Gaussians keeps widths of about a pixel
     local = blur(fine**2, 4)
     return np.asarray(fine / np.sqrt(local + NOISE), np.float32)
 
@@ -41,7 +42,7 @@ def similarity(thumbnails: Bytes, first: Ints, second: Ints, motion: Floats, ali
 
     A pair whose coarse structure does not agree by `alike` is given up at once.
     """
-    needed, at = np.unique(np.concatenate([first, second]), return_inverse=True)
+    needed, at = np.unique(np.concatenate([first, second]), return_inverse=True)  # each picture once
     first, second = at[: len(first)], at[len(first) :]
     pictures = thumbnails[needed].astype(np.float32)
     hopeful = _glance(blur(pictures, GLANCE[0]), first, second, motion, alike)
@@ -93,17 +94,22 @@ def align(smooth: Floats, first: Ints, second: Ints, motion: Floats, *, side: in
     target = _at_rest(smooth, side)[first]
     for _ in range(steps):
         moved, inside = _read(smooth, second, motion, places)
+        # a sample is 2 / side wide
         dy, dx = (g.reshape(moved.shape) * (side / 2) for g in np.gradient(moved.reshape(-1, side, side), axis=(1, 2)))
+        # Lucas and Kanade 1981: how the samples change with each of the six numbers of the motion, with the gain and the
+        # offset.
         columns = np.stack(
             [dx * places[0], dx * places[1], dx, dy * places[0], dy * places[1], dy, moved, np.ones_like(moved)], 1
         )
         weighted = columns * inside[:, None]
         normal = weighted @ columns.transpose(0, 2, 1)  # (P, 8, 8)
+        # a small ridge, where a flat picture says nothing
         normal += np.eye(8, dtype=np.float32) * (1e-4 * np.trace(normal, axis1=1, axis2=2)[:, None, None] / 8 + 1e-3)
         answer = np.linalg.solve(normal, weighted @ target[:, :, None])[:, :, 0]
         gain = np.where(np.abs(answer[:, 6:7]) > 0.2, answer[:, 6:7], 1)  # target = gain * (moved + gradient . step) + offset
         step = np.clip(answer[:, :6] / gain, -0.1, 0.1).reshape(-1, 2, 3)
         turn, shift = motion[:, :, :2], motion[:, :, 2:]
+        # the step comes before the motion so far
         motion = np.concatenate([turn + turn @ step[:, :, :2], turn @ step[:, :, 2:] + shift], 2)
     return motion
 
@@ -128,12 +134,13 @@ def _read(pictures: Floats, which: Ints, motion: Floats, places: Floats) -> tupl
     Corners count as outside: a turn fills them with something else.
     """
     at = (motion @ places + 1) * (SIDE / 2) - 0.5  # (P, 2, 1024)
+    # in the frame, and in the circle that fills it
     inside = ((at >= -0.5) & (at <= SIDE - 0.5)).all(1) & ((places[:2] ** 2).sum(0) <= 1)
     at = np.clip(at, 0, SIDE - 1.001)
     low = at.astype(np.int32)
     px, py = (at - low).transpose(1, 0, 2)
     flat = pictures.reshape(-1)
-    corner = which[:, None] * (SIDE * SIDE) + low[:, 1] * SIDE + low[:, 0]
+    corner = which[:, None] * (SIDE * SIDE) + low[:, 1] * SIDE + low[:, 0]  # (P, 1024): the upper left of the four pixels
     top = flat[corner] * (1 - px) + flat[corner + 1] * px
     bottom = flat[corner + SIDE] * (1 - px) + flat[corner + SIDE + 1] * px
     return (top * (1 - py) + bottom * py).astype(np.float32), inside.astype(np.float32)
@@ -143,6 +150,7 @@ def _correlation(one: Floats, other: Floats, weight: Floats) -> Floats:
     total = weight.sum(1, keepdims=True) + 1e-6
     one = (one - (one * weight).sum(1, keepdims=True) / total) * weight
     other = (other - (other * weight).sum(1, keepdims=True) / total) * weight
+    # Pearson's, over what both show
     return np.asarray((one * other).sum(1) / np.sqrt((one**2).sum(1) * (other**2).sum(1) + 1e-6), np.float32)
 
 

@@ -48,7 +48,7 @@ def _unreadable(evidence: Evidence) -> Iterable[Finding]:
 def _copies(evidence: Evidence) -> Iterable[Finding]:
     if evidence.exact:
         ids = [case for copies in evidence.exact for case in copies]
-        spare = len(ids) - len(evidence.exact)
+        spare = len(ids) - len(evidence.exact)  # all but one of each picture
         text = (
             f"{count(spare, 'byte-identical copy', 'byte-identical copies')} of another file "
             f"({count(len(evidence.exact), 'picture')} more than once). "
@@ -129,7 +129,7 @@ def _moved(train: Sequence[Case], test: Sequence[Case]) -> Iterable[Finding]:
         return
     shares = table / table.sum(1, keepdims=True)
     k = int(np.abs(shares[1] - shares[0]).argmax())
-    if abs(shares[1, k] - shares[0, k]) > MOVED and chi2_contingency(table).pvalue < 0.01:
+    if abs(shares[1, k] - shares[0, k]) > MOVED and chi2_contingency(table).pvalue < 0.01:  # large, and not by chance
         text = (
             f"The class balance of the shipped parts differs: {names[k]!r} is {shares[0, k]:.0%} of train and {shares[1, k]:.0%} "
         )

@@ -82,7 +82,7 @@ def portable_hash(thumbnails: Bytes) -> Bytes:
     They do not depend on the other images: each coefficient is compared with the image's own median.
     """
     flat = spectrum(thumbnails)
-    # The mean, coefficient 0, was set to 0: it takes no part in the median.
+    # Coefficient 0, the mean, was set to 0 and takes no part in the median.
     return np.packbits(flat > np.median(flat[:, 1:], axis=1)[:, None], axis=1)
 
 

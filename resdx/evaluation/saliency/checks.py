@@ -47,7 +47,7 @@ def randomised(network: Network, images: Tensor, *, seed: int) -> Network:
     norms = [module for module in random.modules() if isinstance(module, nn.BatchNorm2d)]
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
-        norm.momentum = 1.0
+        norm.momentum = 1.0  # running statistics become those of this one batch
         norm.train()
     with torch.no_grad():
         random(images)
@@ -61,6 +61,7 @@ def rank_correlation(maps: NDArray[np.floating], others: NDArray[np.floating]) -
 
     A blank map has nothing in common, 0.
     """
+    # equal values share their middle rank
     ours, theirs = (rankdata(some.reshape(len(some), -1), axis=1) for some in (maps, others))
     ours, theirs = (ranks - ranks.mean(1, keepdims=True) for ranks in (ours, theirs))
     bottom = np.sqrt((ours**2).sum(1) * (theirs**2).sum(1))
@@ -74,8 +75,9 @@ def curves(answer: Callable[[Tensor], Tensor], images: Tensor, maps: Tensor) -> 
     first, or come first out of the blur. A good map has a small first area and a large second one.
     """
     blurred = absent(images)
+    # pixels, the most important first: (B, S * S)
     order = enlarge(maps, images.shape[-1]).flatten(1).argsort(dim=1, descending=True, stable=True)
-    place = order.argsort(dim=1).view(len(images), 1, *images.shape[2:])
+    place = order.argsort(dim=1).view(len(images), 1, *images.shape[2:])  # the place of each pixel in that order
     whole, nothing = answer(images), answer(blurred)
     deleted, inserted = [whole], [nothing]
     for share in SHARES[1:-1]:
@@ -85,6 +87,7 @@ def curves(answer: Callable[[Tensor], Tensor], images: Tensor, maps: Tensor) -> 
     deleted.append(nothing)
     inserted.append(whole)
     at = torch.tensor(SHARES, dtype=torch.float64)
+    # trapezoids over the shares
     first_area, second_area = (torch.trapezoid(torch.stack(one, 1).double().cpu(), at) for one in (deleted, inserted))
     return first_area.numpy(), second_area.numpy()
 
@@ -106,14 +109,14 @@ def body_mask(picture: NDArray[np.uint8]) -> Mask | None:
     grey = gaussian_filter(picture.mean(2) / 255, 1)
     pieces, _ = label(grey < DARK)
     border = np.unique(np.concatenate([pieces[0], pieces[-1], pieces[:, 0], pieces[:, -1]]))
-    air = np.isin(pieces, border[border > 0])
+    air = np.isin(pieces, border[border > 0])  # dark and joined to the border
     if not AIR[0] <= air.mean() <= AIR[1]:
         return None
     solid, _ = label(~air)
     sizes = np.bincount(solid.ravel())[1:]
     if sizes.max() < ONE_BODY * sizes.sum():
         return None
-    return np.asarray(binary_fill_holes(solid == sizes.argmax() + 1))
+    return np.asarray(binary_fill_holes(solid == sizes.argmax() + 1))  # dark organs inside belong to the body
 
 
 def share_within(heat: NDArray[np.floating], mask: Mask) -> float:
@@ -126,7 +129,7 @@ def hits(shape: Sequence[int], size: int, boxes: Sequence[Box]) -> Mask:
 
     Their centre lies in it, or outside by no more than half a cell.
     """
-    rows, columns = ((np.arange(count) + 0.5) * size / count for count in shape)
+    rows, columns = ((np.arange(count) + 0.5) * size / count for count in shape)  # centres of the cells, in pixels of the picture
     high, wide = size / shape[0] / 2, size / shape[1] / 2
     out = np.zeros(shape, bool)
     for box in boxes:

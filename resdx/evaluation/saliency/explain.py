@@ -172,7 +172,7 @@ def _against(others: Sequence[Network], draw: Draw, some: Asked, heat: Floats32)
     """Rank correlation of each map with that of a random network; the networks share the cases among them."""
     found = np.zeros(len(heat))
     for k, other in enumerate(others[: len(heat)]):
-        rows = np.arange(k, len(heat), len(others))
+        rows = np.arange(k, len(heat), len(others))  # every one has its share of the cases
         found[rows] = rank_correlation(heat[rows], draw(other, some.images[rows], some.targets[rows]))
     return found
 
@@ -189,6 +189,7 @@ def _curves(setting: Setting, some: Asked, heat: Floats32) -> dict[str, Estimate
         for name, one in (("ours", heat), ("random", random)):
             areas[name].append(np.stack(curves(answer, images, torch.from_numpy(one[part]).to(device))))
     (deletion, insertion), (random_deletion, random_insertion) = (np.concatenate(areas[name], 1) for name in areas)
+    # A good map falls faster by deletion and rises faster by insertion than a random one.
     gain = (insertion - deletion - random_insertion + random_deletion) / 2
     return {
         "deletion": mean_of_persons(deletion, some.persons),
@@ -207,7 +208,7 @@ def _outside(heat: Floats32, some: Asked) -> tuple[Estimate | None, str]:
         return None, f"the body has a dark border around it in {len(seen)} of {len(masks)} pictures only"
     large = maps.enlarge(torch.from_numpy(heat[seen]), some.images.shape[1]).numpy()
     air = [~mask for mask in masks if mask is not None]
-    blank = large.reshape(len(large), -1).max(1) == 0
+    blank = large.reshape(len(large), -1).max(1) == 0  # a blank map has no share anywhere
     shares = np.array([share_within(one, mask) for one, mask in zip(large, air, strict=True)])[~blank]
     persons = [some.persons[i] for i, empty in zip(seen, blank, strict=True) if not empty]
     found = mean_of_persons(shares, persons)

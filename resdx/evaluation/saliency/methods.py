@@ -33,6 +33,7 @@ def class_odds(logits: Tensor, targets: Tensor) -> Tensor:
     With two classes their difference.
     """
     column = targets[:, None]
+    # the log-sum-exp leaves the class itself out
     return logits.gather(1, column).squeeze(1) - logits.scatter(1, column, -torch.inf).logsumexp(1)
 
 
@@ -43,8 +44,9 @@ def label_odds(logits: Tensor, targets: Tensor) -> Tensor:
 
 def grade_odds(logits: Tensor, targets: Tensor) -> Tensor:
     """Log-odds of one grade from the logits of "above grade k" (see tasks.Ordinal)."""
-    above = logits.cummin(1).values.sigmoid()
-    edges = torch.cat([torch.ones_like(above[:, :1]), above, torch.zeros_like(above[:, :1])], 1)
+    above = logits.cummin(1).values.sigmoid()  # P(above grade k) can only fall with k: (B, K - 1)
+    edges = torch.cat([torch.ones_like(above[:, :1]), above, torch.zeros_like(above[:, :1])], 1)  # (B, K + 1), from 1 to 0
+    # P(grade) = P(above the one before) - P(above it)
     return (edges[:, :-1] - edges[:, 1:]).gather(1, targets[:, None]).squeeze(1).clamp(TINY, 1 - TINY).logit()
 
 
@@ -109,7 +111,7 @@ def occlusion(network: Network, images: Tensor, targets: Tensor, *, score: Score
                 down, along = window(row, cells, size), window(column, cells, size)
                 covered = images.clone()
                 covered[..., down, along] = blurred[..., down, along]
-                out[:, row, column] = whole - score(network(covered), targets)
+                out[:, row, column] = whole - score(network(covered), targets)  # above 0: the window spoke for the class
     return out.relu()
 
 
@@ -118,7 +120,7 @@ def window(cell: int, cells: int, size: int) -> slice:
 
     Two cells wide, centred on it, cut at the border.
     """
-    start, stop = (round((cell + shift) * size / cells) for shift in (-0.5, 1.5))
+    start, stop = (round((cell + shift) * size / cells) for shift in (-0.5, 1.5))  # half a cell on either side of the cell
     return slice(max(0, start), min(size, stop))
 
 
@@ -127,6 +129,7 @@ def integrated_gradients(
 ) -> Tensor:
     """Attributions summed over squares, where they speak for the class: (B, BLOCKS, BLOCKS)."""
     places = attributions(network, images, targets, score=score, steps=steps)
+    # The mean of a square times its pixels is the sum that belongs to it.
     return (adaptive_avg_pool2d(places[:, None], BLOCKS)[:, 0] * (places[0].numel() / BLOCKS**2)).relu()
 
 
@@ -149,6 +152,7 @@ def attributions(
     total = torch.zeros_like(images)
     for step in range(steps):
         with torch.enable_grad():
+            # the middle of a part of the path
             point = (start + (step + 0.5) / steps * (images - start)).detach().requires_grad_()
             value = score(network(point), targets)
         total += torch.autograd.grad(value.sum(), point)[0]
@@ -164,10 +168,12 @@ def absent(images: Tensor) -> Tensor:
     """
     size = images.shape[-1]
     sigma, reach = size / BLUR, int(2.5 * size / BLUR)
-    steps = torch.arange(-reach, reach + 1, device=images.device)
+    steps = torch.arange(-reach, reach + 1, device=images.device)  # offsets of the kernel, in pixels
     weights = torch.exp(-(steps**2) / (2 * sigma**2)).expand(size, -1)
+    # (size, 2 reach + 1): beyond the border its last column counts
     columns = (torch.arange(size, device=images.device)[:, None] + steps).clamp(0, size - 1)
     # As a matrix: a depthwise convolution with so long a kernel is many times slower on a processor.
+    # (size, size): row i holds the Gaussian around i
     blur = torch.zeros(size, size, device=images.device).scatter_add_(1, columns, weights / weights[0].sum())
     return blur @ images @ blur.T
 

@@ -87,6 +87,7 @@ def pointed_by(setting: Setting, everything: Asked | None, method: str, only_fou
     some = everything.of([i for i, _, _ in places])
     heat = setting.methods[method](setting.network, some.images, np.array([k for _, k, _ in places]))
     cells = [hits(heat.shape[1:], some.images.shape[1], boxes) for _, _, boxes in places]
+    # a flat map points nowhere
     hit = np.array([bool(mask.flat[one.argmax()]) and one.max() > 0 for mask, one in zip(cells, heat, strict=True)])
     return Pointed(hit, some.persons, np.array([mask.mean() for mask in cells]), heat.shape[1:])
 
@@ -95,6 +96,7 @@ def _places(run: Run, asked: Asked, only_found: bool) -> Iterator[tuple[int, int
     """(case, class, its boxes in pixels of the prepared picture) for each class that a case has boxes of."""
     for i, case in enumerate(asked.cases):
         named = {box.label for box in case.boxes} & set(run.recipe.classes)
+        # in class order, as the probabilities
         called = [k for k, name in enumerate(run.recipe.classes) if name in named and (asked.chosen[i, k] or not only_found)]
         if not called:
             continue

@@ -103,6 +103,7 @@ def _display(dataset: pydicom.Dataset, stored: NDArray[Any], frame: int, window:
 
 def _lift_frame_settings(dataset: pydicom.Dataset, frame: int) -> None:
     """Copy rescale and window of an enhanced multi-frame object to where single-frame objects keep them."""
+    # the frame's own settings come last and hold
     for groups, item in (("SharedFunctionalGroupsSequence", 0), ("PerFrameFunctionalGroupsSequence", frame)):
         for name in ("PixelValueTransformationSequence", "FrameVOILUTSequence"):
             if item < len(found := dataset.get(groups) or ()) and found[item].get(name):
@@ -111,7 +112,7 @@ def _lift_frame_settings(dataset: pydicom.Dataset, frame: int) -> None:
 
 def _display_range(dataset: pydicom.Dataset) -> tuple[float, float]:
     """The values that the VOI step gives black and white; equal where the file has no usable window."""
-    if dataset.get("VOILUTSequence"):
+    if dataset.get("VOILUTSequence"):  # number of entries, first value, bits
         return 0.0, float(2 ** int(dataset.VOILUTSequence[0].LUTDescriptor[2]) - 1)
     width = dataset.get("WindowWidth")
     if "PixelData" not in dataset:  # the standard gives float pixels no stored range to spread a window over
@@ -119,7 +120,7 @@ def _display_range(dataset: pydicom.Dataset) -> tuple[float, float]:
     if "WindowCenter" not in dataset or width is None or np.atleast_1d(np.asarray(width, float))[0] < 1:
         return 0.0, 0.0
     with np.errstate(over="ignore"):
-        low, high = apply_windowing(np.array([-1e12, 1e12]), dataset)
+        low, high = apply_windowing(np.array([-1e12, 1e12]), dataset)  # what lies beyond every value gets black and white
     return float(low), float(high)
 
 

@@ -55,12 +55,12 @@ class WignerVille:
 
     def __call__(self, signal: Signal, rate: float) -> NDArray[np.float32]:
         """A real signal (N,) -> (N, N, 1) in [0, 1], frequencies from 0 to rate / 2."""
-        over_lags = None if self.form == "plain" else hann(_odd(self.lags * rate) + 2)[1:-1]
+        over_lags = None if self.form == "plain" else hann(_odd(self.lags * rate) + 2)[1:-1]  # without the window's zero ends
         over_times = hann(_odd(self.times * rate) + 2)[1:-1] if self.form == "smoothed" else None
         energy = np.clip(wigner_ville(hilbert(signal), lags=over_lags, times=over_times), 0, None)
         peak = energy.max()
         shown = (energy / peak) ** self.power if peak > 0 else energy
-        return np.ascontiguousarray(shown.T[::-1, :, None], np.float32)
+        return np.ascontiguousarray(shown.T[::-1, :, None], np.float32)  # time to the right, frequency upwards
 
 
 def wigner_ville(signal: Complex, *, lags: Signal | None = None, times: Signal | None = None) -> NDArray[np.float64]:
@@ -77,13 +77,15 @@ def wigner_ville(signal: Complex, *, lags: Signal | None = None, times: Signal |
     / 2.
     """
     half = (len(signal) - 1) // 2
+    # (N, 2 half + 1): the samples around each time
     around = np.lib.stride_tricks.sliding_window_view(np.pad(signal, half), 2 * half + 1)
     products = around[:, half:] * around[:, half::-1].conj()  # of lags 0 to half; those below 0 are the conjugates
     if lags is not None:
-        weights = lags[len(lags) // 2 :][: half + 1]
+        weights = lags[len(lags) // 2 :][: half + 1]  # from lag 0 on
         products = products[:, : len(weights)] * weights
     if times is not None:
         products = convolve1d(products, times / times.sum(), axis=0, mode="constant")
+    # The products are Hermitian in the lag, so that their transform is real: (N, N).
     out: NDArray[np.float64] = hfft(products, len(signal), axis=1)
     return out
 
@@ -137,6 +139,7 @@ class ReadBeat:
         """
         changed = Path(file).stat().st_mtime_ns if os.path.isfile(file) else 0
         raw, rate, clean = _cleaned(file, self.leads, self.rate, self.band, changed)
+        # as it was recorded, before filters hide a gap
         here = raw[max(0, round((second - self.before) * rate)) : max(0, round((second + self.after) * rate))]
         if not len(here) or np.isnan(here).any() or here.min() == here.max():
             why = "lies outside it" if not len(here) else "the lead was off" if np.isnan(here).any() else "the lead is flat"

@@ -60,7 +60,7 @@ def file_kind(file: str) -> str:
         return "npz"
     try:
         with open(file, "rb") as stream:
-            return "dicom" if stream.read(132)[128:] == b"DICM" else ""
+            return "dicom" if stream.read(132)[128:] == b"DICM" else ""  # DICOM part 10: 128 bytes of anything, then the mark
     except OSError:
         return ""  # the reader itself will say what is wrong
 

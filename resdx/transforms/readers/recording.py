@@ -190,11 +190,12 @@ def _read_dicom(file: str) -> Recording:
     names = [
         str(channel.ChannelSourceSequence[0].get("CodeMeaning", "")) if channel.get("ChannelSourceSequence") else ""
         for channel in first.ChannelDefinitionSequence
-    ]
+    ]  # what each channel was derived from, by its code's words
     leads = tuple(name.removeprefix("Lead ").strip() or str(k) for k, name in enumerate(names))
     signal = np.asarray(dataset.waveform_array(0), np.float64)
     if "WaveformPaddingValue" in first:  # what was not recorded
         raw = multiplex_array(dataset, 0, as_raw=True)
+        # compared before scaling: padding is a stored number
         signal[raw == np.frombuffer(bytes(first.WaveformPaddingValue)[: raw.itemsize], raw.dtype)[0]] = np.nan
     return Recording(signal, float(first.SamplingFrequency), leads)
 
@@ -216,9 +217,10 @@ def without_noise(signal: Signal, rate: float, band: tuple[float, float]) -> Sig
     nyquist = rate / 2
     for mains in MAINS:
         if mains < 0.95 * nyquist:
-            signal = sosfiltfilt(tf2sos(*iirnotch(mains, 30, rate)), signal)
+            signal = sosfiltfilt(tf2sos(*iirnotch(mains, 30, rate)), signal)  # a notch of Q 30: 1.7 Hz wide at 50 Hz
     low, high = band
     if high < 0.95 * nyquist:
+        # Forwards and backwards, which leaves every wave in its place in time.
         signal = sosfiltfilt(butter(4, high, "lowpass", fs=rate, output="sos"), signal)
     out: Signal = sosfiltfilt(butter(4, low, "highpass", fs=rate, output="sos"), signal)
     return out
@@ -244,7 +246,7 @@ def peakedness(signal: Signal, rate: float, seconds: Signal) -> float:
         places = places[(places >= half) & (places < len(steep) - half)]
         if not len(places):
             return 0.0
-        return float(np.median(steep[places[:, None] + np.arange(-half, half + 1)].max(1)))
+        return float(np.median(steep[places[:, None] + np.arange(-half, half + 1)].max(1)))  # (beats, 2 half + 1)
 
     return steepest(seconds) / max(steepest((seconds[1:] + seconds[:-1]) / 2), 1e-12)
 

@@ -96,6 +96,7 @@ def read_sound(file: str) -> Sound:
             values, full = samples.astype(np.float64), 1.0
         else:
             full = 2.0 ** (8 * samples.dtype.itemsize - 1)
+            # 8 bits are stored without a sign, around 128
             values = (samples.astype(np.float64) - (full if samples.dtype.kind == "u" else 0)) / full
         if not np.isfinite(values).all():
             raise DataError(f"{file} holds values that are not finite; export it again")
@@ -122,11 +123,11 @@ def is_cut_off(file: str) -> bool:
         while len(head := stream.read(8)) == 8:
             length, after = int.from_bytes(head[4:], order), stream.tell()
             if head[:4] == b"ds64":  # the lengths of RF64
-                long = int.from_bytes(stream.read(16)[8:], "little")
+                long = int.from_bytes(stream.read(16)[8:], "little")  # after the length of the file
             if head[:4] == b"data":
                 length = long if kind == b"RF64" else 0 if length >= UNFINISHED else length
                 return after + length > size
-            stream.seek(after + length + length % 2)
+            stream.seek(after + length + length % 2)  # chunks begin at even places
     return False
 
 
@@ -147,7 +148,7 @@ def spoken(path: str, rate: float, seconds: float) -> Signal:
     if np.sqrt(np.mean((sound.signal - sound.signal.mean()) ** 2)) < SILENT:
         raise DataError(f"{file} is silent ({sound.loudness:.0f} dB of full scale); record it anew")
     whole = at_rate(sound.signal, sound.rate, rate)
-    wanted = 2 * round(seconds * rate / 2)
+    wanted = 2 * round(seconds * rate / 2)  # even, as the wavelet transform takes it
     start = max(0, (len(whole) - wanted) // 2)
     piece = whole[start : start + wanted]
     piece = np.pad(piece, (0, wanted - len(piece)))  # rounding may have cost a sample
@@ -217,7 +218,7 @@ def heat_map(values: Signal, cell: int) -> NDArray[np.float32]:
             row = np.sign(row) * np.maximum(np.log10(np.maximum(np.abs(row), 1e-12)) - low, 0) / (high - low)
             low, high = -1, 1
         rows.append(np.clip((row - low) / (high - low), 0, 1))
-    return np.kron(np.array(rows), np.ones((3 * cell, cell)))[..., None].astype(np.float32)
+    return np.kron(np.array(rows), np.ones((3 * cell, cell)))[..., None].astype(np.float32)  # each value fills its cell
 
 
 @record
@@ -247,6 +248,7 @@ class ReadSpeechRow:
             values = np.array([[float(found[f"tqwt_{family}_dec_{k}"]) for k in range(1, BANDS + 1)] for family in FAMILIES])
         if not np.isfinite(values).all():
             raise DataError(f"{path} holds values that are not finite; mend the table or leave the row out")
+        # 14 decades lead from grey to white
         shown = 0.5 + np.sign(values) * np.clip(np.log10(1 + np.abs(values) / 1e-8) / 28, 0, 0.5)
         return np.kron(shown, np.ones((3 * self.cell, self.cell)))[..., None].astype(np.float32)
 
@@ -318,13 +320,13 @@ class ReadSpectrogram:
             piece,
             nperseg=width,
             noverlap=width - hop,
-            nfft=max(256, 2 ** int(np.ceil(np.log2(width)))),
+            nfft=max(256, 2 ** int(np.ceil(np.log2(width)))),  # a power of two
             boundary=None,
             padded=False,
         )
         power = 10 * np.log10(np.maximum(np.abs(found) ** 2, 1e-20))
         shown = np.clip((power - power.max()) / self.floor + 1, 0, 1)
-        return np.ascontiguousarray(shown[::-1, :, None], np.float32)
+        return np.ascontiguousarray(shown[::-1, :, None], np.float32)  # low frequencies at the bottom
 
     def flags(self, paths: Sequence[str]) -> list[tuple[str, ...]]:
         """DISTORTED where the loudest samples were cut off."""

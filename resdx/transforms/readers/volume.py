@@ -48,6 +48,7 @@ class ReadScan:
         seen = {one: self._slice(one) for one in dict.fromkeys(taken)}
         colours = max(image.shape[2] for image in seen.values())
         pile = np.stack([np.broadcast_to(seen[one], (self.side, self.side, colours)) for one in taken])
+        # (rows, side, columns, side, C)
         sheet = pile.reshape(self.rows, self.columns, self.side, self.side, colours).transpose(0, 2, 1, 3, 4)
         return sheet.reshape(self.rows * self.side, self.columns * self.side, colours)
 
@@ -109,6 +110,7 @@ def in_order(slices: Sequence[str]) -> list[str]:
     if None not in places:
         return [one for _, one in sorted(zip(places, slices, strict=True))]
     return sorted(
+        # "slice10" is (0, "slice"), (10, ""): after "slice9"
         slices, key=lambda path: [(int(piece), "") if piece.isdigit() else (0, piece) for piece in re.split(r"(\d+)", path)]
     )
 
@@ -120,5 +122,5 @@ def _place(path: str) -> float | None:
     header = read_header(path, ["ImagePositionPatient", "ImageOrientationPatient", "SliceLocation"])
     position, turn = header.get("ImagePositionPatient"), header.get("ImageOrientationPatient")
     if position and turn:
-        return float(np.dot(position, np.cross(turn[:3], turn[3:])))
+        return float(np.dot(position, np.cross(turn[:3], turn[3:])))  # along the normal of the slices
     return None if header.get("SliceLocation") is None else float(header.SliceLocation)
