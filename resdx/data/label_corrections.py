@@ -45,10 +45,7 @@ class Decision:
 
 
 def find_decisions(*folders: Path) -> Path | None:
-    """The label-decisions.csv of the data's folder or the run's store.
-
-    Raises DataError when there are two.
-    """
+    """The label-decisions.csv of the data's folder or the run's store. Raises DataError for two of them."""
     found = sorted({(folder / DECISIONS).resolve() for folder in folders if (folder / DECISIONS).is_file()})
     if len(found) > 1:
         raise DataError(f"there are two tables of decisions, {found[0]} and {found[1]}; put their rows into one")

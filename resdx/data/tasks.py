@@ -102,10 +102,7 @@ def truth(task: Task, classes: Sequence[str], cases: Sequence[Case]) -> Array:
 
 
 def positive_class(task: Task, classes: Sequence[str]) -> str:
-    """The class a binary score is about: the task's own choice, else the second of two.
-
-    Empty with more classes.
-    """
+    """The class a binary score is about: the task's choice, else the second of two; empty with more."""
     if isinstance(task, Classify) and task.positive:
         return task.positive
     return classes[1] if len(classes) == 2 and isinstance(task, Classify) else ""

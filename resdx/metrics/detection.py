@@ -103,10 +103,7 @@ def _matched_once(overlap: Floats, threshold: float) -> NDArray[np.bool_]:
 
 
 def precision_and_recall(matches: Matches, hit: NDArray[np.bool_], sample_weight: Floats | None = None) -> tuple[Floats, Floats]:
-    """Precision and recall (U,) at each of the U distinct scores, best first.
-
-    Recall is NaN where nothing is annotated.
-    """
+    """Precision and recall (U,) at each distinct score, best first; recall is NaN without annotations."""
     right, all_predicted = _so_far(matches, hit, sample_weight)
     total = float((_weights(matches, sample_weight) * matches.observed).sum())
     precision = np.divide(right, all_predicted, out=np.zeros_like(right), where=all_predicted > 0)
@@ -123,10 +120,7 @@ def precision_at(matches: Matches, threshold: float, sample_weight: Floats | Non
 
 
 def recall_at(matches: Matches, threshold: float, sample_weight: Floats | None = None) -> float:
-    """Recall of the boxes with a score of at least `threshold`, at an IoU of 0.5.
-
-    NaN where nothing is annotated.
-    """
+    """Recall of boxes that score at least `threshold`, at an IoU of 0.5; NaN without annotations."""
     weight = _weights(matches, sample_weight)
     right = ((matches.score >= threshold) * matches.hit[:, 0] * weight[matches.picture]).sum()
     total = (weight * matches.observed).sum()

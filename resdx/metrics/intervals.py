@@ -380,10 +380,7 @@ def _range(metric: Metric) -> tuple[float, float]:
 
 
 def _tails(n_effective: int) -> tuple[float, float]:
-    """Percentiles to read off (Hesterberg 2015).
-
-    A little outside 2.5 and 97.5, as a t interval is outside a normal one.
-    """
+    """Percentiles a little outside 2.5 and 97.5, as a t interval is of a normal one (Hesterberg 2015)."""
     # The expanded percentile interval: Phi(-sqrt(n / (n - 1)) t), t with n - 1 degrees of freedom
     tail = float(ndtr(-((n_effective / (n_effective - 1)) ** 0.5) * stdtrit(n_effective - 1, (1 + LEVEL) / 2)))
     return tail, 1 - tail

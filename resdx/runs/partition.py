@@ -109,10 +109,7 @@ def shapes(run: Run) -> dict[str, tuple[int, int]]:
 
 
 def tune_score(run: Run, tune: Part, logits: NDArray[np.float32]) -> float:
-    """Macro AUROC on the tune part (the choice of the checkpoint).
-
-    Minus the Brier score where it has no meaning.
-    """
+    """Macro AUROC on tune, which chooses the checkpoint; minus the Brier score where it has no meaning."""
     probability = run.recipe.task.probabilities(logits)
     score = float(macro_auroc(tune.truth, probability))
     return score if math.isfinite(score) else -float(np.nanmean((probability - tune.truth) ** 2))

@@ -219,10 +219,7 @@ class Run:
             raise RunError(f"{path} is not what resdx writes; put back the file that was there, or {advice}") from error
 
     def need(self, name: str, stage: str) -> Path:
-        """The path of a file that `stage` writes.
-
-        Raises AbsentResultError naming the stage when it is not there.
-        """
+        """The path of a file that `stage` writes. Raises AbsentResultError when it is not there."""
         if not (self.path / name).exists():
             raise AbsentResultError(f"{self.path} has no {name} yet; run `resdx {stage} {self.path}` first")
         return self.path / name

@@ -35,10 +35,7 @@ class PredictionTable:
         return iter(self.rows)
 
     def column(self, name: str) -> list[Value]:
-        """The values of one column, in the order of the rows.
-
-        Raises KeyError where there is none of that name.
-        """
+        """The values of one column, in row order. Raises KeyError where there is none of that name."""
         if name not in self.columns:
             raise KeyError(f"no column {name!r}; there are {', '.join(self.columns)}")
         return [row[name] for row in self.rows]

@@ -71,10 +71,7 @@ def unsettled(run: Run) -> Recipe:
 def find_boxes(
     network: Detector, images: NDArray[np.uint8], rows: NDArray[np.int64], *, dtype: str = "float32", min_score: float = 0.01
 ) -> Predicted:
-    """Predicted boxes of `images[rows]` (N, S, S, C), with a score of at least `min_score`.
-
-    Of each image and class.
-    """
+    """Predicted boxes of each image of `images[rows]` (N, S, S, C) and class, of at least `min_score`."""
     anchors, grids = network.head.anchors.tolist(), predict_logits(network, images, rows, dtype=dtype, maps=True).maps
     return [] if grids is None else [predicted_boxes(one, anchors, min_score=min_score) for one in grids]
 

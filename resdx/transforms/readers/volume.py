@@ -111,7 +111,8 @@ def in_order(slices: Sequence[str]) -> list[str]:
         return [one for _, one in sorted(zip(places, slices, strict=True))]
     return sorted(
         # "slice10" is (0, "slice"), (10, ""): after "slice9"
-        slices, key=lambda path: [(int(piece), "") if piece.isdigit() else (0, piece) for piece in re.split(r"(\d+)", path)]
+        slices,
+        key=lambda path: [(int(piece), "") if piece.isdigit() else (0, piece) for piece in re.split(r"(\d+)", path)],
     )
 
 

@@ -42,10 +42,7 @@ def samples(file: str) -> tuple[NDArray[np.float64], float, tuple[str, ...]]:
 
 
 def beats(file: str, annotator: str) -> tuple[NDArray[np.float64], list[str]]:
-    """Times in seconds and symbols of the heartbeats that were annotated for a header.
-
-    The annotations must be beside it.
-    """
+    """Times in seconds and symbols of the heartbeats in the annotations beside a header."""
     notes: Any = _wfdb().rdann(file[: -len(".hea")], annotator)
     rate = notes.fs or _wfdb().rdheader(file[: -len(".hea")]).fs
     kept = [k for k, symbol in enumerate(notes.symbol) if symbol in BEATS]
