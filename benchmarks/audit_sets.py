@@ -1,6 +1,6 @@
 """The audit on every image set of a folder: what must be found, what was found, and how long it took.
 
-python benchmarks/audit_sets.py DATA --write docs/audit.md
+python benchmarks/audit_sets.py DATA --write benchmarks/audit_sets.md
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ def main() -> None:
     head = [
         "# What the audit finds in public sets",
         "",
-        "Made by `python benchmarks/audit_sets.py DATA --write docs/audit.md`; ",
+        "Made by `python benchmarks/audit_sets.py DATA --write benchmarks/audit_sets.md`; ",
     ]
     head[-1] += "scan and audit together, on 2 cores; the load says how busy they were."
     head += ["", "| set | cases | must be found | all found, nothing false | findings | time |", "|---|---|---|---|---|---|"]

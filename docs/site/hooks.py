@@ -22,7 +22,9 @@ def on_files(files, config):
 
 
 def on_page_markdown(markdown, page, config, files):
-    """Links as they are on the site; on the disk they hold as they stand."""
+    """Links as they are on the site; on the disk they hold as they stand. The first page has its lists, and no menu beside them."""
+    if page.file.src_uri == "index.md":
+        page.meta["hide"] = ["navigation", "toc"]
     known = {file.src_uri for file in files}
     pieces = FENCE.split(markdown)
     return "".join(piece if piece.startswith("```") else _linked(piece, page.file.src_uri, known) for piece in pieces)
