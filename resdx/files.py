@@ -35,12 +35,12 @@ def write_bytes(path: Path, data: bytes) -> None:
 
     Raises RunError when it cannot be written (full disk, no right).
     """
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")  # a name of this process, since two may write at once
     try:
         with part.open("wb") as file:
             file.write(data)
             file.flush()
-            os.fsync(file.fileno())
+            os.fsync(file.fileno())  # on the disk before the rename: a crash leaves the old file or the new one
         part.replace(path)
     except OSError as error:
         part.unlink(missing_ok=True)

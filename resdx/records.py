@@ -153,6 +153,7 @@ def to_record(value: Any) -> Any:
             out["version"] = version
         for field in dataclasses.fields(value):
             item = getattr(value, field.name)
+            # What has its default is left out, so that a field that comes later changes no fingerprint.
             if item != _default(field) and is_stored(field):
                 out[stored_name(field)] = to_record(item)
         return out

@@ -52,7 +52,7 @@ class BoxTransform:
 
     def to_prepared(self, corners: Floats) -> Floats:
         """Boxes (N, 4) of the file, in the prepared picture and cut to it; what lies outside has no area."""
-        moved = (corners + np.tile(self.shift, 2)) * np.tile(self.factor, 2)
+        moved = (corners + np.tile(self.shift, 2)) * np.tile(self.factor, 2)  # x and y of both corners
         return np.asarray(moved.clip(0, np.tile(self.size, 2)))
 
     def to_file(self, corners: Floats) -> Floats:

@@ -68,6 +68,7 @@ class Ordinal:
     def probabilities(self, logits: Array) -> Array:
         """(N, K - 1) logits of "above grade k" -> (N, K) probabilities that sum to 1."""
         above = np.minimum.accumulate(expit(logits), axis=1)  # a grade above k + 1 is above k
+        # (N, K + 1), from 1 to 0
         edges = np.concatenate([np.ones_like(above[:, :1]), above, np.zeros_like(above[:, :1])], axis=1)
         return np.asarray(-np.diff(edges, axis=1), np.float32)
 
@@ -113,7 +114,7 @@ def target(task: Task, truth: NDArray[np.float32]) -> NDArray[np.float32]:
     if not isinstance(task, Ordinal):
         return truth
     grade = truth.argmax(1)[:, None]
-    above: NDArray[np.float32] = (grade > np.arange(truth.shape[1] - 1)).astype(np.float32)
+    above: NDArray[np.float32] = (grade > np.arange(truth.shape[1] - 1)).astype(np.float32)  # (N, K - 1)
     above[np.isnan(truth).any(1)] = np.nan
     return above
 
@@ -127,5 +128,7 @@ def class_weights(task: Task, targets: NDArray[np.float32]) -> NDArray[np.float3
     known = (~np.isnan(targets)).sum(0)
     if isinstance(task, Classify):
         # A class that train lacks gets no weight: label smoothing would otherwise pull everything towards it.
+        # N over K times the cases of a class, which is what "balanced" means in scikit-learn.
         return np.asarray(np.where(positives > 0, known / (len(positives) * np.maximum(positives, 1)), 0), np.float32)
+    # negatives for each positive, within a factor of 10
     return np.asarray(np.clip((known - positives) / np.maximum(positives, 1), 0.1, 10), np.float32)

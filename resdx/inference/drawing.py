@@ -33,7 +33,7 @@ def overlay(picture: NDArray[np.uint8], heat: NDArray[np.floating]) -> Image.Ima
     cover = 0.8 * share[..., None] ** 1.5
     mixed = (1 - cover) * 0.75 * grey + cover * colormaps["inferno"](share)[..., :3]
     inside = share >= 0.5
-    mixed[inside & ~binary_erosion(inside, border_value=1)] = 1
+    mixed[inside & ~binary_erosion(inside, border_value=1)] = 1  # the outline of what is at least half the peak
     return Image.fromarray(np.round(255 * mixed).astype(np.uint8))
 
 

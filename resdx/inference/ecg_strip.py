@@ -46,7 +46,7 @@ def draw_strip(file: str, leads: Sequence[str], beats: Sequence[Prediction], out
     unsure = sum(not sure for _, _, sure in said)
     colours = dict(zip(sorted(label for label, _ in often), COLOURS * len(said), strict=False))
     rows = min(MOST, max(1, int(np.ceil(recording.seconds / ROW))))
-    low, high = np.nanpercentile(signal, (0.05, 99.95))
+    low, high = np.nanpercentile(signal, (0.05, 99.95))  # mV; a spike of a loose electrode does not squash the rest
     silent, pauses = float(np.isnan(signal).sum()) / rate, pauses_between([second for second, _, _ in said], recording.seconds)
     room = 0.2 * (high - low or 1.0)
     figure = Figure(figsize=(14, 0.8 + 0.75 * rows), dpi=100, layout="constrained")

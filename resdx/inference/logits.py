@@ -141,6 +141,7 @@ def _fingerprint(run: Run, network: Network) -> str:
 
     The form of the backbone, its normalisation and its tensors.
     """
+    # the tensors are hashed themselves
     form = {key: value for key, value in to_record(run.recipe.model.backbone).items() if key not in ("weights", "frozen")}
     digest = hashlib.sha256(json.dumps([form, network.backbone.mean, network.backbone.std, __version__]).encode())
     for name, value in cast(torch.nn.Module, network.backbone).state_dict().items():

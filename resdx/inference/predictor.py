@@ -183,11 +183,11 @@ class Predictor:
     ) -> Iterator[tuple[Batch, list[Prediction], tuple[Outputs, ...]]]:
         """Each batch with its answers, and what each engine gave."""
         waiting: deque[Batch] = deque()
-        batches = tee(self._batches(named(files), failures, waiting), len(self.engines))
+        batches = tee(self._batches(named(files), failures, waiting), len(self.engines))  # every engine sees every batch
         for outputs in zip(*(engine.predict(mine) for engine, mine in zip(self.engines, batches, strict=True)), strict=True):
             batch = waiting.popleft()
             distances = [known.distance(one.embeddings) for known, one in zip(self.ood_scores, outputs, strict=True)]
-            logits = np.mean([one.logits for one in outputs], axis=0)
+            logits = np.mean([one.logits for one in outputs], axis=0)  # (B, outputs), the mean over folds
             yield batch, self._calibrate(batch.paths, logits, np.mean(distances, axis=0)), outputs
 
     def _heat(self, heat: Sequence[NDArray[np.float32] | None]) -> NDArray[np.float32]:

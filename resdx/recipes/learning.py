@@ -51,22 +51,22 @@ class Training:
     head_epochs: Natural = 0
     head_penalty: NonNegative = 0.0
     freeze_batchnorm: bool = field(default=False, metadata={"stored": "frozen_norms"})
-    batch: Batch = 32
+    batch: Batch = 32  # cases a step
     optimiser: Literal["adamw", "adam", "sgd"] = "adamw"
     lr: Positive = 1e-3
     lr_decay: FractionAbove0 = 1.0
-    weight_decay: NonNegative = 0.05
+    weight_decay: NonNegative = 0.05  # of kernels and matrices alone, not of biases and BatchNorm
     schedule: Literal["cosine", "onecycle", "plateau", "constant"] = "cosine"
     plateau_factor: FractionBetween = 0.5
     plateau_patience: Count = 3
     min_lr: NonNegative = field(default=0.0, metadata={"stored": "least_lr"})
     epsilon: Positive = 1e-8
-    warmup: FractionBelow1 = 0.05
+    warmup: FractionBelow1 = 0.05  # fraction of the steps in which the rate rises
     patience: Natural = 0
     ema: FractionBelow1 = 0.998
-    class_weights: Literal["none", "balanced"] = "none"
-    sampling: Literal["natural", "balanced"] = "natural"
-    label_smoothing: FractionBelow1 = 0.0
+    class_weights: Literal["none", "balanced"] = "none"  # of the loss
+    sampling: Literal["natural", "balanced"] = "natural"  # of the batches
+    label_smoothing: FractionBelow1 = 0.0  # Szegedy et al. 2016
     mixup: NonNegative = 0.0
     start_size: Pixels = 0
     cached_views: Natural = field(default=0, metadata={"stored": "kept_views"})
@@ -101,6 +101,7 @@ class FeatureClassifier:
     train where there is none. `views` pictures a training case (the plain one first, the rest varied by the recipe's `augment`).
     """
 
+    # C, the strongest penalty first
     penalties: Annotated[tuple[Positive, ...], MinLen(1)] = (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1)
     views: Count = 1
     class_weights: Literal["none", "balanced"] = "none"
@@ -205,11 +206,11 @@ class Dcgan:
 
     share: Annotated[float, Gt(0), Le(100)] = 1.0
     keep: FractionAbove0 = 0.5
-    steps: Count = 2000
+    steps: Count = 2000  # batches
     batch: Batch = 32
     size: Literal[16, 32, 64, 128, 256, 512] = 128
-    latent: Count = 100
-    width: Count = 32
-    lr: Positive = 2e-4
+    latent: Count = 100  # random numbers that a picture is made of
+    width: Count = 32  # channels of the largest maps
+    lr: Positive = 2e-4  # of Adam, for generator and discriminator (Radford et al. 2016)
     spectral: bool = True
     matching: NonNegative = 1.0

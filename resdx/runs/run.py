@@ -112,6 +112,7 @@ class Run:
             )
         try:
             asked = data["settings"].items()
+            # JSON has no tuples
             fields: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in asked}
             settings = Settings(**fields)
             know_steps_of(data["recipe"]["name"])
@@ -142,7 +143,7 @@ class Run:
 
         A member of an ensemble has that of the ensemble.
         """
-        folder = self.path.resolve().parent
+        folder = self.path.resolve().parent  # a member lies in RUN/members/NAME
         return folder.parent.parent if folder.name == MEMBERS and (folder.parent / "run.json").exists() else folder
 
     @property
@@ -233,6 +234,7 @@ class Run:
     def write_scores(self, part: str, scores: Scores) -> None:
         """Keep raw answers of a part."""
         out = io.BytesIO()
+        # half the room
         np.savez(out, ids=np.array(scores.ids), logits=scores.logits, embeddings=scores.embeddings.astype(np.float16))
         write_bytes(self.path / f"scores-{part}.npz", out.getvalue())
 
@@ -299,6 +301,7 @@ class Run:
         inside = False
         for entry in read_log(self.path / "log.jsonl"):
             if entry["event"] == "afresh" or (entry["event"] == "stage" and entry["stage"] == stage):
+                # what was done before it began afresh does not count
                 sessions = [] if stage in (entry.get("stage"), *entry.get("stages", ())) else sessions
                 inside = False
             elif entry["event"] == "begin":
@@ -319,7 +322,7 @@ class Run:
         One that fails goes on the next time.
         """
         seconds, core = self.spent(stage)
-        seconds, core = seconds - time.perf_counter(), core - time.process_time()
+        seconds, core = seconds - time.perf_counter(), core - time.process_time()  # the clocks are added again at the end
         self.log("begin", stage=stage)
         yield
         seconds, core = seconds + time.perf_counter(), core + time.process_time()

@@ -198,7 +198,7 @@ def train(run: Run) -> None:
 
 def _train_alone(run: Run, prepared: Prepared, parts: Mapping[str, Part]) -> Run:
     """Train one network; a search settles the recipe, and boxes of train the anchors."""
-    if (run.path / "scores-calib.npz").exists():
+    if (run.path / "scores-calib.npz").exists():  # trained before it was stopped
         ranks.end()
         return run
     if run.recipe.generator and "tune" in parts:
@@ -236,8 +236,9 @@ def calibrate(run: Run) -> None:
     for member in run.members:
         calibrate(replace(member, quiet=True))
     scores, crossed = run.scores("calib"), is_cross_fitted(run)
-    cases = {case.id: case for case in run.cases("train" if crossed else "calib")}
+    cases = {case.id: case for case in run.cases("train" if crossed else "calib")}  # out-of-fold answers are to train
     chosen = [cases[case] for case in scores.ids]
+    # The OOD score has seen all of train: of its own cases only distances from the other folds are fair.
     distance = (
         out_of_fold_distance(scores.embeddings, train_folds(run, chosen))
         if crossed

@@ -48,7 +48,7 @@ def settle_anchors(run: Run, train: Part, tune: Part) -> Run:
         raise DataError(f"{run.path}: no case of train has a box; give boxes as XML files beside the pictures, or in the table")
     if not len(annotated(tune.targets)):
         raise DataError(f"{run.path}: no case of tune has a box, so no epoch could be chosen; use more data")
-    sides = boxes[:, 3:] - boxes[:, 1:3]
+    sides = boxes[:, 3:] - boxes[:, 1:3]  # (D, 2): width and height
     most = min(CURVE, len(np.unique(sides, axis=0)))
     tried = {k: find_anchors(sides, k, seed=run.settings.seed) for k in {*range(1, most + 1), head.count}}
     anchors, mean_iou = tried[head.count]

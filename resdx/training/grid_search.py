@@ -33,6 +33,7 @@ def search(run: Run, prepared: Prepared, train: Part, tune: Part) -> Run:
         RunError: a training cannot go on.
     """
     recipe, wanted = run.recipe, combinations(cast(Search, run.recipe.learn), seed=run.settings.seed)
+    # trials that were done before it was stopped
     scores = {_key(entry["setting"]): float(entry["tune_score"]) for entry in run.events("trial")}
     for number, setting in enumerate(wanted):
         if _key(setting) in scores:
@@ -41,6 +42,7 @@ def search(run: Run, prepared: Prepared, train: Part, tune: Part) -> Run:
         folder.mkdir(parents=True, exist_ok=True)
         trial = replace(run, path=folder, recipe=shortened(recipe, setting))
         fit(trial, prepared, train, tune)
+        # the best epoch, which is the one a training keeps
         scores[_key(setting)] = max(entry["tune_score"] for entry in trial.events("epoch"))
         run.log("trial", setting=setting, tune_score=scores[_key(setting)])
         said = ", ".join(f"{name}={value}" for name, value in setting.items())

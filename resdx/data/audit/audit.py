@@ -77,13 +77,15 @@ def audit(manifest: Manifest, read: Read, *, processes: int | None = None, progr
 
     Args:
         read: a step; where its pictures of different persons look alike by nature (`look_alike`), only identical ones are
-        duplicates processes: workers that read files; all cores by default progress: called with the number of files done and
-            of all files
+            duplicates
+        processes: workers that read files; all cores by default
+        progress: called with the number of files done and of all files
     """
     seen = look(
         {case.id: f"{manifest.root}/{case.path}" for case in manifest.cases}, read, processes=processes, progress=progress
     )
     facts = seen.facts
+    # byte-identical
     exact = [members for members in gather((fact.sha256, i) for i, fact in enumerate(facts)).values() if len(members) > 1]
     aspects = [fact.width / fact.height for fact in facts]
     found = exact if looks_alike(read) else find_duplicates(seen.thumbnails, aspects=aspects, known=exact)

@@ -43,7 +43,7 @@ class Evidence:
     def looks(self) -> NDArray[np.floating]:
         """(N, E) what each readable case looks like, less the mean."""
         found: NDArray[np.floating] = spectrum(self.seen.thumbnails)
-        found -= found.mean(0)
+        found -= found.mean(0)  # what all pictures have in common says nothing
         return found
 
     @cached_property

@@ -173,17 +173,18 @@ def _film(person: Person, shot: Shot, size: int, rng: np.random.Generator, organ
     x, y = _grid(shot, size)
     x = x - person.scoliosis * np.sin(3 * y)  # the spine bends and takes the chest with it
     lung = _lungs(person, shot, x, y) * np.float32(organ)
-    bone = _bones(person, shot, x, y, np.random.default_rng(person.seed + 1))
+    bone = _bones(person, shot, x, y, np.random.default_rng(person.seed + 1))  # of the person, not of the film
     soft = _soft_tissue(person, x, y)
     centre = _centre(person, shot, x, y)
     inside = lung * (1 - 0.97 * centre)
-    vessels = _vessels(x, y, np.random.default_rng(person.seed + 2)) * inside
+    vessels = _vessels(x, y, np.random.default_rng(person.seed + 2)) * inside  # of the person, too
     lx, ly, radius, density = person.lesion
     nodule = density * _edge(radius - np.hypot(x - lx, y - ly), 0.16 * radius) if person.label == OPACITY else np.zeros_like(x)
     body = _body(x, y)
     bubble = _edge(1 - np.hypot((x - 0.40) / person.bubble, (y - 0.74 - shot.breath) / 0.09), 0.15)  # air in the stomach
     soft = soft * (1 - 0.55 * bubble * (1 - lung))
     dense = body * (soft * (1.45 - 1.13 * inside) + 0.36 * centre + 0.40 * bone + 0.42 * vessels + 0.55 * nodule * lung)
+    # Attenuation is exponential (Beer and Lambert).
     exposed = gaussian_filter(1 - np.exp(-shot.exposure * dense), 0.004 * size)
     return _finish(exposed, shot, person, size, rng)
 
@@ -330,8 +331,9 @@ def _mark(picture: Array, glyph: NDArray[np.bool_], top: int, left: int) -> None
 def _box(person: Person, shot: Shot, size: int) -> Box:
     """The square around the opacity, in pixels of the file."""
     x, y, radius, _ = person.lesion
-    x = x + person.scoliosis * np.sin(3 * y)
+    x = x + person.scoliosis * np.sin(3 * y)  # the spine bends it too
     cos, sin = np.cos(shot.turn), np.sin(shot.turn)
+    # From the body to pixels, which `_grid` does the other way.
     px = ((cos * x - sin * y) * shot.zoom + shot.dx + 1) * size / 2
     py = ((cos * y + sin * x) * shot.zoom + shot.dy + 1) * size / 2
     r = radius * shot.zoom * size / 2

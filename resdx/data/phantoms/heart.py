@@ -49,6 +49,7 @@ def draw_ecg(heart: Heart, kinds: Sequence[str], *, rate: float = 360.0, seed: i
     for peak, kind in zip(peaks, kinds, strict=True):
         for (at, height, width), factor in zip(WAVES[kind], heart.heights, strict=False):
             lead += factor * height * np.exp(-(((time - peak - at) / width) ** 2) / 2)
+    # breathing, 15 a minute, and mains of 60 Hz
     wander = 0.15 * np.sin(2 * np.pi * 0.25 * time + draws.uniform(0, 6)) + 0.03 * np.sin(2 * np.pi * 60 * time)
-    both = np.stack([lead, (1 - 2 * heart.axis) * lead], 1) + wander[:, None]
+    both = np.stack([lead, (1 - 2 * heart.axis) * lead], 1) + wander[:, None]  # mV
     return both + draws.normal(0, 0.02, both.shape), np.round(peaks * rate).astype(np.int64)

@@ -21,10 +21,11 @@ def draw_voice(
     jitter, shimmer, breath = (0.02, 0.2, 0.06) if ill else (0.004, 0.05, 0.015)
     source, at = np.zeros(round(rate * seconds)), 0.0
     while at < len(source):
-        source[int(at)] += 1 + shimmer * draws.normal()
-        at += max(0.3, 1 + jitter * draws.normal()) * rate / pitch
+        source[int(at)] += 1 + shimmer * draws.normal()  # a pulse of the vocal folds; its height shimmers
+        at += max(0.3, 1 + jitter * draws.normal()) * rate / pitch  # samples to the next one; its period jitters
     voice = source + breath * own.uniform(0.7, 1.3) * draws.normal(size=len(source))
     for frequency, width in FORMANTS:
+        # A resonator with two poles: the width of the formant sets their radius, its frequency their angle (Klatt 1980).
         radius, angle = np.exp(-np.pi * width / rate), 2 * np.pi * frequency * size / rate
         voice = lfilter([1 - radius], [1, -2 * radius * np.cos(angle), radius**2], voice)
     loud: NDArray[np.float64] = draws.uniform(0.2, 0.6) * voice / np.abs(voice).max()

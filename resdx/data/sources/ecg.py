@@ -28,6 +28,7 @@ AAMI: Pairs = (  # ANSI/AAMI EC57; paced and unclassifiable beats (Q) are left o
     *((symbol, "V") for symbol in "VE"),
     ("F", "F"),
 )
+# The division of de Chazal et al. 2004 by persons: DS1 to learn from and DS2 to judge, without the paced records.
 DS1 = tuple(
     map(str, (101, 106, 108, 109, 112, 114, 115, 116, 118, 119, 122, 124, 201, 203, 205, 207, 208, 209, 215, 220, 223, 230))
 )
@@ -144,6 +145,7 @@ class Heartbeats:
             told["record-without-heartbeats"].append(header.name)
         elif doubt := _doubt(header, seconds):
             told[doubt[0]].append(doubt[1])
+        # MIT-BIH's first comment begins with age and sex, such as "69 M 1085 1629 x1".
         person = re.match(r"\s*(\d+)\s+([MF])\b", " ".join(said[:1]))
         name, kinds, below = header.stem, dict(self.kinds), header.relative_to(root).as_posix()
         part = "test" if name in self.test else "train"

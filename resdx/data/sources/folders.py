@@ -261,6 +261,7 @@ class Scans:
         slices = self.source.scan(root)
         scans: dict[tuple[object, ...], list[Case]] = {}
         for case in slices.cases:
+            # the volume, or the folder
             place = case.path.rpartition("#")[0] or case.path.rpartition("/")[0]
             scans.setdefault((place, case.group or case.id, case.labels), []).append(case)
         cases = [replace(members[0], path=self._path(slices.root, members), boxes=()) for members in scans.values()]
@@ -309,6 +310,7 @@ class Unlabelled:
 def class_and_part(files: Sequence[str]) -> dict[str, tuple[str, str]]:
     """file -> (class folder, part the set ships), either empty where the path has none."""
     folders = {file: file.split("/")[:-1] for file in files}
+    # Folders that all files share are wrappers, up to one that is named like a part.
     shared: Sequence[str] = os.path.commonprefix(list(folders.values()))
     skip = next((k for k, name in enumerate(shared) if name.lower() in PARTS), len(shared))
     if all(len(names) == skip for names in folders.values()):

@@ -32,8 +32,8 @@ LAYOUTS = (
     "and labels, or an .npz set in the MedMNIST layout"
 )
 HEADER = (
-    *("PatientID", "InstitutionName", "StationName", "PatientSex", "PatientAge", "ViewPosition"),
-    *("NumberOfFrames", "Rows", "SOPClassUID"),
+    *("PatientID", "InstitutionName", "StationName", "PatientSex", "PatientAge", "ViewPosition"),  # the k-th folder from the end
+    *("NumberOfFrames", "Rows", "SOPClassUID"),  # up to the first number, the second ...
 )
 YEARS = {"Y": 1.0, "M": 1 / 12, "W": 7 / 365.25, "D": 1 / 365.25}
 
@@ -141,10 +141,11 @@ def person_patterns(files: Sequence[str], *, fewest: int) -> dict[str, bool]:
         except DataError:  # it misses a file
             continue
         every = Counter(match[1] for match in caught.values())
+        # the path before what is caught, and what is caught
         places = Counter((file[: len(file) - len(match.string) + match.start(1)], match[1]) for file, match in caught.items())
         shared = sum(number for number in places.values() if number > 1)
         if len(every) >= fewest and 3 * shared > len(caught) > 5 * max(every.values()):
-            ends = {match.string[match.end(1) :] for match in caught.values()}
+            ends = {match.string[match.end(1) :] for match in caught.values()}  # what follows it in each name
             out[pattern] = 2 * len(ends) <= len(caught) and len(places) <= 1.2 * len(every)
     return out
 
@@ -216,7 +217,7 @@ def _from_header(root: Path, case: Case, label: str) -> list[Case]:
 def age(text: str) -> float | None:
     """Years from "54", "54.5", "054Y", "18M" or "10D"; None for anything else."""
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([YMWD]?)\s*", text.upper())
-    if not match or (not match[2] and float(match[1]) > 130):
+    if not match or (not match[2] and float(match[1]) > 130):  # without a unit it is years, and nobody is so old
         return None
     return float(match[1]) * YEARS[match[2] or "Y"]
 

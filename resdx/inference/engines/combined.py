@@ -25,6 +25,7 @@ class Together:
 
     def predict(self, batches: Iterable[NDArray[np.uint8]]) -> Iterator[Outputs]:
         """Outputs for each batch, in order."""
+        # every engine sees every batch
         each = (engine.predict(mine) for engine, mine in zip(self.engines, tee(batches, len(self.engines)), strict=True))
         for outputs in zip(*each, strict=True):
             yield self.join(outputs)

@@ -50,7 +50,7 @@ class Graph(nn.Module):
         return "map" if plain else ""
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
-        plain = image.permute(0, 3, 1, 2).float() / 255
+        plain = image.permute(0, 3, 1, 2).float() / 255  # (B, 3, S, S) in [0, 1]
         first, pooled, maps = self.network.answer(plain)
         others = [self.network.answer(turned(plain, view)) for view in self.views[1:]]
         logits = torch.stack([first, *(one[0] for one in others)]).mean(0)
@@ -66,12 +66,13 @@ class Graph(nn.Module):
             return logits.sigmoid()
         if not isinstance(self.task, Ordinal):
             return logits.softmax(1)
+        # A running minimum, written out as the graph knows it: a grade above k + 1 is above k.
         above = logits.sigmoid()
         kept = [above[:, 0]]
         for k in range(1, above.shape[1]):
             kept.append(torch.minimum(kept[-1], above[:, k]))
         edges = [torch.ones_like(kept[0]), *kept, torch.zeros_like(kept[0])]
-        return torch.stack([high - low for high, low in pairwise(edges)], 1)
+        return torch.stack([high - low for high, low in pairwise(edges)], 1)  # (B, K)
 
     def heat(self, maps: Tensor, logits: Tensor) -> Tensor:
         """(B, K, h, w) class activation maps of all classes.
@@ -79,8 +80,10 @@ class Graph(nn.Module):
         They come of maps (B, E, h, w) and the logits that these give.
         """
         weight = cast(Head, self.network.head).linear.weight
-        own = torch.nn.functional.conv2d(maps, weight[:, :, None, None])
+        own = torch.nn.functional.conv2d(maps, weight[:, :, None, None])  # (B, K, h, w): the head as a 1x1 convolution
         if isinstance(self.task, MultiLabel):
             return own.relu()
+        # (B, K, K): in row k the logits of the other classes, with class k itself out of the running.
         others = logits[:, None, :].expand(-1, logits.shape[1], -1) - 1e4 * torch.eye(logits.shape[1], device=logits.device)
+        # the slope of the log-odds of k: w_k less the mean of the others
         return (own - torch.einsum("bkj,bjhw->bkhw", others.softmax(2), own)).relu()

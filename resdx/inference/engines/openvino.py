@@ -46,12 +46,12 @@ class Openvino:
         """Outputs for each batch, in order; while one is given back, the next ones are being worked on."""
         rest = iter(batches)
         begun = list(islice(rest, 2))
-        model = self.one if len(begun) == 1 else self.many
+        model = self.one if len(begun) == 1 else self.many  # a single batch wants all cores
         free = [model.create_infer_request() for _ in range(int(model.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")))]
         flying: deque[Any] = deque()
         for batch in chain(begun, rest):
             if not free:
-                yield self._landed(flying, free)
+                yield self._landed(flying, free)  # the oldest one, so that answers stay in order
             request = free.pop()
             request.set_tensor("image", self._openvino.Tensor(coloured(batch)))
             request.start_async()
@@ -67,6 +67,7 @@ class Openvino:
     def _landed(self, flying: deque[Any], free: list[Any]) -> Outputs:
         request = flying.popleft()
         request.wait()
+        # copied: the request will use its memory again
         found = {output.any_name: request.get_tensor(output.any_name).data.copy() for output in request.model_outputs}
         free.append(request)
         return Outputs(found["logits"], found["embedding"], found.get("map", found.get("grid")))

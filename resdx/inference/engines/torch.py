@@ -37,7 +37,7 @@ class TorchNetwork:
                 tensor = to_tensor(batch, device)
                 each = [self.network.answer(three_channels(turned(tensor, view))) for view in self.views]
                 logits, embeddings = (torch.stack([one[k] for one in each]).mean(0) for k in (0, 1))
-            cells = _array(each[0][2]) if isinstance(self.network, Detector) else None
+            cells = _array(each[0][2]) if isinstance(self.network, Detector) else None  # of the picture as it stands
             yield Outputs(_array(logits), _array(embeddings), cells)
 
 
