@@ -59,6 +59,7 @@ def judge_boxes(run: Run, prepared: Prepared, calibration: Calibration) -> BoxSc
         found_of = ask(wanted, one.observed > 0) | ask({"precision": partial(precision_at, one, limit)}, shown_in)
         classes[name] = ClassBoxes(int(one.observed.sum()), int((one.observed > 0).sum()), limit, found_of)
     occur = [one for one in found.values() if one.observed.any()]
+    # (N, classes that occur): pictures with something to find
     there = np.stack([one.observed > 0 for one in occur], 1) if occur else np.zeros((len(part.ids), 1), bool)
     means = ask({key: partial(_mean, FIGURES[key], occur) for key in ("ap50", "ap50_95")}, there)
     shown = [[_from(*pair) for pair in zip(each, limits, strict=True)] for each in predicted]
@@ -73,7 +74,7 @@ def _mean(figure: Callable[..., float], found: list[Matches], weights: Floats | 
 
 
 def _from(predicted: tuple[Floats, Floats], limit: float) -> tuple[Floats, Floats]:
-    return predicted[0][predicted[1] >= limit], predicted[1][predicted[1] >= limit]
+    return predicted[0][predicted[1] >= limit], predicted[1][predicted[1] >= limit]  # (D, 4) and (D,) of what is shown
 
 
 def _write(run: Run, part: Part, shown: Predicted) -> None:

@@ -128,6 +128,7 @@ class Side:
         Nothing for one model, whose seed is not asked about.
         """
         n = len(self.members)
+        # s^2 / n
         return [(float(np.var([one.value[key] for one in self.members], ddof=1)) / n, n - 1.0)] if self.is_system else []
 
 

@@ -67,7 +67,7 @@ def pool_persons(question: Question, answers: Answers, pool: Pool) -> tuple[Answ
     """
     rows = [np.flatnonzero(answers.person == person) for person in range(answers.person.max() + 1)]
     true = [_person_truth(question, answers.truth[row]) for row in rows]
-    probability = np.stack([getattr(answers.probability[row], pool)(0) for row in rows])
+    probability = np.stack([getattr(answers.probability[row], pool)(0) for row in rows])  # (persons, K)
     answered = np.array([bool(answers.answered[row].any()) for row in rows])
     decided = []
     for row, pooled in zip(rows, probability, strict=True):
@@ -83,14 +83,14 @@ def pool_persons(question: Question, answers: Answers, pool: Pool) -> tuple[Answ
 
 
 def _person_truth(question: Question, rows: Array) -> Array:
-    known = rows[~np.isnan(rows).all(1)]
+    known = rows[~np.isnan(rows).all(1)]  # cases that were assessed for some class
     if question.several:
         absent = np.where(np.isnan(rows).any(0), np.nan, 0.0)  # one case not assessed might have shown it
         return np.asarray(np.where((rows == 1).any(0), 1.0, absent))
     if not len(known):
         return np.full(rows.shape[1], np.nan)
     present = np.flatnonzero((known == 1).any(0))
-    chosen = int(present[-1])
+    chosen = int(present[-1])  # the highest grade, where there are several
     if len(present) > 1 and not isinstance(question.task, Ordinal):
         if len(question.shown) > 1:
             return np.full(rows.shape[1], np.nan)
@@ -99,7 +99,7 @@ def _person_truth(question: Question, rows: Array) -> Array:
 
 
 def _person_decision(question: Question, votes: Array, pooled: Array, pool: Pool) -> Array:
-    share = votes.mean(0) if pool == "mean" else votes.max(0)
+    share = votes.mean(0) if pool == "mean" else votes.max(0)  # (K,): the fraction of votes for each class
     if question.several:
         return np.asarray(share >= 0.5, np.float64)
     if pool == "max" and len(question.shown) == 1:

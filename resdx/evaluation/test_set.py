@@ -124,8 +124,8 @@ def prior_corrected(
         answer = shifted if column is None else shifted[:, column]
         return Shifted(tuple(map(float, prior)), estimates({"brier": brier, "ece": ece}, true, answer, groups))
 
-    observed = np.average(known, axis=0, weights=person_weights(groups))
-    guessed = estimate_prior(probabilities, calibration.prior, person_weights(groups))
+    observed = np.average(known, axis=0, weights=person_weights(groups))  # (K,): each person counts once
+    guessed = estimate_prior(probabilities, calibration.prior, person_weights(groups))  # Saerens et al. 2002
     return PriorCorrected(calibration.prior, moved(observed.tolist()), moved(guessed))
 
 

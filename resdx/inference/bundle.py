@@ -98,7 +98,7 @@ def check(folder: Path) -> None:
         said = _by_name((folder / SUMS).read_text())
     except ValueError as error:
         raise RunError(f"{folder / SUMS} is not a list of hashes; copy the folder again, or export it again") from error
-    found = _by_name(sums(folder))
+    found = _by_name(sums(folder))  # as the files are now
     for name in sorted(said.keys() | found.keys()):
         if said.get(name) != found.get(name):
             how = (

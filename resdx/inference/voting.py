@@ -86,8 +86,8 @@ def fit_weights(task: Task, logits: Logits, targets: NDArray[np.float32], groups
     observed = targets[:, None, :] if isinstance(task, Classify) else np.stack([1 - targets, targets], axis=-1)
     known = ~np.isnan(observed).any(axis=-1)  # (N, Q)
     logs = (opinions * np.nan_to_num(observed)).sum(axis=-1)[:, known]  # (M, observations)
-    likelihood = np.exp(logs - logs.max(axis=0))
-    share = np.broadcast_to(person_weights(groups)[:, None], known.shape)[known]
+    likelihood = np.exp(logs - logs.max(axis=0))  # scaled by the best member: only ratios count
+    share = np.broadcast_to(person_weights(groups)[:, None], known.shape)[known]  # each person counts once
     weights = np.full(len(logits), 1 / len(logits))
     for _ in range(ROUNDS):
         owed = weights[:, None] * likelihood  # (M, observations): E step

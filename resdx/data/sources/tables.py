@@ -150,9 +150,9 @@ class Table:
 
     def _labels(self, text: str) -> tuple[str, ...] | None:
         if text in (rename := dict(self.rename)):
-            return (rename[text],) if rename[text] else ()
+            return (rename[text],) if rename[text] else ()  # an empty name in `rename` says: assessed, and none of the classes
         if not text or any(re.search(pattern, text, re.IGNORECASE) for pattern in self.unknown):
-            return None
+            return None  # not assessed
         if not self.patterns:
             return (text,)
         return tuple(dict.fromkeys(name for name, pattern in self.patterns if re.search(pattern, text, re.IGNORECASE)))
@@ -194,6 +194,7 @@ def read_rows(table: Path, *, header: bool = True) -> list[Row]:
     try:
         text = table.read_bytes().decode("utf-8-sig")
         first = text.split("\n", 1)[0]
+        # whatever separates most in the first line
         rows = list(csv.reader(io.StringIO(text), delimiter=max(",;\t", key=first.count)))
     except OSError as error:
         raise DataError(f"{table} cannot be read ({error.strerror or error})") from error
@@ -237,7 +238,7 @@ class _Lookup:
 
     def __init__(self, files: Iterable[str], folder: str) -> None:
         self.prefix = f"{folder}/" if folder else ""
-        self.files = set(files)
+        self.files = set(files)  # as it stands
         self.names = _unique((file.rpartition("/")[2], file) for file in self.files)
         self.stems = _unique((_stem(file), file) for file in self.files)
         self.by_stem: list[str] = []
@@ -248,7 +249,7 @@ class _Lookup:
             return exact
         if named := self.names.get(cell, ""):
             return named
-        if found := self.stems.get(_stem(cell), "") if cell else "":
+        if found := self.stems.get(_stem(cell), "") if cell else "":  # only where one file has that stem
             self.by_stem.append(cell)
         return found
 
@@ -279,7 +280,7 @@ def _merge(name: str, cases: Sequence[Case]) -> tuple[dict[str, Case], list[Find
             torn[case.path] = None
         merged[case.path] = joined(case, first)
     for file in torn:
-        merged[file] = replace(merged[file], labels=None)
+        merged[file] = replace(merged[file], labels=None)  # rows that disagree: nobody knows
     return merged, [
         _count("doubled-rows", "note", doubled, f"rows of {name} repeat a file that an earlier row names"),
         _count(

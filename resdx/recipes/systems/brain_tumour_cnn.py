@@ -36,7 +36,7 @@ RECIPE = Recipe(
     benchmark=Benchmark("mri-brain", small=("features", "")),  # learns from scratch, as the paper's network does
     source=FolderPerClass(rename=(("no_tumor", "no tumour"), *((folder, "tumour") for folder, _ in TUMOURS))),
     classes=("no tumour", "tumour"),
-    prepare=(Grey(), Rescale(0, 100), Resize(128)),
+    prepare=(Grey(), Rescale(0, 100), Resize(128)),  # grey values of magnetic resonance have no unit
     augment=(Flip(), Affine(degrees=15, scale=0.1, shift=0.05), ColorJitter()),
     model=Net(Cnn((32, 64, 128, 256)), Mlp(hidden=256, dropout=0.5)),
     task=Classify(positive="tumour"),
@@ -53,6 +53,7 @@ TYPES = replace(
     published=(Published("accuracy", 0.9266, seen=True),),
     differs=("the paper's fifth class, metastatic, is in no folder", *DIFFERS),
 )
+# 2 x 2 x 2 x 3 x 2 = 48 combinations
 GRID = (
     ("model.trunk.channels", ("32,64,128", "32,64,128,256")),
     ("model.trunk.kernel", ("3", "5")),

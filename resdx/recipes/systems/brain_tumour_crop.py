@@ -34,7 +34,7 @@ RECIPE = Recipe(
     ),
     source=FolderPerClass(rename=(("no", "no tumour"), ("yes", "tumour"))),
     classes=("no tumour", "tumour"),
-    prepare=(Grey(), ContourCrop(), Rescale(0, 100), Resize(224)),
+    prepare=(Grey(), ContourCrop(), Rescale(0, 100), Resize(224)),  # cut first, so that the air does not set the grey values
     augment=(Flip(), Affine(degrees=15, scale=0.1, shift=0.05), ColorJitter()),
     model=Net(ResNet(50, weights="imagenet"), Linear(dropout=0.2)),
     task=Classify(positive="tumour"),

@@ -32,7 +32,7 @@ RECIPE = Recipe(
         ),
     ),
     classes=("no tumour", "glioma", "meningioma", "pituitary tumour"),
-    prepare=(Grey(), Rescale(0, 100), Resize(128)),
+    prepare=(Grey(), Rescale(0, 100), Resize(128)),  # grey values of magnetic resonance have no unit
     augment=(Flip(), Affine(degrees=15, scale=0.1, shift=0.05), ColorJitter()),
     model=Net(ResNet(50), Linear(dropout=0.2)),
     task=Classify(),

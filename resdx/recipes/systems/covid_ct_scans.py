@@ -29,12 +29,13 @@ from ..benchmark import Benchmark
 from ..learning import Ensemble, FeatureClassifier, Member
 from ..recipe import About, Published, Recipe
 
-SHEET = ReadScan(rows=4, columns=4, side=128, each=(Grey(), LungCrop()))
+SHEET = ReadScan(rows=4, columns=4, side=128, each=(Grey(), LungCrop()))  # 4 x 4 slices of 128 px
 LEVEL2: dict[str, HeadSpec] = {"regression": Linear(), "vectors": Svm(), "forest": Forest(), "boosting": Boosting()}
 
 
 def levels(backbone: ResNet | Pretrained) -> dict[str, object]:
     """`model` and `learn` of the recipe with the slices' features of a network."""
+    # means over all slices, over the highest and the 4 highest
     tiles = Tiled(backbone, rows=SHEET.rows, columns=SHEET.columns, top=(1, 4))
     members = tuple(Member(name, FeatureClassifier(), Net(tiles, head)) for name, head in LEVEL2.items())
     return {"model": Net(tiles), "learn": Ensemble(members, vote="stacking")}
@@ -55,13 +56,13 @@ RECIPE = Recipe(
     ),
     source=Scans(
         FolderPerClass(
-            group=r"([^/]+)/[^/]+$",
+            group=r"([^/]+)/[^/]+$",  # the folder of a person
             rename=(("Covid-19 Cases", "covid"), ("Cap Cases", "pneumonia"), ("Normal Cases", "normal")),
         )
     ),
     classes=("normal", "pneumonia", "covid"),
     read=SHEET,
-    prepare=(Resize(SHEET.rows * SHEET.side),),
+    prepare=(Resize(SHEET.rows * SHEET.side),),  # the sheet as it is
     **levels(ResNet(50, multi_scale=True, weights="imagenet", frozen="all")),  # type: ignore[arg-type]
     task=Classify(),
     published=(Published("accuracy", 0.8889, seen=True),),

@@ -39,11 +39,11 @@ RECIPE = Recipe(
         view="view",
         where=(("modality", "X-ray"), ("view", "PA", "AP", "AP Supine")),  # no lateral films, no CT
         patterns=(("covid", "^COVID-19"), ("other", "^(?!COVID-19)")),
-        unknown=("^todo$", "^Unknown$"),
+        unknown=("^todo$", "^Unknown$"),  # not assessed, which is not "other"
     ),
     classes=("other", "covid"),
     prepare=(Grey(), Resize(128)),
-    augment=(Affine(degrees=8, scale=0.1, shift=0.05), ColorJitter()),
+    augment=(Affine(degrees=8, scale=0.1, shift=0.05), ColorJitter()),  # no mirroring: the heart has a side
     model=Net(ResNet(50), Linear(dropout=0.2)),
     task=Classify(positive="covid"),
     learn=Training(epochs=30, class_weights="balanced"),

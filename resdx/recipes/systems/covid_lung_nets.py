@@ -31,7 +31,7 @@ RECIPE = Recipe(
     ),
     classes=("no finding", "pneumonia", "covid"),
     prepare=(Grey(), Resize(128)),
-    augment=(Affine(degrees=8, scale=0.1, shift=0.05), ColorJitter()),
+    augment=(Affine(degrees=8, scale=0.1, shift=0.05), ColorJitter()),  # no mirroring: the heart has a side
     model=Net(Cnn(), Mlp(hidden=128, dropout=0.5)),
     learn=Training(epochs=40, class_weights="balanced", patience=10),
     published=(Published("accuracy", 0.993),),

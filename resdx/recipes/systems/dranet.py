@@ -28,7 +28,7 @@ RECIPE = Recipe(
     benchmark=Benchmark("histo-lung", source=FolderPerClass(), classes=LUNG_TISSUE),
     source=FolderPerClass(),
     prepare=(Resize(128),),
-    augment=(Flip(vertical=True), Affine(degrees=180, scale=0.1, shift=0.05), ColorJitter()),
+    augment=(Flip(vertical=True), Affine(degrees=180, scale=0.1, shift=0.05), ColorJitter()),  # tissue has no way up
     model=Net(ResidualAttention(), Linear()),
     learn=Training(epochs=40, lr=1e-3, class_weights="balanced", patience=10),
     published=(Published("accuracy", 0.868),),

@@ -39,7 +39,7 @@ RECIPE = Recipe(
     benchmark=Benchmark("face-mask", small=("mobilenet",)),  # no frozen features find boxes
     source=Voc(rename=KINDS),
     classes=("mask", "no mask", "worn wrongly"),
-    prepare=(Resize(416, keep="pad"),),
+    prepare=(Resize(416, keep="pad"),),  # no stretching: faces keep their form
     augment=(Flip(), Affine(degrees=5, scale=0.3, shift=0.1), ColorJitter()),
     model=Net(Truncated(ResNet(50, weights="imagenet"), "layer3"), Yolo()),
     task=Detect(),
@@ -66,7 +66,7 @@ VARIANTS = {
         title="Blood cells, MobileNet-V2",
         source=Voc(),
         classes=("Platelets", "RBC", "WBC"),
-        augment=(Flip(vertical=True), Affine(degrees=10, scale=0.2, shift=0.1), ColorJitter()),
+        augment=(Flip(vertical=True), Affine(degrees=10, scale=0.2, shift=0.1), ColorJitter()),  # a smear has no way up
         model=MOBILENET,
     ),
 }

@@ -44,6 +44,7 @@ RECIPE = Recipe(
             ("myopia", "myopi[ac]"),
             ("other", OTHER),
         ),
+        # of this eye, all classes: not assessed
         unknown=("low image quality|no fundus image|photographically invisible|anterior segment|image offset|^lens dust$",),
     ),
     classes=("normal", "retinopathy", "glaucoma", "cataract", "amd", "hypertension", "myopia", "other"),

@@ -29,7 +29,7 @@ RECIPE = Recipe(
     source=BREAKHIS,
     classes=BREAKHIS_CLASSES,
     prepare=(Resize(224),),
-    augment=(Flip(vertical=True), Affine(degrees=180, scale=0.1, shift=0.05), ColorJitter()),
+    augment=(Flip(vertical=True), Affine(degrees=180, scale=0.1, shift=0.05), ColorJitter()),  # tissue has no way up
     model=Net(ResNet(50, weights="imagenet"), Linear(dropout=0.2)),
     task=Classify(positive="malignant"),
     learn=Training(epochs=12, head_epochs=1, lr_decay=0.7),

@@ -37,6 +37,7 @@ RECIPE = Recipe(
         )
     ),
     classes=("normal", "benign", "malignant"),
+    # no stretching: the lungs keep their form
     prepare=(Grey(), Smooth("median", 3), LungMask(), LungCrop(), Resize(224, keep="pad")),
     augment=(Flip(), Affine(degrees=10, scale=0.1, shift=0.05), ColorJitter()),
     model=Net(ResNet(50, weights="imagenet"), Linear(dropout=0.2)),

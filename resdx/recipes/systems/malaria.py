@@ -20,10 +20,11 @@ RECIPE = Recipe(
     title="Malaria in single cells of thin blood smears",
     about=About("S12", "malaria", "blood smear", "NIH cells", "the paper's data"),
     benchmark=Benchmark("malaria-cells"),
+    # the slide, as in C33P1thinF_IMG_20150619_114756a_cell_179.png
     source=FolderPerClass(group=r"^(C\d+)", rename=(("Parasitized", "parasitised"), ("Uninfected", "uninfected"))),
     classes=("uninfected", "parasitised"),
     prepare=(Resize(96),),
-    augment=(Flip(vertical=True), Affine(degrees=180, scale=0.1, shift=0.05), ColorJitter()),
+    augment=(Flip(vertical=True), Affine(degrees=180, scale=0.1, shift=0.05), ColorJitter()),  # a cell has no way up
     model=Net(ResNet(50)),
     task=Classify(positive="parasitised"),
     learn=Training(epochs=10, start_size=64),

@@ -25,7 +25,7 @@ RECIPE = Recipe(
     benchmark=Benchmark("mammo-mias", source=MiniMias("labels")),
     source=MiniMias(),
     classes=("normal", "abnormal"),
-    prepare=(Grey(), CropForeground(above=0.1), Resize(224, keep="pad")),
+    prepare=(Grey(), CropForeground(above=0.1), Resize(224, keep="pad")),  # no stretching: the breast keeps its form
     augment=(Flip(), Affine(degrees=15, scale=0.1, shift=0.05), ColorJitter()),
     model=Net(ResNet(50, weights="imagenet"), Linear(dropout=0.2)),
     task=Classify(positive="abnormal"),

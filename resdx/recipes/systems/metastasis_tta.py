@@ -34,11 +34,11 @@ RECIPE = Recipe(
     ),
     classes=("no tumour", "metastasis"),
     prepare=(Resize(96),),
-    augment=(Flip(vertical=True), Affine(degrees=180, scale=0.1, shift=0.03), ColorJitter()),
+    augment=(Flip(vertical=True), Affine(degrees=180, scale=0.1, shift=0.03), ColorJitter()),  # tissue has no way up
     model=Net(ResNet(50, weights="imagenet"), Linear(dropout=0.2)),
     task=Classify(positive="metastasis"),
     learn=Training(epochs=10, head_epochs=1, lr_decay=0.7),
-    views=8,
+    views=8,  # quarter turns, each mirrored too
     differs=(
         "ResNet-50; the paper's depth, head, split, sizes, rates and views were not seen: all are ours",
         "split by tile, since the file names no slide",

@@ -34,7 +34,7 @@ RECIPE = Recipe(
     source=BREAKHIS,
     classes=BREAKHIS_CLASSES,
     prepare=(Resize(224),),
-    augment=(Flip(vertical=True), Affine(degrees=180, scale=0.1, shift=0.05), ColorJitter()),
+    augment=(Flip(vertical=True), Affine(degrees=180, scale=0.1, shift=0.05), ColorJitter()),  # tissue has no way up
     model=Net(MobileNetV1(width=0.5), Linear(dropout=0.2)),
     task=Classify(positive="malignant"),
     learn=Training(epochs=20),

@@ -30,7 +30,7 @@ RECIPE = Recipe(
     source=KERMANY,
     classes=KERMANY_CLASSES,
     prepare=(Grey(), Resize(224)),
-    augment=(Affine(degrees=10, scale=0.15, shift=0.07), ColorJitter()),
+    augment=(Affine(degrees=10, scale=0.15, shift=0.07), ColorJitter()),  # no mirroring: the heart has a side
     model=Net(Pretrained("mobilenetv2_100", weights="imagenet"), Linear(dropout=0.2)),
     learn=Training(epochs=12, head_epochs=1, lr_decay=0.7),
     differs=(

@@ -36,6 +36,7 @@ class AsManyOfEach:
 
     def scan(self, root: Path) -> Manifest:
         found = self.table.scan(root)
+        # the same order on every machine, without a seed
         known = sorted((case for case in found.cases if case.labels), key=lambda case: hashlib.sha256(case.id.encode()).digest())
         counts = Counter(case.label for case in known)
         taken: Counter[str] = Counter()
@@ -87,7 +88,7 @@ PLAIN = Recipe(
             sex="Patient Gender",
             view="View Position",
             patterns=(("NORMAL", "^No Finding$"), ("PNEUMONIA", "Pneumonia")),
-            unknown=(r"^(?!No Finding$)(?!.*Pneumonia)",),
+            unknown=(r"^(?!No Finding$)(?!.*Pneumonia)",),  # other findings: neither of the two classes
         )
     ),
     classes=("NORMAL", "PNEUMONIA"),

@@ -30,7 +30,7 @@ RECIPE = Recipe(
     source=KERMANY,
     classes=KERMANY_CLASSES,
     prepare=(Grey(), Resize(224)),
-    augment=(Affine(degrees=10, scale=0.1, shift=0.1),),
+    augment=(Affine(degrees=10, scale=0.1, shift=0.1),),  # no mirroring: the heart has a side
     model=Net(ResNet(50, weights="imagenet"), Mlp(hidden=256, dropout=0.5, norm=True)),
     learn=Training(epochs=20, head_epochs=1, lr_decay=0.7, weight_decay=1e-4),
     published=(Published("accuracy", 0.9765),),

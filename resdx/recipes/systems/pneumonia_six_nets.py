@@ -45,7 +45,7 @@ RECIPE = Recipe(
     source=KERMANY,
     classes=KERMANY_CLASSES,
     prepare=(Grey(), Resize(SIZE)),
-    augment=(Affine(degrees=10, scale=0.1, shift=0.05), ColorJitter()),
+    augment=(Affine(degrees=10, scale=0.1, shift=0.05), ColorJitter()),  # no mirroring: the heart has a side
     model=Net(ResNet(50), Linear()),
     task=Classify(positive="PNEUMONIA"),
     learn=Training(epochs=60, batch=32, optimiser="adam", lr=1e-4, weight_decay=0.0, schedule="plateau", ema=0.0, patience=10),

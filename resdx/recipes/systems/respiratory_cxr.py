@@ -40,7 +40,7 @@ RECIPE = Recipe(
     ),
     classes=("none", "pneumonia", "tuberculosis", "covid"),
     prepare=(Grey(), Resize(224)),
-    augment=(Affine(degrees=8, scale=0.1, shift=0.05), ColorJitter()),
+    augment=(Affine(degrees=8, scale=0.1, shift=0.05), ColorJitter()),  # no mirroring: the heart has a side
     model=Net(ResNet(50, weights="imagenet"), Linear(dropout=0.2)),
     learn=Training(epochs=20, head_epochs=1, lr_decay=0.7, class_weights="balanced"),
     published=(Published("accuracy", 0.9845),),

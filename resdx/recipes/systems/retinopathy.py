@@ -55,6 +55,7 @@ RECIPE = Recipe(
     published=(Published("accuracy", 0.936),),
     differs=("the paper's set sizes, split, filters' numbers and rates were not seen: all are ours",),
 )
+# Graham 2015: sigma is a thirtieth of the radius
 GRAHAM = (EyeRadius(112), SubtractBlur(sigma=112 / 30, gain=4), CircularCrop(0.9), Resize(224, keep="crop"))
 OTHERS: dict[str, dict[str, Any]] = {
     "messidor": {"source": MESSIDOR, "published": (Published("accuracy", 0.919),)},

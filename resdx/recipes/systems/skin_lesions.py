@@ -28,7 +28,7 @@ RECIPE = Recipe(
     source=Table(file="HAM10000_metadata.csv", path="image_id", label="dx", group="lesion_id", age="age", sex="sex"),
     classes=("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc"),
     prepare=(Resize(SIZE),),
-    augment=(Flip(vertical=True), Affine(degrees=180, scale=0.1, shift=0.05), ColorJitter()),
+    augment=(Flip(vertical=True), Affine(degrees=180, scale=0.1, shift=0.05), ColorJitter()),  # a lesion has no way up
     model=Net(ResNet(50), Linear(dropout=0.2)),
     learn=Training(epochs=30, class_weights="balanced", patience=10),
     differs=(

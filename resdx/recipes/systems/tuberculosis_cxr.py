@@ -57,7 +57,7 @@ RECIPE = Recipe(
     ),
     classes=("normal", "tuberculosis"),
     prepare=(Grey(), Resize(224)),
-    augment=(Affine(degrees=8, scale=0.1, shift=0.05), ColorJitter()),
+    augment=(Affine(degrees=8, scale=0.1, shift=0.05), ColorJitter()),  # no mirroring: the heart has a side
     model=Net(ResNet(50, weights="imagenet"), Linear(dropout=0.2)),
     task=Classify(positive="tuberculosis"),
     learn=Training(epochs=20, head_epochs=1, lr_decay=0.7),

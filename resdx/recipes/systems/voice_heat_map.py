@@ -40,7 +40,7 @@ RECIPE = Recipe(
     source=SpeechTable(),
     classes=("control", "parkinson"),
     read=ReadSpeechRow(),
-    prepare=(Resize(144),),
+    prepare=(Resize(144),),  # 12 rows of 12 px, 36 columns of 4 px
     model=Net(Standardised(ResNet(50, weights="imagenet"))),
     task=Classify("parkinson"),
     learn=Training(epochs=30, batch=32, lr=3e-4),
