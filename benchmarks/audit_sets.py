@@ -46,24 +46,49 @@ KIND = FolderPerClass(group=r"^person(\d+)_|^(?:NORMAL2-)?IM-(\d+)")  # the wron
 
 SETS = (
     Expected(
-        "cxr-pneumonia", get_recipe("pneumonia_resnet").source, "32 copies, none across parts; test balance differs; no shared person",
+        "cxr-pneumonia", get_recipe("pneumonia_resnet").source,
+        "32 copies, none across parts; test balance differs; no shared person",
         ("exact-copies", "part-balance"), (*DETERMINED, *LEAKS),
     ),
-    Expected("cxr-pneumonia", KIND, "ids that restart (the kind dropped): never a leak of persons", ("id-may-restart",), ("persons-across-parts", *DETERMINED)),
-    Expected("cxr-covid-cohen", get_recipe("covid_cxr").source, "not assessed rows; 9 persons with both labels", ("not-assessed", "persons-across-classes")),
-    Expected("cxr-covid-talo", FolderPerClass(), "the class is the source: size and mode tell it; NIH's persons in the names", ("file-determines-class", NAMES), LEAKS),
+    Expected(
+        "cxr-pneumonia", KIND, "ids that restart (the kind dropped): never a leak of persons",
+        ("id-may-restart",), ("persons-across-parts", *DETERMINED),
+    ),
+    Expected(
+        "cxr-covid-cohen", get_recipe("covid_cxr").source, "not assessed rows; 9 persons with both labels",
+        ("not-assessed", "persons-across-classes"),
+    ),
+    Expected(
+        "cxr-covid-talo", FolderPerClass(), "the class is the source: size and mode tell it; NIH's persons in the names",
+        ("file-determines-class", NAMES), LEAKS,
+    ),
     Expected("ct-covid", FolderPerClass(), "format, size and mode tell something", ("file-tells-class",), (*LEAKS, NAMES)),
-    Expected("ct-lung", FolderPerClass(), "42 copies, many near-duplicates, no person", ("exact-copies", "near-duplicates", "no-person-id"), (*DETERMINED, NAMES)),
+    Expected(
+        "ct-lung", FolderPerClass(), "42 copies, many near-duplicates, no person",
+        ("exact-copies", "near-duplicates", "no-person-id"), (*DETERMINED, NAMES),
+    ),
     Expected(
         "mri-brain", get_recipe("brain_tumour_mri").source, "109 copies; 38 % of Testing nearly in Training",
         ("exact-copies", "copies-across-parts", "no-person-id"), (NAMES,),
     ),
-    Expected("malaria-cells", get_recipe("malaria").source, "20 of 63 persons with one class only", ("persons-across-classes",), DETERMINED),
+    Expected(
+        "malaria-cells", get_recipe("malaria").source, "20 of 63 persons with one class only",
+        ("persons-across-classes",), DETERMINED,
+    ),
     Expected("malaria-cells", FolderPerClass(), "63 persons in the names, none given", (NAMES,), DETERMINED),
-    Expected("fundus-odir", get_recipe("fundus_multilabel").source, "rows without files, doubled rows (from the scan)", (), DETERMINED),
-    Expected("fundus-aptos", APTOS, "2 copies, near-duplicates; rows without files (from the scan)", ("exact-copies",), (*DETERMINED, NAMES)),
+    Expected(
+        "fundus-odir", get_recipe("fundus_multilabel").source, "rows without files, doubled rows (from the scan)",
+        (), DETERMINED,
+    ),
+    Expected(
+        "fundus-aptos", APTOS, "2 copies, near-duplicates; rows without files (from the scan)",
+        ("exact-copies",), (*DETERMINED, NAMES),
+    ),
     Expected("mammo-mias", MIAS, "nothing", (), (*DETERMINED, "exact-copies")),
-    Expected("us-breast", FolderPerClass(), "one picture in two classes (malignant 145 = benign 433)", ("copies-across-classes",), (*DETERMINED, NAMES)),
+    Expected(
+        "us-breast", FolderPerClass(), "one picture in two classes (malignant 145 = benign 433)",
+        ("copies-across-classes",), (*DETERMINED, NAMES),
+    ),
     Expected("skin-ham10000", SKIN, "imbalance", ("imbalance",), (*DETERMINED, "exact-copies")),
     Expected("histo-lung", FolderPerClass(), "nothing (4 pairs at most)", (), (*DETERMINED, "exact-copies", NAMES)),
     Expected("voice-parkinson", Voices(), "85 speakers in the names, none given", (NAMES,), (), ReadSpectrogram()),
@@ -80,7 +105,10 @@ def row(expected: Expected, root: Path) -> tuple[str, str]:
     wrong = [f"**missed {code}**" for code in expected.must if code not in graded]
     wrong += [f"**false {code}**" for code in expected.must_not if code in graded]
     found = ", ".join(f"{finding.code} ({finding.grade})" for finding in graded.values()) or "nothing"
-    line = f"| {expected.folder} | {len(manifest)} | {expected.what} | {'; '.join(wrong) or 'yes'} | {found} | {took:.1f} s, load {os.getloadavg()[0]:.1f} |"
+    line = (
+        f"| {expected.folder} | {len(manifest)} | {expected.what} | {'; '.join(wrong) or 'yes'} | {found} | {took:.1f} s, "
+        f"load {os.getloadavg()[0]:.1f} |"
+    )
     text = "\n".join(f"- {finding.grade}: **{finding.code}** {finding.text}" for finding in graded.values())
     return line, f"### {expected.folder}: {expected.what}\n\n{text.replace(f'{root}/', '')}\n"
 

@@ -1,6 +1,7 @@
-"""Pictures a second by size of the batch: python -m benchmarks.batches > benchmarks/batches.md, with ImageNet MobileNet-V2 in $RESDX_WEIGHTS.
+"""Pictures a second by size of the batch: python -m benchmarks.batches > benchmarks/batches.md
 
-Every way is timed three times in turn, in one run; the table has the median and the range.
+ImageNet MobileNet-V2 has to lie in $RESDX_WEIGHTS. Every way is timed three times in turn, in one run; the table has the median
+and the range.
 """
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ def main() -> None:
                     engine.infer(network, images, np.arange(PICTURES))
                     speed.setdefault((name, batch), []).append(PICTURES / (time.perf_counter() - started))
     print(
-        f"# Pictures a second by batch\n\n{SIZE} px, float32, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; median and range of {TURNS} turns."
+        f"# Pictures a second by batch\n\n{SIZE} px, float32, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; "
+        f"median and range of {TURNS} turns."
     )
     print("Made by `python -m benchmarks.batches`.\n")
     print("| batch | " + " | ".join(NETS) + " |\n" + "|---" * (len(NETS) + 1) + "|")

@@ -2,7 +2,8 @@
 
     python -m benchmarks.beats FOLDER > benchmarks/beats.md
 
-FOLDER holds records of the MIT-BIH Arrhythmia Database with their annotations. A beat is found where a detected one lies within 150 ms of it (ANSI/AAMI EC57); nothing is fitted.
+FOLDER holds records of the MIT-BIH Arrhythmia Database with their annotations. A beat is found where a detected one lies within
+150 ms of it (ANSI/AAMI EC57); nothing is fitted.
 """
 
 from __future__ import annotations
@@ -52,7 +53,8 @@ def main(folder: Path) -> None:
 
 PAGE = """# How many heartbeats are found
 
-XQRS of the wfdb package, as `resdx predict` calls it, on {records} annotated records of the MIT-BIH Arrhythmia Database. Shares with 95 % intervals over persons; of fewer than 10 persons with a class there is none.
+XQRS of the wfdb package, as `resdx predict` calls it, on {records} annotated records of the MIT-BIH Arrhythmia Database. \
+Shares with 95 % intervals over persons; of fewer than 10 persons with a class there is none.
 
 | class | beats of persons | found |
 |---|---|---|

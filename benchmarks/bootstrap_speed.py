@@ -23,7 +23,10 @@ def ours(truth: metrics.Values, score: metrics.Values, person: metrics.Values) -
 
 
 def plain(truth: metrics.Values, score: metrics.Values, person: metrics.Values) -> float:
-    """Seconds for the same draws one by one: the images of the drawn persons joined, scikit-learn for each; scaled from fewer draws."""
+    """Seconds for the same draws one by one, scaled from fewer draws.
+
+    The images of the drawn persons are joined, and scikit-learn asked for each.
+    """
     rng, images = np.random.default_rng(0), np.argsort(person, kind="stable").reshape(person.max() + 1, -1)
     began = time.perf_counter()
     for _ in range(PLAIN_DRAWS):
@@ -45,7 +48,8 @@ def row(persons: int) -> str:
 if __name__ == "__main__":
     head = f"""# Bootstrap speed
 
-`OMP_NUM_THREADS=1 python benchmarks/bootstrap_speed.py`: {DRAWS:,} draws of persons, AUROC of each, one core, the fastest of {REPEATS}.
+`OMP_NUM_THREADS=1 python benchmarks/bootstrap_speed.py`: {DRAWS:,} draws of persons, AUROC of each, one core, the fastest of \
+{REPEATS}.
 The plain loop joins the images of the drawn persons and calls scikit-learn; its time is scaled from {PLAIN_DRAWS} draws.
 
 | cases | persons | ours | plain loop | ratio |

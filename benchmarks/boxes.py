@@ -74,11 +74,17 @@ def main() -> None:
 
 PAGE = """# How well boxes are found
 
-Pictures of 416 px, five anchors found in train, 40 epochs (ResNet-50: 224 px and 60 epochs, as in the paper). A run of the command that is not in the table has not been made yet. MobileNet-V2 starts from ImageNet and stops at its fifth block; ResNet-50 stops at its third stage and starts from random weights, since those of ImageNet were not at hand. face-mask: 433
-photographs, {defect}; blood-cells: half of BCCD, 182 pictures, many of one smear, which no file says. No person is known in either: intervals are over pictures that do not look alike. AP50 and AP50:95 as COCO counts, AP50 (VOC) as PASCAL VOC has since 2010, each with
-objects marked as difficult; miss rate: log-average over 0.01 to 1 false boxes a picture; precision and recall from the score of best F1 on calib. Minutes of training beside other work, and of processor.
+Pictures of 416 px, five anchors found in train, 40 epochs (ResNet-50: 224 px and 60 epochs, as in the paper). A run of the \
+command that is not in the table has not been made yet. MobileNet-V2 starts from ImageNet and stops at its fifth block; \
+ResNet-50 stops at its third stage and starts from random weights, since those of ImageNet were not at hand. face-mask: 433
+photographs, {defect}; blood-cells: half of BCCD, 182 pictures, many of one smear, which no file says. No person is known in \
+either: intervals are over pictures that do not look alike. AP50 and AP50:95 as COCO counts, AP50 (VOC) as PASCAL VOC has since \
+2010, each with
+objects marked as difficult; miss rate: log-average over 0.01 to 1 false boxes a picture; precision and recall from the score \
+of best F1 on calib. Minutes of training beside other work, and of processor.
 
-| run | class | boxes in pictures | AP50 | AP50:95 | AP50 (VOC) | miss rate | precision | recall | minutes | core minutes | reads of the test part |
+| run | class | boxes in pictures | AP50 | AP50:95 | AP50 (VOC) | miss rate | precision | recall | minutes | core minutes | \
+reads of the test part |
 |---|---|---|---|---|---|---|---|---|---|---|---|
 {rows}
 

@@ -1,4 +1,7 @@
-"""What the speed table compares: each function prepares in its own process and gives a step that answers or learns from a number of pictures."""
+"""What the speed table compares.
+
+Each function prepares in its own process and gives a step that answers or learns from a number of pictures.
+"""
 
 from __future__ import annotations
 
@@ -272,7 +275,10 @@ class Timed(Exception):
 
 @dataclass(frozen=True)
 class Part:
-    """Contestants that are compared, ours last; `bars` are (ours, peer, at least this ratio). Long steps need no turn that warms up."""
+    """Contestants that are compared, ours last.
+
+    `bars` are (ours, peer, at least this ratio). Long steps need no turn that warms up.
+    """
 
     title: str
     unit: str

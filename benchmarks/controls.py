@@ -1,8 +1,8 @@
 """Do the controls give the right verdict: python -m benchmarks.controls WORK --data FOLDER > benchmarks/controls.md
 
-Phantoms in two hospitals whose hospital follows the class with a known strength; clean phantom sets, in which nothing but the opacity
-tells the class; a public set in which the class is the source; and the time for 2,000 cases. Each row is kept in WORK/controls.json
-as soon as it is there, and is not computed again.
+Phantoms in two hospitals whose hospital follows the class with a known strength; clean phantom sets, in which nothing but the
+opacity tells the class; a public set in which the class is the source; and the time for 2,000 cases. Each row is kept in
+WORK/controls.json as soon as it is there, and is not computed again.
 """
 
 from __future__ import annotations
@@ -145,12 +145,14 @@ def main() -> None:
     work.mkdir(parents=True, exist_ok=True)
     print("# Verdicts of the controls\n")
     print(
-        f"resdx {__version__}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; {steps} steps a training, each half of the persons judged"
+        f"resdx {__version__}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; {steps} steps a training, each half "
+        f"of the persons judged"
     )
     print("by a probe that learnt from the other. Made by `benchmarks/controls.py`.")
     if "strengths" in asked.parts:
         print(
-            f"\n## Phantoms whose hospital follows the class\n\n{PERSONS} persons with two films each, half with an opacity; a share of the persons"
+            f"\n## Phantoms whose hospital follows the class\n\n{PERSONS} persons with two films each, half with an "
+            f"opacity; a share of the persons"
         )
         print(f"(the strength) has the hospital that its class decides. A stop is right at strength 1 alone.\n{HEAD}")
         for strength in STRENGTHS:
@@ -161,39 +163,42 @@ def main() -> None:
             )
     if "versions" in asked.parts:
         print(
-            "\n## Other versions of the same films\n\nThe letter P in the lower left corner follows the class with a strength. Without the organ the opacity is gone, the"
+            "\n## Other versions of the same films\n\nThe letter P in the lower left corner follows the class with a "
+            "strength. Without the organ the opacity is gone, the"
         )
         print(
-            "letter stays; with the corner black the letter is gone.\n\n| strength | full | organ out | corner mark removed | border | border, pixel by pixel |\n|---|---|---|---|---|---|"
+            "letter stays; with the corner black the letter is gone.\n\n| strength | full | organ out | corner mark "
+            "removed | border | border, pixel by pixel |\n|---|---|---|---|---|---|"
         )
         for strength in (0.0, 1.0):
             found = kept(work, f"corner {strength} {steps}", lambda strength=strength: with_versions(work, strength, steps))
             areas = {one["name"]: str(Estimate.from_json(one["auroc"])) for one in found["inputs"]}
-            print(
-                f"| {strength} | {' | '.join(areas[key] for key in ('full', 'organ out', 'corner mark removed', 'border', 'border in place'))} |",
-                flush=True,
-            )
+            shown = [areas[key] for key in ("full", "organ out", "corner mark removed", "border", "border in place")]
+            print(f"| {strength} | {' | '.join(shown)} |", flush=True)
     if "clean" in asked.parts:
         wrong = sum(
             kept(work, f"clean {seed}", lambda seed=seed: stopped(phantoms(work, f"clean-{seed}", seed=seed + 1, persons=60)))
             for seed in range(CLEAN)
         )
         print(
-            f"\n## Clean phantoms\n\n{wrong} of {CLEAN} sets of 60 persons (hospital at random) are stopped; none should be. The audit and the tables"
+            f"\n## Clean phantoms\n\n{wrong} of {CLEAN} sets of 60 persons (hospital at random) are stopped; none should "
+            f"be. The audit and the tables"
         )
         print("alone decide a stop, so no probe was trained for this count.")
     if "talo" in asked.parts and asked.data:
         run = split_run(asked.data / "cxr-covid-talo", work / "run-talo", "covid_cxr:talo", "128")
         found = run.read_as("audit.json", "audit", Audit.from_json).findings
         print(
-            f"\n## cxr-covid-talo: the class is the source\n\nStops of the audit: {', '.join(f.code for f in found if f.grade == 'stop')}.\n{HEAD}"
+            f"\n## cxr-covid-talo: the class is the source\n\nStops of the audit: "
+            f"{', '.join(f.code for f in found if f.grade == 'stop')}.\n{HEAD}"
         )
         print(row("cxr-covid-talo", kept(work, f"talo {steps}", lambda: measured(run, steps))))
     if "time" in asked.parts:
         run = phantoms(work, "2000", persons=1200)
         found = kept(work, f"time {steps}", lambda: measured(run, steps))
         print(
-            f"\n## Time\n\n{found['probe']['cases']} cases at 96 px, number format {found['probe']['dtype']}: {found['seconds']:.0f} s; at most 360 s is the aim on 2 free cores."
+            f"\n## Time\n\n{found['probe']['cases']} cases at 96 px, number format {found['probe']['dtype']}: "
+            f"{found['seconds']:.0f} s; at most 360 s is the aim on 2 free cores."
         )
 
 

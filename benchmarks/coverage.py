@@ -119,8 +119,10 @@ def write_folds(simulations: int) -> None:
     path, began = Path(__file__).with_suffix(".md"), time.perf_counter()
     lines = list(fold_rows(simulations))
     head = f"""
-`OMP_NUM_THREADS=1 python benchmarks/coverage.py {simulations} folds`: {FOLDS} folds, {simulations} simulations a cell ({simulations // 4} for plain
-percentiles), {time.perf_counter() - began:.0f} s on one core that had other work. ICC .5, "between", every fold's model equally good.
+`OMP_NUM_THREADS=1 python benchmarks/coverage.py {simulations} folds`: {FOLDS} folds, {simulations} simulations a cell \
+({simulations // 4} for plain
+percentiles), {time.perf_counter() - began:.0f} s on one core that had other work. ICC .5, "between", every fold's model \
+equally good.
 
 """
     path.write_text(path.read_text().split(SECTION)[0] + SECTION + head + "\n".join(lines) + "\n")
@@ -136,7 +138,8 @@ if __name__ == "__main__":
     head = f"""# Coverage of our own intervals
 
 `OMP_NUM_THREADS=1 python benchmarks/coverage.py {count}`: {count} simulations a cell ({count // 2} for plain percentiles,
-{5 * count} for sensitivity), {DRAWS} draws, {spent:.0f} s on one core. Wanted: 0.95; a cell of {count} has a standard error of {error:.3f}.
+{5 * count} for sensitivity), {DRAWS} draws, {spent:.0f} s on one core. Wanted: 0.95; a cell of {count} has a standard error of \
+{error:.3f}.
 
 {(__doc__ or "").split(chr(10) * 2)[1]}"""
     Path(__file__).with_suffix(".md").write_text(head + "\n" + "\n".join(lines) + "\n")

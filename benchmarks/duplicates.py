@@ -29,13 +29,16 @@ from resdx.transforms.readers.image import ReadImage
 
 PERSONS = 60  # phantoms, two pictures each
 NOTE = """\
-Found: the share of the planted copies that came into one cluster with their original. Phantoms are drawn alike, which may be why they have false
-pairs; this was not tested. Mirrored crops are not searched for: the search turns and mirrors the whole frame and cuts windows out of
+Found: the share of the planted copies that came into one cluster with their original. Phantoms are drawn alike, which may be \
+why they have false
+pairs; this was not tested. Mirrored crops are not searched for: the search turns and mirrors the whole frame and cuts windows \
+out of
 it, but does not do both. A picture turned on a larger canvas is not found either."""
 SCALE = """\
 # Search by hashes in many pictures
 
-From thumbnails to the pairs that are aligned next. Thumbnails are mixed from two films each, with noise, so a film stands in many of them and there are more pairs than in any set of as many films. Memory is
+From thumbnails to the pairs that are aligned next. Thumbnails are mixed from two films each, with noise, so a film stands in \
+many of them and there are more pairs than in any set of as many films. Memory is
 what the search added, at its peak, to what making the thumbnails took at its own. "Whole" asks for eight views of each picture.
 Made by `python -m benchmarks.duplicates DATA/cxr-pneumonia --many 20000 100000 1000000`.
 
@@ -133,7 +136,10 @@ def measure(folder: Path, planted: int) -> list[str]:
 
 
 def speed(folder: Path, count: int) -> list[str]:
-    """Time and memory of each search by hashes for `count` thumbnails made from those of a folder by mixing two and adding noise."""
+    """Time and memory of each search by hashes for `count` thumbnails.
+
+    They are made from those of a folder by mixing two and adding noise.
+    """
     read = ReadImage()
     own = np.stack([thumbnail(read(f"{folder}/{file}")) for file in list_images(folder)[0]]).astype(np.float32)
     draw = np.random.default_rng(0)

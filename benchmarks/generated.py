@@ -2,7 +2,8 @@
 
     python -m benchmarks.generated WORK --data FOLDER > benchmarks/generated.md
 
-FOLDER holds voice-parkinson. Both are cross-validated in five folds by speaker; a generator has seen the train part of its fold alone. Killed, the same command goes on.
+FOLDER holds voice-parkinson. Both are cross-validated in five folds by speaker; a generator has seen the train part of its fold
+alone. Killed, the same command goes on.
 """
 
 from __future__ import annotations
@@ -74,7 +75,10 @@ def without_made(run: Run, place: Path) -> Said:
 
 
 def difference(pairs: Sequence[tuple[Said, Said]]) -> tuple[float, float, float]:
-    """AUROC of the first less the second, mean over folds, with its 95 % t interval; the variance between persons within folds, paired (Obuchowski 1997)."""
+    """AUROC of the first less the second, mean over folds, with its 95 % t interval.
+
+    The variance is that between persons within folds, paired (Obuchowski 1997).
+    """
     less: list[float] = []
     ours: list[NDArray[np.float64]] = []
     theirs: list[NDArray[np.float64]] = []
@@ -106,7 +110,10 @@ def row(name: str, found: Json) -> str:
 
 
 def distances(told: Sequence[Json]) -> list[str]:
-    """A line a class: what was made of it, and how far that is from the real ones beside two halves of the real persons; means over folds."""
+    """A line a class: what was made of it, and how far that is from the real ones.
+
+    Beside it stand two halves of the real persons; means over folds.
+    """
 
     def mean(values: Iterable[float]) -> float:
         return float(np.mean(list(values)))
@@ -117,7 +124,8 @@ def distances(told: Sequence[Json]) -> list[str]:
         of = [one["classes"][k] for one in told]
         made, copies, ssim, psnr = (mean(one[key] for one in of) for key in ("kept", "copies", "ssim", "psnr"))
         lines.append(
-            f"| {name} | {made:.0f} | {copies:.1%} | {ssim:.2f} | {psnr:.1f} | {both} | {mean(one['real_on_made'] for one in told):.0%} |"
+            f"| {name} | {made:.0f} | {copies:.1%} | {ssim:.2f} | {psnr:.1f} | {both} | "
+            f"{mean(one['real_on_made'] for one in told):.0%} |"
         )
     return lines
 
@@ -159,17 +167,22 @@ def main() -> None:
 
 PAGE = """# What generated pictures are worth among voices
 
-S10 with frozen features of ImageNet's MobileNet-V2 and the generator that takes minutes on a processor (128 px, 400 steps a class), and the same without generated pictures: {folds} folds by speaker, each speaker tested once, one seed.
-A generator has seen the train part of its fold alone. voice-parkinson: {defect}. AUROC is the mean over folds, with the variance between speakers.
+S10 with frozen features of ImageNet's MobileNet-V2 and the generator that takes minutes on a processor (128 px, 400 steps a \
+class), and the same without generated pictures: {folds} folds by speaker, each speaker tested once, one seed.
+A generator has seen the train part of its fold alone. voice-parkinson: {defect}. AUROC is the mean over folds, with the \
+variance between speakers.
 
 | | recordings of speakers | AUROC | accuracy | balanced accuracy |
 |---|---|---|---|---|
 {rows}
 
-With generated pictures less without them, learnt from the same speakers: AUROC {fair}, t interval of the paired difference (Obuchowski's variance between speakers within folds). Who leaves generated pictures out need not keep speakers apart to choose
-and calibrate by (cross-fitted scores do it), and learns from a third more of them: less that, {less}. Training with generated pictures took {minutes:.0f} core minutes.
+With generated pictures less without them, learnt from the same speakers: AUROC {fair}, t interval of the paired difference \
+(Obuchowski's variance between speakers within folds). Who leaves generated pictures out need not keep speakers apart to choose
+and calibrate by (cross-fitted scores do it), and learns from a third more of them: less that, {less}. Training with generated \
+pictures took {minutes:.0f} core minutes.
 
-| class | kept | left out as copies | SSIM with the nearest | PSNR, dB | FID of both classes | of two halves of the real speakers | KID | of two halves | said right of made ones by a classifier of real ones |
+| class | kept | left out as copies | SSIM with the nearest | PSNR, dB | FID of both classes | of two halves of the real \
+speakers | KID | of two halves | said right of made ones by a classifier of real ones |
 |---|---|---|---|---|---|---|---|---|---|
 {told}
 

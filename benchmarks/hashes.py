@@ -1,8 +1,8 @@
 """How far the perceptual hashes of different pictures lie apart: python -m benchmarks.hashes RUN... > benchmarks/hashes.md
 
-Each RUN is audited. Two pictures of one cluster of the audit are the same; for every picture the nearest one that is not of its cluster is
-looked for, and up to 300 pictures are encoded again (three quarters of the size, JPEG of quality 80). `resdx.seen` takes hashes that differ in
-up to 20 of 256 bits for the same picture.
+Each RUN is audited. Two pictures of one cluster of the audit are the same; for every picture the nearest one that is not of its
+cluster is looked for, and up to 300 pictures are encoded again (three quarters of the size, JPEG of quality 80). `resdx.seen`
+takes hashes that differ in up to 20 of 256 bits for the same picture.
 """
 
 from __future__ import annotations
@@ -23,8 +23,10 @@ AGAIN = 300  # pictures of a set that are encoded again
 PLAIN = (".png", ".jpg", ".jpeg", ".bmp", ".tif")
 HEAD = f"""# Perceptual hashes
 
-Bits of 256 in which the nearest different picture differs (least, 1 %, median), and the share of the pairs of one near-duplicate cluster that differ in {NEARLY}
-at most. A share of different pictures that close would be false alarms. Encoded again: of up to {AGAIN} pictures at three quarters of the size as JPEG of quality 80, the share
+Bits of 256 in which the nearest different picture differs (least, 1 %, median), and the share of the pairs of one \
+near-duplicate cluster that differ in {NEARLY}
+at most. A share of different pictures that close would be false alarms. Encoded again: of up to {AGAIN} pictures at three \
+quarters of the size as JPEG of quality 80, the share
 whose hash differs in {NEARLY} at most from what it was. Made by `python -m benchmarks.hashes RUN...`.
 
 | data | pictures | least | 1 % | median | false alarms | same pictures found | encoded again and found |
@@ -62,7 +64,10 @@ def row(run: Run) -> str:
     pairs = apart[np.triu(same, 1)]
     share = f"{(pairs <= NEARLY).mean():.0%} of {len(pairs):,}" if len(pairs) else "-"
     alarms = f"{(nearest <= NEARLY).sum()}"
-    return f"| {run.manifest.root.name} | {len(place):,} | {least:.0f} | {low:.0f} | {middle:.0f} | {alarms} | {share} | {found_again(run, found)} |"
+    return (
+        f"| {run.manifest.root.name} | {len(place):,} | {least:.0f} | {low:.0f} | {middle:.0f} | {alarms} | {share} | "
+        f"{found_again(run, found)} |"
+    )
 
 
 if __name__ == "__main__":

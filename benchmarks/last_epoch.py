@@ -2,9 +2,9 @@
 
     python -m benchmarks.last_epoch WORK --data FOLDER > benchmarks/last_epoch.md
 
-FOLDER holds ct-covid. The recipe `covid_ct` (64 px, 50 epochs, settings of a public repository, from random weights) is trained under the published protocol and under the
-honest one. The repository scored its test slices after every epoch and reported the last; so does this, and it marks the epoch that the tune part would have chosen.
-Each finished training is kept in WORK.
+FOLDER holds ct-covid. The recipe `covid_ct` (64 px, 50 epochs, settings of a public repository, from random weights) is trained
+under the published protocol and under the honest one. The repository scored its test slices after every epoch and reported the
+last; so does this, and it marks the epoch that the tune part would have chosen. Each finished training is kept in WORK.
 """
 
 from __future__ import annotations
@@ -83,7 +83,8 @@ def page(found: dict[tuple[str, int], dict[str, list[float]]]) -> str:
         swing, (train, test, persons) = one["accuracy"][-LAST:], map(int, one["cases"])
         last, chosen = (f"{value:.3f} ({low:.3f}-{high:.3f})" for _, value, low, high in (one["last"], one["chosen"]))
         rows.append(
-            f"| {protocol} | {seed} | {train} / {test} / {persons} | {min(swing):.3f} to {max(swing):.3f} | {last} | {int(one['chosen'][0])} | {chosen} |"
+            f"| {protocol} | {seed} | {train} / {test} / {persons} | {min(swing):.3f} to {max(swing):.3f} | {last} | "
+            f"{int(one['chosen'][0])} | {chosen} |"
         )
     return PAGE.format(
         rows="\n".join(rows), defect=defect_of("covid_ct", "ct-covid"), last=LAST, seeds=len({seed for _, seed in found})
@@ -108,9 +109,12 @@ PAGE = """# How a last epoch swings
 
 ![Accuracy on test after each epoch](../docs/pictures/last-epoch.webp)
 
-`covid_ct` (S33) at 64 px under its published settings, 50 epochs, on ct-covid ({defect}), from random weights: the published run started from Keras's ImageNet weights, which are not read here, and on
-another set of slices. The repository reports its last epoch, .8954, one epoch after .7545; its validation part is its test part. Accuracy, 95 % intervals by person. "Swing" is the smallest and the largest accuracy on
-test of the last {last} epochs: what a report of the last epoch could have said. "By tune" is the epoch with the best AUROC on persons of the tune part.
+`covid_ct` (S33) at 64 px under its published settings, 50 epochs, on ct-covid ({defect}), from random weights: the published \
+run started from Keras's ImageNet weights, which are not read here, and on
+another set of slices. The repository reports its last epoch, .8954, one epoch after .7545; its validation part is its test \
+part. Accuracy, 95 % intervals by person. "Swing" is the smallest and the largest accuracy on
+test of the last {last} epochs: what a report of the last epoch could have said. "By tune" is the epoch with the best AUROC on \
+persons of the tune part.
 
 | protocol | seed | train / test cases / persons | swing | last epoch | epoch by tune | by tune |
 |---|---|---|---|---|---|---|

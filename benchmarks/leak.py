@@ -2,8 +2,8 @@
 
 Phantoms of which some persons lie in the wrong folder with all their films: such a label cannot be told from the picture, only be
 remembered with the person. So other films of a test person in training are worth something. The null: one film of each of as many
-persons as there are films, labels right, and films of one class named after one person at random, so that nobody can be remembered.
-Runs that are done in WORK are not computed again.
+persons as there are films, labels right, and films of one class named after one person at random, so that nobody can be
+remembered. Runs that are done in WORK are not computed again.
 """
 
 from __future__ import annotations
@@ -92,7 +92,8 @@ def main() -> None:
     work.mkdir(parents=True, exist_ok=True)
     print("# What a planted leak is worth\n")
     print(
-        f"resdx {__version__}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; frozen MobileNet-V2 features at {SIZE} px and a logistic regression, {asked.seeds} seeds."
+        f"resdx {__version__}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; frozen MobileNet-V2 features at "
+        f"{SIZE} px and a logistic regression, {asked.seeds} seeds."
     )
     print(f"{PERSONS} persons with {FILMS} films each. Made by `python -m benchmarks.leak WORK --data FOLDER`.\n")
     print("| set | worth (AUROC) | with the leak | without | images exchanged | test persons |\n|---|---|---|---|---|---|")

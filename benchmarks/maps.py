@@ -2,7 +2,8 @@
 
     python -m benchmarks.maps FOLDER 96 128 > benchmarks/maps.md
 
-FOLDER is new or holds earlier runs of this command, which are then not trained again; the numbers are the sides of the pictures in pixels.
+FOLDER is new or holds earlier runs of this command, which are then not trained again; the numbers are the sides of the pictures
+in pixels.
 """
 
 from __future__ import annotations
@@ -64,11 +65,20 @@ def page(done: Run, found: dict[str, list[Estimate]], seconds: float, size: int)
     h, w = explained["resolution"]
     lines = [
         f"# Maps on phantoms, {size} px\n",
-        f"ResNet-18 with `last_stride=1`, {size} px, from scratch on the clean phantoms of {PERSONS} persons (two films each, drawn at {FILM} px).",
-        f"Test part: {test['cases']} films of {test['persons']} persons, AUROC {auroc}. Last maps: {h} x {w}, a cell is {size / w:.0f} px.",
+        (
+            f"ResNet-18 with `last_stride=1`, {size} px, from scratch on the clean phantoms of {PERSONS} persons (two films "
+            f"each, drawn at {FILM} px)."
+        ),
+        (
+            f"Test part: {test['cases']} films of {test['persons']} persons, AUROC {auroc}. Last maps: {h} x {w}, a cell is "
+            f"{size / w:.0f} px."
+        ),
         f"Opacities: {len(boxes)} films, diameter {sides.min():.2f} to {sides.max():.2f} of the side "
         f"({size * sides.min():.0f} to {size * sides.max():.0f} px of {size}, mean {size * sides.mean():.0f}).\n",
-        "Pointing game: share of films whose map for the class opacity peaks in the opacity's box, or outside by no more than half a cell of that",
+        (
+            "Pointing game: share of films whose map for the class opacity peaks in the opacity's box, or outside by no more "
+            "than half a cell of that"
+        ),
         "method's map. *Found* films are those the model calls opacity.\n",
         "| method | map | all positives | found only | chance |",
         "|---|---|---|---|---|",
@@ -78,8 +88,14 @@ def page(done: Run, found: dict[str, list[Estimate]], seconds: float, size: int)
         shape = " x ".join(map(str, rows[name]["resolution"]))
         lines.append(f"| {name} | {shape} | {every} | {only} | {rows[name]['pointing_chance']:.3f} |")
     lines += [
-        "\nChecks of the maps for the answered class, as `explain.json` has them. Randomisation and stability are rank correlations: the first should be",
-        "near 0, the second near 1. Gain is how much better deletion and insertion together are than with a random map as coarse.\n",
+        (
+            "\nChecks of the maps for the answered class, as `explain.json` has them. Randomisation and stability are rank "
+            "correlations: the first should be"
+        ),
+        (
+            "near 0, the second near 1. Gain is how much better deletion and insertion together are than with a random map as "
+            "coarse.\n"
+        ),
         "| method | randomisation | stability | deletion | insertion | gain | outside the body |",
         "|---|---|---|---|---|---|---|",
     ]

@@ -2,8 +2,9 @@
 
     python -m benchmarks.mias FOLDER WORK > benchmarks/mias.md
 
-FOLDER holds the films mdb001 ... (images/*.jpg) and the list `labels`, whose circles are in pixels of 1,024, counted from the bottom left corner;
-films 2n - 1 and 2n are of one woman. Frozen features of ImageNet MobileNet-V2 tell abnormal from normal in 5 folds by woman; nothing is tuned.
+FOLDER holds the films mdb001 ... (images/*.jpg) and the list `labels`, whose circles are in pixels of 1,024, counted from the
+bottom left corner; films 2n - 1 and 2n are of one woman. Frozen features of ImageNet MobileNet-V2 tell abnormal from normal in 5
+folds by woman; nothing is tuned.
 """
 
 from __future__ import annotations
@@ -41,10 +42,16 @@ def main(folder: Path, work: Path) -> None:
     area = next(Estimate.from_json(figure) for name, figure in figures.items() if name.startswith("auroc"))
     lines = [
         "# Maps on mammograms\n",
-        f"mini-MIAS, {len(whole)} films of {count_persons(whole.cases)} women, {sum(bool(case.boxes) for case in whole.cases)} with a circle.",
+        (
+            f"mini-MIAS, {len(whole)} films of {count_persons(whole.cases)} women, "
+            f"{sum(bool(case.boxes) for case in whole.cases)} with a circle."
+        ),
         "Its defect: small, digitised film of 1994, here at 448 px of 1,024.",
         f"Frozen ImageNet MobileNet-V2 at {SIZE} px, 5 folds by woman; AUROC of abnormal {area}.\n",
-        "Pointing game: share of films whose map for the class abnormal peaks in the box around a circle, or outside by no more than half a cell.\n",
+        (
+            "Pointing game: share of films whose map for the class abnormal peaks in the box around a circle, or outside by "
+            "no more than half a cell.\n"
+        ),
         "| method | map | all films with a circle | called abnormal only | chance |",
         "|---|---|---|---|---|",
     ]

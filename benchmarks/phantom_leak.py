@@ -2,8 +2,9 @@
 
     python -m benchmarks.phantom_leak WORK > benchmarks/phantom_leak.md
 
-Films of phantoms with faint opacities, four a person. "shared" names the persons as they are; in "unrelated" each film is of a person of its own, and every four of one class, dealt at random,
-are called one, so that a split by image leaks nothing that helps. Both go through the review as any data set does, by frozen features: the cells, the matched-leak experiment and the
+Films of phantoms with faint opacities, four a person. "shared" names the persons as they are; in "unrelated" each film is of a
+person of its own, and every four of one class, dealt at random, are called one, so that a split by image leaks nothing that
+helps. Both go through the review as any data set does, by frozen features: the cells, the matched-leak experiment and the
 sentences of the page are its own.
 """
 
@@ -68,8 +69,11 @@ def main(work: Path) -> None:
 
 PAGE = """# What the review says of a leak that was planted
 
-{persons} phantoms of faint opacities, {films} films each; frozen features of ImageNet MobileNet-V2. "shared": the persons as they are. "unrelated": as many films, each of another person, and each four of one class at random called one. AUROC with 95 % intervals by
-person (in "unrelated" by what is called one). The worth is that of the matched-leak experiment, on identical images; what speaks against the set is the review's own sentence.
+{persons} phantoms of faint opacities, {films} films each; frozen features of ImageNet MobileNet-V2. "shared": the persons as \
+they are. "unrelated": as many films, each of another person, and each four of one class at random called one. AUROC with 95 % \
+intervals by
+person (in "unrelated" by what is called one). The worth is that of the matched-leak experiment, on identical images; what \
+speaks against the set is the review's own sentence.
 
 | collection | images at random | persons apart | worth of a leak | against the set, says the review |
 |---|---|---|---|---|

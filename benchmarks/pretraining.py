@@ -1,10 +1,14 @@
 """Pre-training on openly licensed sets, and what it is worth on sets that were left out.
 
-    python -m benchmarks.pretraining ablation WORK --data FOLDER      which parts of the loss help: small, on the tune and calib parts
+Which parts of the loss help (small, on the tune and calib parts), the weights, the learning rate of each start (chosen on tune),
+transfer of the shipped weights (--weights resdx-views for the others), and docs/pretraining.md with its pictures, from
+benchmarks/figures:
+
+    python -m benchmarks.pretraining ablation WORK --data FOLDER
     python -m benchmarks.pretraining make WORK --data FOLDER --depth 50
-    python -m benchmarks.pretraining rates WORK --data FOLDER --depth 18           the learning rate of each start, chosen on tune
-    python -m benchmarks.pretraining transfer WORK --data FOLDER --depth 18        of the shipped weights; --weights resdx-views for the others
-    python -m benchmarks.pretraining_page                                          docs/pretraining.md and its pictures from benchmarks/figures
+    python -m benchmarks.pretraining rates WORK --data FOLDER --depth 18
+    python -m benchmarks.pretraining transfer WORK --data FOLDER --depth 18
+    python -m benchmarks.pretraining_page
 
 FOLDER holds the sets under the names of resdx/sets.py. Everything is kept in WORK and resumed when killed. The ablation never
 sees a test part; the transfer table reads the test parts of the targets; rates are chosen on tune and calib.
@@ -185,7 +189,8 @@ class Target:
 def features_of(target: Target, net: Net, weights: Path | None) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Pooled features of train and of the judged part."""
     network = build(net, 1, weights=weights)
-    return tuple(infer(network, target.prepared.images, part.rows)[1] for part in (target.train, target.judged))  # type: ignore[return-value]
+    train, judged = (infer(network, target.prepared.images, part.rows)[1] for part in (target.train, target.judged))
+    return train, judged
 
 
 def by_regression(target: Target, x: NDArray[np.float32], z: NDArray[np.float32], at: NDArray[np.intp]) -> NDArray[np.float32]:
@@ -282,7 +287,10 @@ def pretrained_with(work: Path, data: Path, name: str, parts: Parts, size: int, 
 
 
 def ablated(work: Path, targets: Sequence[Target], names: Sequence[str]) -> dict[str, dict[str, list[float]]]:
-    """Macro AUROC of each row on each set and share, their mean, and the mean less that of BASE over the same draws of persons."""
+    """Macro AUROC of each row on each set and share, their mean, and the mean less that of BASE.
+
+    The difference is over the same draws of persons.
+    """
     values: dict[str, dict[str, list[float]]] = {name: {} for name in names}
     drawn: dict[str, list[NDArray[np.float64]]] = {name: [] for name in names}
     for target in targets:
@@ -310,7 +318,10 @@ def base_of(name: str) -> str:
 
 
 def rates(work: Path, data: Path, weights: Path | None, depth: int, *, only: Sequence[str] = (), size: int = 112) -> None:
-    """AUROC of each learning rate of each start on each target, on tune and calib, from 10 % of the persons: all rates with one draw of them, the best FINALISTS with more."""
+    """AUROC of each learning rate of each start on each target, on tune and calib.
+
+    From 10 % of the persons: all rates with one draw of them, the best FINALISTS with more.
+    """
     kept = FIGURES / f"pretraining-rates-{depth}.json"
     for one in only or TARGETS:
         target = Target.open(work, data, one, size, "tune")
@@ -394,9 +405,18 @@ def transfer(
         mine, begun = f"resnet{depth} {digest(weights)[:8]}", f"resnet{depth} from scratch"
         # What is kept under a name depends on nothing else than the name.
         ways: dict[str, tuple[str, Callable[[NDArray[np.intp], int], NDArray[np.float32]]]] = {
-            "resdx, frozen": (f"{mine} frozen", lambda at, seed, t=target, f=own: by_regression(t, *f(), at)),  # type: ignore[call-arg, misc]
-            "ImageNet MobileNet-V2, frozen": ("mobilenet", lambda at, seed, t=large, f=other: by_regression(t, *f(), at)),  # type: ignore[call-arg, misc]
-            "from scratch": (f"{begun} {plain}", lambda at, seed, t=target, r=plain: by_training(t, net, None, at, seed, r)),  # type: ignore[misc]
+            "resdx, frozen": (
+                f"{mine} frozen",
+                lambda at, seed, t=target, f=own: by_regression(t, *f(), at),  # type: ignore[call-arg, misc]
+            ),
+            "ImageNet MobileNet-V2, frozen": (
+                "mobilenet",
+                lambda at, seed, t=large, f=other: by_regression(t, *f(), at),  # type: ignore[call-arg, misc]
+            ),
+            "from scratch": (
+                f"{begun} {plain}",
+                lambda at, seed, t=target, r=plain: by_training(t, net, None, at, seed, r),  # type: ignore[misc]
+            ),
             "resdx, fine-tuned": (
                 f"{mine} {tuned}",
                 lambda at, seed, t=target, r=tuned: by_training(t, net, weights, at, seed, r),  # type: ignore[misc]

@@ -215,51 +215,74 @@ def main() -> None:
 
 PAGE = """# What pre-training is worth
 
-You have few images and ask whether to start from `--weights resdx`. These weights are a ResNet-18 and a ResNet-50 that were pre-trained on openly licensed medical images, by agreement of two views and by what a teacher (MobileNet-V2 of ImageNet) says of them. `resdx-views` had no teacher.
-Cards: ResNet-18 [with](../resdx/models/shipped/resnet18.md) and [without](../resdx/models/shipped/resnet18-views.md) the teacher, ResNet-50 [with](../resdx/models/shipped/resnet50.md) and [without](../resdx/models/shipped/resnet50-views.md).
+You have few images and ask whether to start from `--weights resdx`. These weights are a ResNet-18 and a ResNet-50 that were \
+pre-trained on openly licensed medical images, by agreement of two views and by what a teacher (MobileNet-V2 of ImageNet) says \
+of them. `resdx-views` had no teacher.
+Cards: ResNet-18 [with](../resdx/models/shipped/resnet18.md) and [without](../resdx/models/shipped/resnet18-views.md) the \
+teacher, ResNet-50 [with](../resdx/models/shipped/resnet50.md) and [without](../resdx/models/shipped/resnet50-views.md).
 
 ![What was gained over training from scratch at a tenth of the persons, with intervals](pictures/pretraining.webp)
 
-At 10 % of the training persons fine-tuning is better than from scratch, with the whole interval of the paired difference: {better}.{missing} Other shares than 10 % were asked of the ResNet-18 of `resdx` alone: {others} of 4 sets.
+At 10 % of the training persons fine-tuning is better than from scratch, with the whole interval of the paired difference: \
+{better}.{missing} Other shares than 10 % were asked of the ResNet-18 of `resdx` alone: {others} of 4 sets.
 
 ![AUROC of ResNet-18 by the share of the training persons on the four sets, with intervals](pictures/pretraining-shares.webp)
 
 ## At a tenth of the training persons
 
-Macro AUROC on the test set of sets that were not in the corpus, mean of 3 seeds (6 for ResNet-18), 95 % t intervals over persons and seeds. From scratch and fine-tuned have the same budget, 100 steps of 32 pictures at 112 px. Frozen: a logistic regression on pooled features; MobileNet-V2 at 224 px.
+Macro AUROC on the test set of sets that were not in the corpus, mean of 3 seeds (6 for ResNet-18), 95 % t intervals over \
+persons and seeds. From scratch and fine-tuned have the same budget, 100 steps of 32 pictures at 112 px. Frozen: a logistic \
+regression on pooled features; MobileNet-V2 at 224 px.
 
 | weights | set | from scratch | fine-tuned | frozen | MobileNet-V2, frozen | fine-tuned less scratch | frozen less scratch |
 |---|---|---|---|---|---|---|---|
 {tenth}
 
-- 100 steps are about three passes over the largest training set. At large shares this says what a start is worth at this budget, not what more training would reach.
-- `resdx-views` and ResNet-50 learn at the rates that were chosen with the ResNet-18 of `resdx`, so this does not compare them with it.
+- 100 steps are about three passes over the largest training set. At large shares this says what a start is worth at this \
+budget, not what more training would reach.
+- `resdx-views` and ResNet-50 learn at the rates that were chosen with the ResNet-18 of `resdx`, so this does not compare them \
+with it.
 - fundus-odir's rarest class has five test persons, which is fewer than an interval should rest on.
 
-On the shipped test part of cxr-pneumonia, whose training part was in the corpus without its labels, AUROC on two cores is: {films} (seed 0 of [the results](results.md)). ResNet-18 from scratch has not been measured there, so what the depth does is not told from what the start does.
+On the shipped test part of cxr-pneumonia, whose training part was in the corpus without its labels, AUROC on two cores is: \
+{films} (seed 0 of [the results](results.md)). ResNet-18 from scratch has not been measured there, so what the depth does is \
+not told from what the start does.
 
 ## Which part of the loss helps
 
-Macro AUROC of a logistic regression on frozen features, judged on the validation and calibration sets; means over four sets at 10 % and 100 % of the training persons.
+Macro AUROC of a logistic regression on frozen features, judged on the validation and calibration sets; means over four sets at \
+10 % and 100 % of the training persons.
 
 {ablation}
 
-In the mean of the four sets, and with one pre-training a row: views by VICReg are better than by NT-Xent; labels take something away, alone and beside the views; after six passes at 64 px no gain by the teacher is shown. Between the shipped weights, at the size they were made for, the teacher brings .028 to ResNet-18. To ResNet-50 it brings .018, which one set carries. So `resdx` has the teacher, and `resdx-views` is for those who must not use what ImageNet's pictures taught.
+In the mean of the four sets, and with one pre-training a row: views by VICReg are better than by NT-Xent; labels take \
+something away, alone and beside the views; after six passes at 64 px no gain by the teacher is shown. Between the shipped \
+weights, at the size they were made for, the teacher brings .028 to ResNet-18. To ResNet-50 it brings .018, which one set \
+carries. So `resdx` has the teacher, and `resdx-views` is for those who must not use what ImageNet's pictures taught.
 
-[All figures, how they were measured, and what did not help](../benchmarks/pretraining.md). What is wrong with the sets: [results](results.md#what-is-wrong-with-each-set).
+[All figures, how they were measured, and what did not help](../benchmarks/pretraining.md). What is wrong with the sets: \
+[results](results.md#what-is-wrong-with-each-set).
 """
 
 ALL = """# Pre-training: all figures
 
-Behind [what pre-training is worth](../docs/pretraining.md). Made by `python -m benchmarks.pretraining transfer WORK --data FOLDER --depth 18` (or 50; `--weights resdx-views`).
+Behind [what pre-training is worth](../docs/pretraining.md). Made by `python -m benchmarks.pretraining transfer WORK --data \
+FOLDER --depth 18` (or 50; `--weights resdx-views`).
 
 ## How it was measured
 
-- The weights were made by `make --depth 18 --epochs 12 --parts 0 1 2` and `make --depth 50 --epochs 9 --parts 0 1 2` (views of 64 px, in the last three tenths of the steps of 112 px); those without a teacher by `--parts 0 1 0`.
-- Macro AUROC on the test set by person. A seed is another share of the training persons and another start. At 10 % ResNet-18 has 6 seeds; the last three were added, on all sets, after the first three of `resdx` had been read, to narrow the intervals.
-- The t intervals add the variance between test persons (1,000 draws) and between seeds, with the freedom of the rarest class and of the seeds.
-- Each way has the learning rate that was best for it with the ResNet-18 of `resdx` on the validation and calibration sets: all rates with one draw of 10 % of the training persons, the best three with two draws more, then the best mean (`rates --depth 18`). Chosen were, for {rates}. Tried were: {tried}.
-- In a fine-tuning each stage learns 0.7 times as much as the next. A head that begins as a regression on frozen features (C = 0.01) keeps BatchNorm's statistics (`learn.head_penalty`, `learn.freeze_batchnorm`); one that begins at random learns alone in the first fifth.
+- The weights were made by `make --depth 18 --epochs 12 --parts 0 1 2` and `make --depth 50 --epochs 9 --parts 0 1 2` (views of \
+64 px, in the last three tenths of the steps of 112 px); those without a teacher by `--parts 0 1 0`.
+- Macro AUROC on the test set by person. A seed is another share of the training persons and another start. At 10 % ResNet-18 \
+has 6 seeds; the last three were added, on all sets, after the first three of `resdx` had been read, to narrow the intervals.
+- The t intervals add the variance between test persons (1,000 draws) and between seeds, with the freedom of the rarest class \
+and of the seeds.
+- Each way has the learning rate that was best for it with the ResNet-18 of `resdx` on the validation and calibration sets: all \
+rates with one draw of 10 % of the training persons, the best three with two draws more, then the best mean (`rates --depth \
+18`). Chosen were, for {rates}. Tried were: {tried}.
+- In a fine-tuning each stage learns 0.7 times as much as the next. A head that begins as a regression on frozen features (C = \
+0.01) keeps BatchNorm's statistics (`learn.head_penalty`, `learn.freeze_batchnorm`); one that begins at random learns alone in \
+the first fifth.
 
 ## AUROC
 
@@ -275,28 +298,46 @@ Behind [what pre-training is worth](../docs/pretraining.md). Made by `python -m 
 
 ## What did not help
 
-- Views alone, 11 passes at 112 px over five sets without crops and tints: ResNet-18 fine-tuned less from scratch +0.071 (-0.004 to +0.143) on us-breast, -0.009 (-0.102 to +0.098) on ct-covid, -0.003 (-0.027 to +0.025) on skin-ham10000 and
-+0.029 (-0.045 to +0.119) on fundus-odir (`make --parts 0 1 0` and `transfer` of commit e9770ed, in the same order the frozen features .667 (.594-.736), .721 (.617-.816), .679 (.638-.719) and .612 (.552-.666)).
-- A shorter pre-training (8 passes, the last tenth at 112 px) and a head that begins at random: +0.060 (-0.050 to +0.163) on us-breast, -0.010 (-0.122 to +0.107) on ct-covid, +0.045 (+0.004 to +0.084) on skin-ham10000 and
+- Views alone, 11 passes at 112 px over five sets without crops and tints: ResNet-18 fine-tuned less from scratch +0.071 \
+(-0.004 to +0.143) on us-breast, -0.009 (-0.102 to +0.098) on ct-covid, -0.003 (-0.027 to +0.025) on skin-ham10000 and
++0.029 (-0.045 to +0.119) on fundus-odir (`make --parts 0 1 0` and `transfer` of commit e9770ed, in the same order the frozen \
+features .667 (.594-.736), .721 (.617-.816), .679 (.638-.719) and .612 (.552-.666)).
+- A shorter pre-training (8 passes, the last tenth at 112 px) and a head that begins at random: +0.060 (-0.050 to +0.163) on \
+us-breast, -0.010 (-0.122 to +0.107) on ct-covid, +0.045 (+0.004 to +0.084) on skin-ham10000 and
 +0.017 (-0.034 to +0.066) on fundus-odir (`make --epochs 8 --parts 0 1 2` and `transfer` of commit e3c01cb).
-- One rate for all sets: with 3e-5, the best of three on tune and calib of us-breast and ct-covid, ResNet-18 gained +0.060 (-0.028 to +0.141) on us-breast, +0.075 (+0.033 to +0.115) on fundus-odir and +0.039 (+0.002 to
-+0.073) on skin-ham10000. It was the smallest that had been tried, so smaller ones were added and the rates chosen set by set, on tune and calib as before; but these test parts
+- One rate for all sets: with 3e-5, the best of three on tune and calib of us-breast and ct-covid, ResNet-18 gained +0.060 \
+(-0.028 to +0.141) on us-breast, +0.075 (+0.033 to +0.115) on fundus-odir and +0.039 (+0.002 to
++0.073) on skin-ham10000. It was the smallest that had been tried, so smaller ones were added and the rates chosen set by set, \
+on tune and calib as before; but these test parts
 had been read once by then (`rates --only us-breast ct-covid` and `transfer` of commit 94e3b61).
-- Three seeds: with them fine-tuning is better on one set, fundus-odir; us-breast has +0.074 (-0.005 to +0.151) and skin-ham10000 +0.044 (-0.002 to +0.087) (`seeds_of` 3 at commit 3e5a992, with the rates of then). Who adds seeds after a look finds a difference by
+- Three seeds: with them fine-tuning is better on one set, fundus-odir; us-breast has +0.074 (-0.005 to +0.151) and \
+skin-ham10000 +0.044 (-0.002 to +0.087) (`seeds_of` 3 at commit 3e5a992, with the rates of then). Who adds seeds after a look \
+finds a difference by
 chance somewhat more often than the 95 % say.
-- One draw of persons to choose a rate by: from scratch was then best at 3e-2 on three sets, by less than .02 on tune. With two draws more 3e-2 is the best on none, and on the test part of us-breast it is worse than the 3e-3 of now (.624 to .646), which would
-flatter `resdx` there (+.112). On skin-ham10000 the choice changed for our weights: fine-tuned from a regression `resdx` has .817 where it had .808, and `resdx-views`, at the same rate, .789 where it had .810. These test parts had been read before the rates were chosen so (the page of commit 4a01c94 has the older choice).
-- Large rates: what each did on tune stands in `benchmarks/figures/pretraining-rates-18.json`. With a few dozen persons fine-tuning hardly goes beyond the regression on frozen features that it begins with.
+- One draw of persons to choose a rate by: from scratch was then best at 3e-2 on three sets, by less than .02 on tune. With two \
+draws more 3e-2 is the best on none, and on the test part of us-breast it is worse than the 3e-3 of now (.624 to .646), which \
+would
+flatter `resdx` there (+.112). On skin-ham10000 the choice changed for our weights: fine-tuned from a regression `resdx` has \
+.817 where it had .808, and `resdx-views`, at the same rate, .789 where it had .810. These test parts had been read before the \
+rates were chosen so (the page of commit 4a01c94 has the older choice).
+- Large rates: what each did on tune stands in `benchmarks/figures/pretraining-rates-18.json`. With a few dozen persons \
+fine-tuning hardly goes beyond the regression on frozen features that it begins with.
 
 ## Which part of the loss helps
 
-ResNet-18 at 64 px, 6 passes over the corpus, then a logistic regression on frozen features of the targets, judged on their validation and calibration sets (no test set was read for this choice). Macro AUROC at 10 % (mean of 5 draws) and 100 % of the training persons; differences pair the same draws of judged persons, and have no part for another pre-training or another draw of training persons. Those that are shipped have learnt longer, and at the end from larger pictures, so they are judged at 112 px as well. Made by `python -m benchmarks.pretraining ablation WORK --data FOLDER`.{unmeasured}
+ResNet-18 at 64 px, 6 passes over the corpus, then a logistic regression on frozen features of the targets, judged on their \
+validation and calibration sets (no test set was read for this choice). Macro AUROC at 10 % (mean of 5 draws) and 100 % of the \
+training persons; differences pair the same draws of judged persons, and have no part for another pre-training or another draw \
+of training persons. Those that are shipped have learnt longer, and at the end from larger pictures, so they are judged at 112 \
+px as well. Made by `python -m benchmarks.pretraining ablation WORK --data FOLDER`.{unmeasured}
 
 {ablation_tenth}
 
 {ablation_whole}
 
-The choice of the parts is older than the rows at 112 px: it had first been made when the test sets above had been read. In an earlier form (commit 0a62e10: five sets, views that neither crop nor tint, a teacher of the plain picture) the means were .674 from scratch, .731 by views, .720 by NT-Xent in VICReg's place, .716 by the teacher, .699 by labels and .705 by labels and views.
+The choice of the parts is older than the rows at 112 px: it had first been made when the test sets above had been read. In an \
+earlier form (commit 0a62e10: five sets, views that neither crop nor tint, a teacher of the plain picture) the means were .674 \
+from scratch, .731 by views, .720 by NT-Xent in VICReg's place, .716 by the teacher, .699 by labels and .705 by labels and views.
 """
 
 

@@ -2,12 +2,13 @@
 
     python -m benchmarks.probes --data FOLDER [--only us-breast] [--variant fine-tuned]
 
-Each set is cross-validated over 5 grouped folds with the variant "features" of its recipe, through the whole flow: audit, split by person and
-duplicate cluster, calibration. Beside it a plain logistic regression on the same features in the same folds, which learns from everything outside
-the fold, its penalty left at scikit-learn's default. Then both in the usual folds: persons apart only where the set names them, near-duplicates on both
-sides, everything outside the fold learnt from (resdx: its regression with its nested choice of the penalty; the plain one was measured once outside
-resdx). Where the features fall short of that, the last three stages of the same network were trained in the first kind of folds (variant
-"fine-tuned"; its settings come from the recipe and were chosen on no set of this table).
+Each set is cross-validated over 5 grouped folds with the variant "features" of its recipe, through the whole flow: audit, split
+by person and duplicate cluster, calibration. Beside it a plain logistic regression on the same features in the same folds, which
+learns from everything outside the fold, its penalty left at scikit-learn's default. Then both in the usual folds: persons apart
+only where the set names them, near-duplicates on both sides, everything outside the fold learnt from (resdx: its regression with
+its nested choice of the penalty; the plain one was measured once outside resdx). Where the features fall short of that, the last
+three stages of the same network were trained in the first kind of folds (variant "fine-tuned"; its settings come from the recipe
+and were chosen on no set of this table).
 """
 
 from __future__ import annotations
@@ -175,7 +176,8 @@ TEXT = f"""# ImageNet features: resdx against a plain probe
 
 `python -m benchmarks.probes --data FOLDER`. {(__doc__ or "").split("[--only us-breast]")[1].strip()}
 
-| data set | cases / persons | AUROC, resdx | plain | resdx, usual folds | plain, usual folds | resdx, fine-tuned | balanced accuracy, resdx features | plain, usual folds |
+| data set | cases / persons | AUROC, resdx | plain | resdx, usual folds | plain, usual folds | resdx, fine-tuned | balanced \
+accuracy, resdx features | plain, usual folds |
 |---|---|---|---|---|---|---|---|---|
 """
 

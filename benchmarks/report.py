@@ -1,7 +1,7 @@
 """How long the page of 5,000 test cases takes and how large it is: python benchmarks/report.py -> benchmarks/report.md.
 
-The run is simulated: logits with a person's share, calibrated and scored by the functions that do so in a real run, and every file of
-evidence with as many pictures as the page takes. Only the page is timed: what it reads is there already.
+The run is simulated: logits with a person's share, calibrated and scored by the functions that do so in a real run, and every
+file of evidence with as many pictures as the page takes. Only the page is timed: what it reads is there already.
 """
 
 from __future__ import annotations
@@ -134,7 +134,8 @@ def main() -> None:
         size = page.stat().st_size / 1e6
     text = f"""# The page: time and size
 
-`OMP_NUM_THREADS=1 python benchmarks/report.py`: a simulated run with {TEST:,} test images, {len(CLASSES)} classes, maps of 12 cases by
+`OMP_NUM_THREADS=1 python benchmarks/report.py`: a simulated run with {TEST:,} test images, {len(CLASSES)} classes, maps of 12 \
+cases by
 5 methods, 60 suspects and {TEST:,} points of an embedding; the pictures are noise, which compresses worst.
 
 | test images | time on the wall | processor time | page |

@@ -1,4 +1,6 @@
-"""docs/results.md and benchmarks/results.md: measured figures on public data sets, each with interval, starting weights and the set's defect.
+"""docs/results.md and benchmarks/results.md: measured figures on public data sets.
+
+Each has its interval, its starting weights and the set's defect.
 
     python -m benchmarks.results --data FOLDER            run what is missing, then write the page
     python -m benchmarks.results --data FOLDER --only us-breast
@@ -34,7 +36,10 @@ RUN_PAGE = Path(__file__).parent / "results.md"
 
 @dataclass(frozen=True)
 class System:
-    """One line of the table: a set, a variant of its recipe, and the seeds it is run with; with `changes` to the recipe, `variant` only names them."""
+    """One line of the table: a set, a variant of its recipe, and the seeds it is run with.
+
+    With `changes` to the recipe, `variant` only names them.
+    """
 
     data: str
     variant: str
@@ -202,9 +207,12 @@ def defects() -> list[str]:
 
 TEXT = """# Results
 
-You want to know what to expect on data like yours. These are public sets under the honest protocol: split by person where the set names one, near-duplicates together, a test set that is shipped as it is and never learnt from.
+You want to know what to expect on data like yours. These are public sets under the honest protocol: split by person where the \
+set names one, near-duplicates together, a test set that is shipped as it is and never learnt from.
 
-Image level, with 95 % intervals over persons. Each figure is the mean over seeds of the value and of the ends of its interval. A seed changes the start, and the split too where no test set is shipped. Nothing was chosen on a test set. [Every run](../benchmarks/results.md). Repeat with `make results DATA=FOLDER`.
+Image level, with 95 % intervals over persons. Each figure is the mean over seeds of the value and of the ends of its interval. \
+A seed changes the start, and the split too where no test set is shipped. Nothing was chosen on a test set. [Every \
+run](../benchmarks/results.md). Repeat with `make results DATA=FOLDER`.
 
 | data set | test cases / persons | model; start | seeds | AUROC | balanced accuracy | accuracy | majority rate |
 |---|---|---|---|---|---|---|---|
@@ -216,7 +224,8 @@ Image level, with 95 % intervals over persons. Each figure is the mean over seed
 
 ## What it took
 
-On 2 CPU cores, in minutes from scan to report. Seed 0 of `cxr-pneumonia-scratch` had both cores to itself: 22 minutes and 2.99 GB. Other work ran beside the others: read their minutes as upper bounds. Those of seeds 1 and 2 of
+On 2 CPU cores, in minutes from scan to report. Seed 0 of `cxr-pneumonia-scratch` had both cores to itself: 22 minutes and 2.99 \
+GB. Other work ran beside the others: read their minutes as upper bounds. Those of seeds 1 and 2 of
 `cxr-pneumonia-scratch`, which were stopped and resumed, are the sums of their logged epochs.
 
 | data set | model | minutes, wall | minutes, core | peak GB |
@@ -226,7 +235,8 @@ On 2 CPU cores, in minutes from scan to report. Seed 0 of `cxr-pneumonia-scratch
 
 RUN_TEXT = """# Every run of the results
 
-Behind the means of [the results](../docs/results.md). The last two columns are the test-read ledger: how often runs of that folder had read this test set (by hash) when the run was scored.
+Behind the means of [the results](../docs/results.md). The last two columns are the test-read ledger: how often runs of that \
+folder had read this test set (by hash) when the run was scored.
 
 | run, seed last | AUROC | balanced accuracy | calibration error | referred | reads | test set |
 |---|---|---|---|---|---|---|

@@ -1,8 +1,9 @@
 """Speed against what one would use instead: python -m benchmarks.speed WORK [--only PART] > benchmarks/speed.md
 
-Every contestant runs in a process of its own, they take turns (A B C A B C ...), and the table has the median of the turns and the ratio of
-medians within this run. All have the same ResNet-50, trained for one epoch on phantom films and exported by `resdx export`; the peers load its weights
-into timm's ResNet-50. Nothing else may run on the machine meanwhile. A peer that is not installed is said to be absent.
+Every contestant runs in a process of its own, they take turns (A B C A B C ...), and the table has the median of the turns and
+the ratio of medians within this run. All have the same ResNet-50, trained for one epoch on phantom films and exported by `resdx
+export`; the peers load its weights into timm's ResNet-50. Nothing else may run on the machine meanwhile. A peer that is not
+installed is said to be absent.
 """
 
 from __future__ import annotations

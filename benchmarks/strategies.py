@@ -2,7 +2,8 @@
 
     python -m benchmarks.strategies WORK --data FOLDER > benchmarks/strategies.md
 
-FOLDER holds the sets under their names. Each set is run by `resdx strategies` with a ResNet-18 of 96 px (a ResNet-50 takes hours on a processor); killed, the same command goes on.
+FOLDER holds the sets under their names. Each set is run by `resdx strategies` with a ResNet-18 of 96 px (a ResNet-50 takes hours
+on a processor); killed, the same command goes on.
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ def rows(name: str, out: Path) -> list[str]:
     for row in found["rows"]:
         figures = " | ".join(f"{figure(one)} ({interval(one) or 'no interval'})" for one in row["figures"].values())
         lines.append(
-            f"| {name} | {row['title']} | {figures} | {row['seconds'] / 60:.1f} | {row['core_seconds']:.0f} | {row['trained'] / 1e6:.2f} M |"
+            f"| {name} | {row['title']} | {figures} | {row['seconds'] / 60:.1f} | {row['core_seconds']:.0f} | "
+            f"{row['trained'] / 1e6:.2f} M |"
         )
     return lines
 
@@ -59,8 +61,10 @@ def main() -> None:
 
 PAGE = """# Four strategies on three sets
 
-Each set is split once, persons and near-duplicates apart, and all four are judged on the same test images. From scratch and after pre-training: ResNet-{depth} at {size} px, 20 epochs; the pre-training sees the training images alone, without labels, ten
-times. Features and transfer: MobileNet-V2 of ImageNet at 224 px. One seed: four models are compared, not four strategies. Minutes are of one core beside other work on the other one. {defects}.
+Each set is split once, persons and near-duplicates apart, and all four are judged on the same test images. From scratch and \
+after pre-training: ResNet-{depth} at {size} px, 20 epochs; the pre-training sees the training images alone, without labels, ten
+times. Features and transfer: MobileNet-V2 of ImageNet at 224 px. One seed: four models are compared, not four strategies. \
+Minutes are of one core beside other work on the other one. {defects}.
 
 | set | strategy | AUROC | balanced accuracy | minutes | core-seconds | parameters trained |
 |---|---|---|---|---|---|---|

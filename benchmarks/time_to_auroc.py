@@ -1,11 +1,12 @@
-"""How long until the tune part is answered as well: the whole network fine-tuned in a tuned loop, or resdx' ways, from the same weights.
+"""How long until the tune part is answered as well: by a tuned loop, or in resdx' ways.
 
     python -m benchmarks.time_to_auroc WORK --data FOLDER > benchmarks/time_to_auroc.md
 
-FOLDER holds cxr-pneumonia. All start from ImageNet's MobileNet-V2 at 224 px on the same prepared pictures of the same train part; each way runs in
-a process of its own, in turns. Seconds are those of learning: preparing the pictures is left out for all, scoring the tune part for the loop alone.
-No test part is read. Nothing else may run on the machine meanwhile. The loop's top rate is 0.001; with 0.0003 it was no sooner there (0.988 after the same
-240 steps; repeat it with `--one "all layers, tuned PyTorch loop" --rate 0.0003`).
+FOLDER holds cxr-pneumonia. The loop fine-tunes the whole network. All start from ImageNet's MobileNet-V2 at 224 px on the same
+prepared pictures of the same train part; each way runs in a process of its own, in turns. Seconds are those of learning:
+preparing the pictures is left out for all, scoring the tune part for the loop alone. No test part is read. Nothing else may run
+on the machine meanwhile. The loop's top rate is 0.001; with 0.0003 it was no sooner there (0.988 after the same 240 steps;
+repeat it with `--one "all layers, tuned PyTorch loop" --rate 0.0003`).
 """
 
 from __future__ import annotations
@@ -156,7 +157,10 @@ def page(curves: dict[str, list[Curve]]) -> str:
     lines = [
         "# Time to the same AUROC on the tune part\n",
         f"{(__doc__ or '').split(chr(10), 1)[1].strip()}\n",
-        f"Median of {count(len(curves[peer]), 'turn')}, seconds; in brackets how many times faster than the loop, or 'never there' where it does not get as far. The last column is the loop's best in {EPOCHS} epochs.\n",
+        (
+            f"Median of {count(len(curves[peer]), 'turn')}, seconds; in brackets how many times faster than the loop, or "
+            f"'never there' where it does not get as far. The last column is the loop's best in {EPOCHS} epochs.\n"
+        ),
         "| | best AUROC | " + " | ".join(f"to {target:.3f}" for target in targets) + " |",
         "|---" * (len(targets) + 2) + "|",
     ]

@@ -1,6 +1,7 @@
-"""Every Python and shell example of the documentation runs, in the order of its page, in a folder that holds what the page speaks of.
+"""Every Python and shell example of the documentation runs, in the order of its page.
 
-Examples run as they are printed, but smaller: `SMALLER` adds options to the commands that train.
+It runs in a folder that holds what the page speaks of. Examples run as they are printed, but smaller: `SMALLER` adds options to
+the commands that train.
 """
 
 from __future__ import annotations

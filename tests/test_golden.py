@@ -1,4 +1,7 @@
-"""What resdx left on disks before its modules moved into rooms is opened, understood and made again alike; `golden/make.py` made it."""
+"""What resdx left on disks before its modules moved into rooms is opened and made again alike.
+
+`golden/make.py` made it.
+"""
 
 from __future__ import annotations
 

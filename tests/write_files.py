@@ -1,4 +1,7 @@
-"""Real files for the tests of reading and scanning, written into a temporary folder, and short looks at what a scan made of them."""
+"""Real files for the tests of reading and scanning, written into a temporary folder.
+
+And short looks at what a scan made of them.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The demo's table holds the audit against the truth: what is planted is found, and nothing is found where nothing was planted."""
+"""The demo's table holds the audit against the truth.
+
+What is planted is found, and nothing is found where nothing was planted.
+"""
 
 from dataclasses import replace
 from pathlib import Path

@@ -1,4 +1,7 @@
-"""Scores of any library, judged: the figures of scikit-learn and of a run's own scorecard, and one sentence for what cannot be judged."""
+"""Scores of any library, judged.
+
+The figures of scikit-learn and of a run's own scorecard, and one sentence for what cannot be judged.
+"""
 
 from __future__ import annotations
 

@@ -4,7 +4,8 @@
     cp tests/golden/make.py ../before/ && cd ../before
     OMP_NUM_THREADS=1 PYTHONPATH=. python make.py FOLDER
 
-It writes into FOLDER, which must not be there yet, what lies beside this file, and takes less than a minute. It is kept as a record and is
+It writes into FOLDER, which must not be there yet, what lies beside this file, and takes less than a minute. It is kept as a
+record and is
 not meant for any later version: what is tested is that later versions open what this one left.
 """
 
@@ -342,7 +343,10 @@ def audit_hash(path: Path) -> str:
 
 
 def fingerprints() -> list[list[Any]]:
-    """Of every recipe and variant: name, fingerprint, sha256 of its record, and its fingerprints on features and fine-tuned, in 12 digits each."""
+    """Fingerprints of every recipe and variant, in 12 digits each.
+
+    Of each: name, fingerprint, sha256 of its record, and its fingerprints on features and fine-tuned.
+    """
     return [[name, mark(name), hashed(name), mark(name, on_features), mark(name, fine_tuned)] for name in recipe_titles()]
 
 

@@ -82,7 +82,10 @@ def test_folds_are_kept_and_not_run_again(crossed, films):
 def test_folds_of_another_question_are_refused(crossed, films):
     with pytest.raises(
         RunError,
-        match=r"fold-0 was made with other data, another recipe, other weights or another seed; ask the same again or choose another --out",
+        match=(
+            r"fold-0 was made with other data, another recipe, other weights or another seed; ask the same again or choose "
+            r"another --out"
+        ),
     ):
         cross_validate(films, recipe="plain", out=crossed[0], folds=FOLDS, quiet=True)
 

@@ -44,7 +44,8 @@ def test_stages_run_in_their_order(study):
     assert tuple(event["stage"] for event in study.run.events("stage")) == ORDER
     assert all(is_done(study.run, stage) for stage in FLOW)
     absent = [file for stage in FLOW for file in stage.makes if not (study.run.path / file).exists()]
-    # A checkpoint is of no use any more, and one network that tells classes has neither made pictures, nor boxes, nor trials, nor members.
+    # A checkpoint is of no use any more, and one network that tells classes has neither made pictures, nor boxes, nor trials,
+    # nor members.
     made = ["generators", "generated", "generated.npz", "generated.json"]
     assert absent == [*made, "anchors.json", "search", "state.safetensors", "members", "ensemble.json", "boxes", "boxes.csv"]
 

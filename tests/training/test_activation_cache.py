@@ -1,4 +1,7 @@
-"""A frozen part that is run once: the same weights as running it anew, in a fraction of the disk that was said, and gone afterwards."""
+"""A frozen part that is run once.
+
+The same weights as running it anew, in a fraction of the disk that was said, and gone afterwards.
+"""
 
 from dataclasses import replace
 

@@ -1,4 +1,7 @@
-"""Boxes from a folder to an answer: a run on discs of three colours, its figures, its page, its files, its exports; anchors from train alone."""
+"""Boxes from a folder to an answer.
+
+A run on discs of three colours, its figures, its page, its files, its exports; anchors from train alone.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Layouts of public sets: what reads the set finds the persons and labels that were drawn, and the set's own oddities are there."""
+"""Layouts of public sets.
+
+What reads the set finds the persons and labels that were drawn, and the set's own oddities are there.
+"""
 
 import csv
 

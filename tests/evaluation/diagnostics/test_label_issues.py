@@ -48,7 +48,10 @@ def precision(found, planted):
 
 
 def joint(given, p):
-    """The paper's algorithm as loops: count confident claims, scale rows to the number of labels, take what is off the diagonal."""
+    """The paper's algorithm as loops.
+
+    Count confident claims, scale rows to the number of labels, take what is off the diagonal.
+    """
     classes = range(p.shape[1])
     limit = [p[given == k, k].mean() for k in classes]
     counts = np.zeros((len(limit), len(limit)))
@@ -143,7 +146,10 @@ def test_grades_are_doubted_like_classes():
 
 
 def test_planted_labels_of_phantoms_are_found_by_simple_features(tmp_path):
-    """Features that follow the true label, not the filed one, as those of a frozen backbone do; nobody is judged by a fit that saw him."""
+    """Features that follow the true label, not the filed one, as those of a frozen backbone do.
+
+    Nobody is judged by a fit that saw him.
+    """
     planted = draw_phantoms(tmp_path / "films", persons=120, images=1, size=48, label_noise=0.1, prevalence=0.5)
     cases = tuple(Case(case.id, case.path, case.group, (case.id.split("/")[0],)) for case in planted.manifest.cases)
     rng = np.random.default_rng(0)

@@ -177,7 +177,10 @@ def test_paths_that_name_no_beat_are_told(records):
         read(f"{folder}/101.hea#9999")
     with pytest.raises(
         DataError,
-        match=r"no lead is called V9 \(there are MLII, V1\); rename the column if it is that lead, or train with --set read\.leads=MLII",
+        match=(
+            r"no lead is called V9 \(there are MLII, V1\); rename the column if it is that lead, or train with --set "
+            r"read\.leads=MLII"
+        ),
     ):
         ReadBeat(leads=("V9",))(f"{folder}/101.hea#2")
 

@@ -1,4 +1,7 @@
-"""Voices as pictures: WAV files of every kind, what is the same whatever the microphone, heat maps, spectrograms, tables, and bad recordings."""
+"""Voices as pictures.
+
+WAV files of every kind, what is the same whatever the microphone, heat maps, spectrograms, tables, and bad recordings.
+"""
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
