@@ -68,7 +68,9 @@ def _evaluate(run: Run, rng: np.random.Generator) -> None:
     p = calibration.probabilities(logits)
     answers = [
         Prediction(case.id, dict(zip(CLASSES, map(float, row), strict=True)), label, kept, flags)
-        for case, row, kept, (label, flags) in zip(cases, p, calibration.sets(p), calibration.decide(p), strict=True)
+        for case, row, kept, (label, flags) in zip(
+            cases, p, calibration.sets(p), calibration.decide(p, logits=logits), strict=True
+        )
     ]
     write_text(run.path / "predictions.csv", predictions_csv(cases, answers))
     decided = [CLASSES[k] for k in p.argmax(1)]

@@ -28,6 +28,8 @@ from ..errors import DataError
 from ..inference.calibration import Calibration, OperatingPoint, check_logits
 from ..metrics.classification import brier, cumulative, ece
 from ..metrics.persons import Floats, Mask, Persons, case_weights, number_persons
+from ..runs.settings import ALPHA
+from .referral import fit_referral
 
 SPREAD_SCALE = math.log(2)  # standard deviation of the prior on log scale: a factor of two either way is ordinary
 SPREAD_BIAS = 3.0  # the same for a bias, in logits; balanced training at 5 % prevalence shifts by 2.9
@@ -53,8 +55,9 @@ def fit_calibration(
     level: float = 0.90,
     distance: ArrayLike | None = None,
     cross_fitted: bool = False,
+    alpha: float = ALPHA,
 ) -> Calibration:
-    """Fit calibrator, operating points and conformal limits on the calibration set.
+    """Fit calibrator, operating points, referral and conformal limits on the calibration set.
 
     Args:
         logits: (N, outputs) of the model, after test-time augmentation and from the engine that will be used.
@@ -64,20 +67,17 @@ def fit_calibration(
         level: share of cases of each class whose conformal set keeps that class.
         distance: (N,) of `OodScore` on the same cases, for the threshold of "unlike-training".
         cross_fitted: the cases are no part of their own: each was answered by a fit that had seen nothing of its person.
+        alpha: share of the cases of each class that may be answered wrongly.
 
     Raises:
         DataError: the arrays do not fit each other, a value is not finite, or calib holds fewer than two classes.
     """
     if not 0.5 <= level < 1:
         raise DataError(f"the conformal level must be at least 0.5 and below 1, not {level}")
-    z, y, person = _check_calib(task, classes, logits, truth, groups)
-    unlike_above = None if distance is None else _unlike_above(np.asarray(distance, float), person)
-    assessed = ~np.isnan(y).all(axis=1)
-    z, y, person = z[assessed], y[assessed], np.unique(person[assessed], return_inverse=True)[1]
-    # Each person counts once here, each image in training: where that moves the class balance it is a shift like any other.
+    z, y, person, everyone = _check_calib(task, classes, logits, truth, groups)
+    unlike_above = None if distance is None else _unlike_above(np.asarray(distance, float), everyone)
     by_person = [_share(y[:, k], person) for k in range(len(classes))]
-    moved = isinstance(task, Classify) and np.abs(y.mean(axis=0) - by_person).max() > MOVED
-    method = _method(task, balanced_training or bool(moved))
+    method = _method(task, balanced_training or _is_moved(task, y, by_person))
     scale, bias = _fit(task, method, z, y, person)
     p = _probabilities(task, z * scale + bias)
     columns, several = range(len(classes)), isinstance(task, MultiLabel)
@@ -101,6 +101,7 @@ def fit_calibration(
         unlike_above=unlike_above,
         figures=figures,
         notes=(*_notes(task, classes, level, persons, having, lacking, cross_fitted), *_worse(figures)),
+        referral=None if several else fit_referral(task, z, y, person, alpha),
     )
 
 
@@ -141,6 +142,11 @@ def basis_note(persons: int, *, cross_fitted: bool = False) -> str | None:
 
 
 # --- the calibrator
+
+
+def _is_moved(task: Task, truth: Floats, by_person: Sequence[float]) -> bool:
+    """Each person counts once here, each image in training: where that moves the class balance it is a shift like any other."""
+    return isinstance(task, Classify) and bool(np.abs(truth.mean(axis=0) - by_person).max() > MOVED)
 
 
 def _method(task: Task, balanced: bool) -> str:
@@ -345,7 +351,8 @@ def _probabilities(task: Task, z: Floats) -> Floats:
 
 def _check_calib(
     task: Task, classes: Sequence[str], logits: ArrayLike, truth: ArrayLike, groups: Sequence[str]
-) -> tuple[Floats, Floats, Persons]:
+) -> tuple[Floats, Floats, Persons, Persons]:
+    """Logits, truth and persons of the cases that are assessed, and the persons of all cases."""
     z, y = check_logits(task, classes, logits), np.asarray(truth, float)
     if y.shape != (len(z), len(classes)) or len(groups) != len(z):
         raise DataError(
@@ -363,4 +370,5 @@ def _check_calib(
             )
         if len(seen := np.flatnonzero((y == 1).any(axis=0))) == 1:
             raise DataError(f"every case of the calib part is {classes[seen[0]]}; split again so that calib has two classes")
-    return z, y, number_persons(groups)
+    everyone, known = number_persons(groups), ~np.isnan(y).all(axis=1)
+    return z[known], y[known], np.unique(everyone[known], return_inverse=True)[1], everyone

@@ -216,7 +216,8 @@ def answers_of(run: Run) -> tuple[list[Case], Answers]:
     probability = calibration.probabilities(scores.logits).astype(np.float64)
     known = truth(run.recipe.task, run.recipe.classes, cases).astype(np.float64)
     person = person_codes([f"person {case.group}" if case.group else f"case {case.id}" for case in cases], len(cases))
-    return cases, Answers(known, probability, calibration.choose(probability).astype(float), np.ones(len(cases), bool), person)
+    called = calibration.choose(probability, logits=scores.logits).astype(float)
+    return cases, Answers(known, probability, called, np.ones(len(cases), bool), person)
 
 
 def _strata_truth(recipe: Recipe, answers: Answers) -> Values:

@@ -14,7 +14,7 @@ from ..data.persons import count_persons
 from ..data.split import SEEN, part_hash
 from ..data.tasks import MultiLabel, positive_class, truth
 from ..files import write_json, write_text
-from ..inference.calibration import Calibration
+from ..inference.calibration import UNLIKE, Calibration
 from ..inference.files import label_text
 from ..inference.logits import predict_part
 from ..inference.opening import calibrated
@@ -30,6 +30,7 @@ from ..runs.run import Run
 from ..runs.scorecard import MemberFigure, MemberScores, PriorCorrected, Scorecard, ScoredSet, SetScores, Shifted
 from .detection import judge_boxes
 from .figures import Figure, Judged, Side, answers_of, difference, figures, judge_figures
+from .referral import score_referral
 from .scoring import score
 
 TESTED_AGAIN = "The starting weights have learnt from cases of the test part. Do not read this as performance on new persons."
@@ -72,6 +73,9 @@ def evaluate(run: Run, prepared: Prepared) -> Scorecard:
         prior_corrected=prior_corrected(run, predictor.calibration, cases, scores.logits),
         boxes=judge_boxes(run, prepared, predictor.calibration),
         members=beside_members(run) if run.members else (),
+        referral=score_referral(
+            predictor.calibration, cases, scores.logits, np.array([UNLIKE in answer.flags for answer in said])
+        ),
         seconds={entry["stage"]: entry["seconds"] for entry in run.events("stage")},
     )
     write_text(run.path / "predictions.csv", predictions_csv(cases, said))
@@ -87,7 +91,7 @@ def judge(
     They come from raw logits (N, outputs) and the answers made of them.
     """
     probabilities = calibration.probabilities(logits)
-    chosen = calibration.choose(probabilities)
+    chosen = calibration.choose(probabilities, logits=logits)
     forced = [tuple(name for name, is_in in zip(run.recipe.classes, row, strict=True) if is_in) for row in chosen]
     return score(
         run.recipe.task,

@@ -7,7 +7,7 @@ library; `calibrate` fits it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import field
+from dataclasses import field, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,12 +15,14 @@ from numpy.typing import ArrayLike, NDArray
 from ..data.tasks import Array, MultiLabel, Ordinal, Task, positive_class
 from ..errors import DataError
 from ..records import record
+from ..runs.settings import Refer
+from .referral import Referral, choices, margins, promises
 
 Floats = NDArray[np.float64]
 Decision = tuple[str | tuple[str, ...] | None, tuple[str, ...]]  # (label, flags), see Calibration.decide
 
-UNSURE = "unsure"  # two or more classes fit, or the one that fits is not the one the decision rule picks
-NONE_FITS = "no-class-fits"  # every class is ruled out
+UNSURE = "unsure"  # the margin is too small to answer; without a referral rule, by the conformal set
+NONE_FITS = "no-class-fits"  # every class is ruled out of the conformal set; only without a referral rule
 UNLIKE = "unlike-training"  # the embedding lies farther out than 99 % of calib persons
 NOT_JUDGED = "not-judged"  # a label with too few calib persons to be ruled in or out (several labels only)
 
@@ -62,7 +64,9 @@ class Calibration:
     1 - p for "present" and p for "absent", that cannot be ruled out at `level`; None where there are too few calib
     persons, so that the state is never ruled out. `absent` is empty unless a case may have several labels. `prior`
     is the share of each class among calib persons. `figures` are log loss, Brier score and calibration error on calib,
-    before and after, each person judged by a calibrator that has not seen it.
+    before and after, each person judged by a calibrator that has not seen it. `referral` decides which cases of one class or
+    grade are answered; None in calibrations that were made before there was such a rule, which answer by their sets.
+    `refers` is False where every case is answered.
     """
 
     version = 1
@@ -84,6 +88,28 @@ class Calibration:
     figures: Mapping[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     boxes: Boxing | None = None
+    referral: Referral | None = None
+    refers: bool = True
+
+    def referring(self, alpha: float | None = None, refer: Refer | None = None) -> Calibration:
+        """The calibration with another level of referral, or with none: "none" answers every case, flags stay.
+
+        Raises:
+            DataError: the calibration holds no such level, or no level at all.
+        """
+        found = self if refer is None else replace(self, refers=refer == "unsure")
+        if alpha is None:
+            return found
+        if found.referral is None:
+            why = "cases may have several labels" if isinstance(self.task, MultiLabel) else "it was made before there was one"
+            raise DataError(f"the calibration has no level of wrong answers, since {why}; leave out alpha, or calibrate again")
+        return replace(found, referral=replace(found.referral, alpha=found.referral.at(alpha).alpha))
+
+    def promises(self) -> list[str]:
+        """What is promised of wrong answers, a sentence a class; nothing where every case is answered or there is no rule."""
+        if self.referral is None or not self.refers:
+            return []
+        return promises(self.classes, self.class_persons, self.referral.alpha)
 
     def probabilities(self, logits: ArrayLike) -> Array:
         """(N, outputs) logits -> (N, K) calibrated probabilities.
@@ -109,15 +135,21 @@ class Calibration:
         known = ", ".join(f"{point.of} at {point.goal}" for point in self.points) or "none"
         raise DataError(f"the calibration has no operating point for {of} at {goal}; there are: {known}")
 
-    def choose(self, probabilities: ArrayLike) -> NDArray[np.bool_]:
-        """(N, K) probabilities -> (N, K) which classes are called, with nobody referred.
+    def choose(self, probabilities: ArrayLike, *, logits: ArrayLike | None = None) -> NDArray[np.bool_]:
+        """(N, K) probabilities and (N, outputs) logits -> (N, K) which classes are called, with nobody referred.
 
-        Several labels and two classes: the threshold of Youden. More classes: the most probable. Grades: the median.
+        One class: the most probable, grades: the median, both of the logits. Several labels: the threshold of Youden. Without
+        a referral rule logits are not needed: two classes by the threshold of Youden, more by their probabilities.
+
+        Raises:
+            DataError: there is a referral rule, and no logits are given.
         """
         p = _check_probabilities(self.classes, probabilities)
         if isinstance(self.task, MultiLabel):
             return p >= np.array([self.threshold(name) for name in self.classes])
-        if isinstance(self.task, Ordinal):
+        if self.referral is not None:
+            column = choices(self.task, self._logits(logits, p))
+        elif isinstance(self.task, Ordinal):
             # the first grade whose cumulative probability reaches one half
             column = (np.cumsum(p, axis=1)[:, :-1] < 0.5).sum(axis=1)
         elif len(self.classes) == 2:
@@ -133,27 +165,46 @@ class Calibration:
         p = _check_probabilities(self.classes, probabilities)
         return [tuple(name for name, is_in in zip(self.classes, row, strict=True) if is_in) for row in self._may_be_present(p)]
 
-    def decide(self, probabilities: ArrayLike, distance: ArrayLike | None = None) -> list[Decision]:
-        """(label, flags) for each case; `distance` is that of OodScore, where there is one.
+    def decide(
+        self, probabilities: ArrayLike, distance: ArrayLike | None = None, *, logits: ArrayLike | None = None
+    ) -> list[Decision]:
+        """(label, flags) for each case; `logits` are those of the network, `distance` that of OodScore, where there is one.
 
-        One class or grade a case: the label is the only member of the conformal set, where `choose` picks it too; else
-        None, for a person to judge, flagged "unsure" or "no-class-fits". A model that is right more often than `level` rules
-        out every class of about 1 - level of the cases, those between its classes: a higher level refers fewer.
+        One class or grade a case: the label is what `choose` picks where the margin of the logits reaches the limit of
+        `referral`; else None, for a person to judge, flagged "unsure". Without a referral rule the label is the only member
+        of the conformal set, where `choose` picks it too; else it is None, flagged "unsure" or "no-class-fits".
 
         Several labels: the label is the tuple of classes that are surely present. Each class for which neither or both
         of present and absent fit is flagged "unsure:NAME", one that calib could not settle "not-judged:NAME". The label
         is None where nothing is surely present and something is unsure: () says that every judged class is surely absent.
 
         A case farther from the training cases than `unlike_above` has the label None and the flag "unlike-training".
+
+        Where `refers` is False each label is what `choose` picks; the flags are the same.
+
+        Raises:
+            DataError: there is a referral rule, and no logits are given; or the arrays do not fit each other.
         """
         p = _check_probabilities(self.classes, probabilities)
-        decisions = self._decide_labels(p) if isinstance(self.task, MultiLabel) else self._decide_one(p)
-        if distance is None or self.unlike_above is None:
+        decisions = self._decide_labels(p) if isinstance(self.task, MultiLabel) else self._decide_one(p, logits)
+        if distance is not None and self.unlike_above is not None:
+            like = np.asarray(distance, float) <= self.unlike_above  # False for NaN
+            if like.shape != (len(p),):
+                raise DataError(f"there are {len(p)} cases but distances of shape {like.shape}; give one distance a case")
+            decisions = [one if near else (None, (*one[1], UNLIKE)) for one, near in zip(decisions, like, strict=True)]
+        if self.refers:
             return decisions
-        like = np.asarray(distance, float) <= self.unlike_above  # False for NaN
-        if like.shape != (len(p),):
-            raise DataError(f"there are {len(p)} cases but distances of shape {like.shape}; give one distance a case")
-        return [found if near else (None, (*found[1], UNLIKE)) for found, near in zip(decisions, like, strict=True)]
+        called = self._named(self.choose(p, logits=logits))
+        return [(label, flags) for label, (_, flags) in zip(called, decisions, strict=True)]
+
+    def _logits(self, logits: ArrayLike | None, p: Floats) -> Floats:
+        if logits is None or len(found := check_logits(self.task, self.classes, logits)) != len(p):
+            raise DataError(f"the referral rule needs the logits of the network, one row for each of {len(p)} cases")
+        return found
+
+    def _named(self, chosen: NDArray[np.bool_]) -> list[str | tuple[str, ...]]:
+        names = [tuple(name for name, is_in in zip(self.classes, row, strict=True) if is_in) for row in chosen]
+        return list(names) if isinstance(self.task, MultiLabel) else [one[0] for one in names]
 
     def _may_be_present(self, p: Floats) -> NDArray[np.bool_]:
         inside = 1 - p <= _limits(self.present)  # what is as unlikely as the limit allows
@@ -162,7 +213,11 @@ class Calibration:
             inside = np.maximum.accumulate(inside, axis=1) & np.maximum.accumulate(inside[:, ::-1], axis=1)[:, ::-1]
         return np.asarray(inside)
 
-    def _decide_one(self, p: Floats) -> list[Decision]:
+    def _decide_one(self, p: Floats, logits: ArrayLike | None) -> list[Decision]:
+        if self.referral is not None:
+            sure = margins(self.task, self._logits(logits, p)) >= self.referral.margin
+            called = self._named(self.choose(p, logits=logits))
+            return [(label, ()) if is_sure else (None, (UNSURE,)) for label, is_sure in zip(called, sure, strict=True)]
         decisions: list[Decision] = []
         for inside, chosen in zip(self._may_be_present(p), self.choose(p), strict=True):
             if inside.sum() == 1 and (inside == chosen).all():

@@ -21,6 +21,7 @@ from rich.text import Text
 from ..data.cases import Prediction
 from ..errors import RunError
 from ..files import progress
+from ..runs.settings import Refer
 from ..transforms.readers.paths import split_index
 from ..transforms.readers.protocol import flags_of, leads_of
 from .drawing import short_name
@@ -41,6 +42,8 @@ def predict_files(
     boxes: Path | None = None,
     strips: Path | None = None,
     recipe: str | Path = "",
+    alpha: float | None = None,
+    refer: Refer | None = None,
     quiet: bool = False,
 ) -> tuple[list[Prediction], list[tuple[str, str]]]:
     """Answers for files and for all files of folders, as `inputs.opened` finds them, with a progress bar.
@@ -49,13 +52,14 @@ def predict_files(
 
     Where the run was made of heartbeats (ReadBeat), `strips` is a folder for a picture of each recording with its beats marked.
 
-    `run`, `engine`, `recipe` and `quiet` are those of `Predictor.open`, `maps` and `boxes` those of `Predictor.stream`.
+    `run`, `engine`, `recipe` and `quiet` are those of `Predictor.open`, `maps` and `boxes` those of `Predictor.stream`,
+    `alpha` and `refer` those of `Predictor.referring`.
 
     Raises:
         DataError: a folder holds nothing that the run reads.
-        RunError: strips are asked for, and the run is not one of heartbeats.
+        RunError: strips are asked for, and the run is not one of heartbeats; or the calibration holds no level `alpha`.
     """
-    predictor = Predictor.open(run, engine=engine, recipe=recipe, quiet=quiet)
+    predictor = Predictor.open(run, engine=engine, recipe=recipe, quiet=quiet).referring(alpha, refer)
     return answer_files(predictor, files, maps=maps, boxes=boxes, strips=strips, quiet=quiet)
 
 

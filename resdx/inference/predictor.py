@@ -20,7 +20,7 @@ from PIL import Image
 
 from ..data.box_geometry import BoxTransform, box_transform, in_file
 from ..data.cases import Box, Prediction
-from ..errors import ResdxError, RunError, count
+from ..errors import DataError, ResdxError, RunError, count
 from ..files import digest, read_json
 from ..models.heads.boxes import predicted_boxes
 from ..transforms.compose import prepare_image
@@ -33,6 +33,7 @@ from .ood import OodScore
 
 if TYPE_CHECKING:
     from ..runs.run import Scores
+    from ..runs.settings import Refer
 
 AHEAD = 64  # files read ahead: memory stays the same for any number of files
 ENGINES = ("int8", "bf16", "openvino", "onnx", "torch")  # the fastest first
@@ -90,6 +91,13 @@ class Predictor:
             return cls(*read_bundle(folder, engine))
         return cast(Predictor, _opening().open_trained(path, recipe=recipe, quiet=quiet))
 
+    def referring(self, alpha: float | None = None, refer: Refer | None = None) -> Predictor:
+        """The predictor with another level of referral, or with none, as of `Calibration.referring`. Raises RunError."""
+        try:
+            return replace(self, calibration=self.calibration.referring(alpha, refer))
+        except DataError as error:
+            raise RunError(f"{self.name}: {error}") from error
+
     @property
     def ood_score(self) -> OodScore:
         """The OOD score of a single run; of folds that of the first."""
@@ -102,7 +110,7 @@ class Predictor:
     def _calibrate(self, ids: Sequence[str], logits: NDArray[np.float32], distance: NDArray[np.float64]) -> list[Prediction]:
         probabilities = self.calibration.probabilities(logits)
         sets = self.calibration.sets(probabilities)
-        decisions = self.calibration.decide(probabilities, distance)
+        decisions = self.calibration.decide(probabilities, distance, logits=logits)
         return [
             Prediction(case, dict(zip(self.calibration.classes, map(float, row), strict=True)), label, kept, flags, run=self.name)
             for case, row, kept, (label, flags) in zip(ids, probabilities, sets, decisions, strict=True)

@@ -187,6 +187,7 @@ def test(run: Run) -> Json:
     return {
         **kept,
         "members": found.get("members", []),
+        "referral": found.get("referral", []),
         "boxes": {**found["boxes"], "anchors": optional(run, "anchors.json")} if "boxes" in found else None,
         "main": "image" if mixed or not scores["person"]["cases"] else "person",
         "mixed": mixed,
@@ -213,6 +214,7 @@ def calibration(run: Run) -> Json:
     names = ("method", "scale", "bias", "level", "persons", "cases", "notes", "figures")
     kept = {name: to_record(getattr(found, name)) for name in names}
     judged = zip(found.classes, found.class_persons, found.present, strict=True)
+    kept |= {"promises": found.promises(), "alpha": found.referral.alpha if found.referral else None, "refers": found.refers}
     return kept | {"classes": [{"name": name, "persons": persons, "limit": limit} for name, persons, limit in judged]}
 
 

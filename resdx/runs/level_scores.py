@@ -196,6 +196,46 @@ class Abstention:
 
 
 @dataclass(frozen=True)
+class ClassReferral:
+    """Of the cases of a class the share that is answered wrongly.
+
+    `promised` is what it is at most, by the `persons` of the calibration set; None where nothing is promised.
+    """
+
+    promised: float | None
+    persons: int
+    wrong: Estimate
+
+
+@dataclass(frozen=True)
+class ReferralScores:
+    """What becomes of the images at one level of referral: the share answered, the share of errors among those, and each class."""
+
+    alpha: float
+    answered: Estimate
+    error: Estimate
+    classes: Mapping[str, ClassReferral]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data for metrics.json."""
+        classes = {
+            name: {"promised": one.promised, "persons": one.persons, "wrong": one.wrong.to_json()}
+            for name, one in self.classes.items()
+        }
+        return {"alpha": self.alpha, "answered": self.answered.to_json(), "error": self.error.to_json(), "classes": classes}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> ReferralScores:
+        """The inverse of `to_json`."""
+        classes = {
+            name: ClassReferral(one["promised"], one["persons"], Estimate.from_json(one["wrong"]))
+            for name, one in data["classes"].items()
+        }
+        answered, error = (Estimate.from_json(data[name]) for name in ("answered", "error"))
+        return cls(data["alpha"], answered, error, classes)
+
+
+@dataclass(frozen=True)
 class LevelScores:
     """Figures of one level, images or persons.
 

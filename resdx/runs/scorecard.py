@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from ..metrics.estimate import Estimate
-from .level_scores import ClassScores, Figures, LevelScores, SubgroupScores, to_figures, to_plain
+from .level_scores import ClassScores, Figures, LevelScores, ReferralScores, SubgroupScores, to_figures, to_plain
 
 
 @dataclass(frozen=True)
@@ -231,7 +231,8 @@ class Scorecard:
 
     `stamp` is what stands on every page of a run whose figures are not those of new persons, and empty otherwise. `boxes`
     are of a
-    detector, `members` of an ensemble. `seconds` is what each stage took.
+    detector, `members` of an ensemble. `referral` is what is answered at each level, where the calibration has such a rule.
+    `seconds` is what each stage took.
     """
 
     protocol: str
@@ -241,6 +242,7 @@ class Scorecard:
     prior_corrected: PriorCorrected | None = None
     boxes: BoxScores | None = None
     members: tuple[MemberScores, ...] = ()
+    referral: tuple[ReferralScores, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
 
     @property
@@ -273,6 +275,7 @@ class Scorecard:
             "prior_corrected": self.prior_corrected and self.prior_corrected.to_json(),
             **({"boxes": self.boxes.to_json()} if self.boxes else {}),
             **({"members": [one.to_json() for one in self.members]} if self.members else {}),
+            **({"referral": [one.to_json() for one in self.referral]} if self.referral else {}),
             "seconds": dict(self.seconds),
         }
 
@@ -290,6 +293,7 @@ class Scorecard:
             else None,  # older runs had another layout
             boxes=boxes and BoxScores.from_json(boxes),
             members=tuple(MemberScores.from_json(one) for one in data.get("members", ())),
+            referral=tuple(ReferralScores.from_json(one) for one in data.get("referral", ())),
             seconds=data.get("seconds", {}),
         )
 

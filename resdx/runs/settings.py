@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import field
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from ..records import record
 
 Protocol = Literal["honest", "published", "assumed"]
+Refer = Literal["unsure", "none"]
+
+ALPHA = 0.10  # share of the cases of a class that may be answered wrongly, unless another is asked for
 
 
 @record
@@ -34,3 +37,13 @@ class Settings:
     found: tuple[str, ...] = ()
     skip: tuple[str, ...] = ()
     choices: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def alpha(self) -> float:
+        """Share of the cases of a class that may be answered wrongly; kept among `choices` where it was asked for."""
+        return float(self.choices.get("alpha", ALPHA))
+
+    @property
+    def refer(self) -> Refer:
+        """Is "none" where every case is answered; kept among `choices` where it was asked for."""
+        return cast(Refer, self.choices.get("refer", "unsure"))

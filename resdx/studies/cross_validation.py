@@ -43,6 +43,7 @@ from ..metrics.intervals import (
 from ..records import to_record
 from ..report import report_folds
 from ..runs.run import Run
+from ..runs.settings import Refer
 from .stages import EVIDENCE, adopt, resume
 from .start import accepting, changed_recipe, default_folder, refuse_another, start
 
@@ -87,7 +88,7 @@ def cross_validate(
         resume(run)
         runs.append(Run.open(path, quiet=quiet))
     result = summary(runs)
-    write_json(parent / "calibration.json", to_record(pooled_calibration(runs)))
+    write_json(parent / "calibration.json", to_record(pooled_calibration(runs, asked.get("alpha"), asked.get("refer"))))
     write_json(parent / "folds.json", result)
     report_folds(parent)
     return result
@@ -129,7 +130,7 @@ def summary(runs: Sequence[Run]) -> dict[str, Any]:
     return out | {"figures": {name: figure.to_json() for name, figure in figures.items()}}
 
 
-def pooled_calibration(runs: Sequence[Run]) -> Calibration:
+def pooled_calibration(runs: Sequence[Run], alpha: float | None = None, refer: Refer | None = None) -> Calibration:
     """Calibrator, operating points and limits from out-of-fold answers.
 
     Each fold's network answers its test part, so that every person counts once.
@@ -147,7 +148,8 @@ def pooled_calibration(runs: Sequence[Run]) -> Calibration:
         balanced_training=recipe.learn.rebalances,
         distance=np.concatenate([load_ood_score(run).distance(part.embeddings) for run, part in zip(runs, scores, strict=True)]),
         cross_fitted=True,
-    )
+        alpha=alpha or runs[0].settings.alpha,
+    ).referring(refer=refer or runs[0].settings.refer)
 
 
 def mean_over_folds(

@@ -45,6 +45,7 @@ from ..records import to_record
 from ..runs.partition import Part, part_of
 from ..runs.prepared import Prepared, prepared_of
 from ..runs.run import Run
+from ..runs.settings import ALPHA
 from ..training.detection import find_boxes, mean_ap50
 from ..training.frozen_features import is_cross_fitted
 
@@ -311,6 +312,7 @@ def _calibrated(run: Run, predictor: Predictor, said: Outputs, known: Known) -> 
     if not known.own.any():
         return predictor.calibration, "the run has no calib part, so calibrator and thresholds are those of the trained network"
     calib = known.part.at(np.flatnonzero(known.own))
+    old = predictor.calibration
     fitted = fit_calibration(
         run.recipe.task,
         run.recipe.classes,
@@ -318,25 +320,27 @@ def _calibrated(run: Run, predictor: Predictor, said: Outputs, known: Known) -> 
         calib.truth,
         calib.groups,
         balanced_training=run.recipe.learn.rebalances,
-        level=predictor.calibration.level,
+        level=old.level,
         distance=predictor.ood_score.distance(said.embeddings[known.own]),
+        alpha=old.referral.alpha if old.referral else ALPHA,
     )
-    return replace(fitted, boxes=predictor.calibration.boxes), ""
+    return replace(fitted, boxes=old.boxes, refers=old.refers, referral=fitted.referral if old.referral else None), ""
 
 
 def _parity(said: Outputs, speed: float, predictor: Predictor, calibration: Calibration, known: Known) -> Parity:
     ours, theirs = predictor.calibration.probabilities(known.said.logits), calibration.probabilities(said.logits)
     referred = [
-        np.array([label is None for label, _ in one.decide(p, predictor.ood_score.distance(x))])
-        for one, p, x in ((predictor.calibration, ours, known.said.embeddings), (calibration, theirs, said.embeddings))
+        np.array([label is None for label, _ in one.decide(p, predictor.ood_score.distance(x.embeddings), logits=x.logits)])
+        for one, p, x in ((predictor.calibration, ours, known.said), (calibration, theirs, said))
     ]
+    called = predictor.calibration.choose(ours, logits=known.said.logits), calibration.choose(theirs, logits=said.logits)
     return Parity(
         on=known.on,
         cases=len(ours),
         probability=float(np.abs(ours - theirs).max()),
         auroc_torch=_area(calibration, known.part.truth, ours),
         auroc=_area(calibration, known.part.truth, theirs),
-        flipped=int((predictor.calibration.choose(ours) != calibration.choose(theirs)).any(1).sum()),
+        flipped=int((called[0] != called[1]).any(1).sum()),
         referred=int((referred[0] != referred[1]).sum()),
         images_per_second=speed,
         ap50_torch=known.ap50,

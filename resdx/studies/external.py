@@ -280,7 +280,7 @@ def _judged(run: Run, predictor: Predictor, cases: Sequence[Case], scores: Score
     there = Answers(
         truth(recipe.task, recipe.classes, cases).astype(np.float64),
         probability,
-        calibration.choose(probability).astype(np.float64),
+        calibration.choose(probability, logits=scores.logits).astype(np.float64),
         np.ones(len(cases), bool),
         person_codes([case.group for case in cases], len(cases)),
     )

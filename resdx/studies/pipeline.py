@@ -253,11 +253,12 @@ def calibrate(run: Run) -> None:
         balanced_training=run.recipe.learn.rebalances,
         distance=distance,
         cross_fitted=crossed,
-    )
+        alpha=run.settings.alpha,
+    ).referring(refer=run.settings.refer)
     if isinstance(run.recipe.task, Detect):
         calibration = replace(calibration, boxes=fit_boxing(run, prepared_of(run)))
     write_json(run.path / "calibration.json", to_record(calibration))
-    for note in calibration.notes:
+    for note in (*calibration.notes, *calibration.promises()):
         run.say(f"calibrate: {note}")
 
 
@@ -289,6 +290,8 @@ def headline(result: Scorecard) -> list[str]:
     for name in ("accuracy", "majority_rate", "balanced_accuracy"):
         if name in result.overall:
             lines.append(f"  {name.replace('_', ' ')}: {result.overall[name]}")
+    for level in result.referral:
+        lines.append(f"  answered at alpha {level.alpha:g}: {level.answered} of the cases, of which {level.error} wrongly")
     return lines
 
 

@@ -21,7 +21,7 @@ from ..recipes.learning import Ensemble
 from ..recipes.library import get_recipe
 from ..recipes.recipe import Recipe
 from ..runs.run import Run, resolve_data
-from ..runs.settings import Protocol, Settings
+from ..runs.settings import ALPHA, Protocol, Refer, Settings
 from ..training.detection import unsettled
 from ..training.distributed import world
 from .dataset import refuse_unknown
@@ -143,16 +143,21 @@ def start(
     fold: int | None = None,
     folds: int = 5,
     skip: Sequence[str] = (),
+    alpha: float = ALPHA,
+    refer: Refer = "unsure",
     quiet: bool = False,
 ) -> Run:
     """Make the run directory for `data`; no stage is run yet.
 
-    With `fold`, one of `folds` grouped folds is the test part.
+    With `fold`, one of `folds` grouped folds is the test part. `alpha` is the share of the cases of a class that may be answered
+    wrongly, `refer` "none" answers every case.
 
     Raises:
-        RunError: `skip` or `accept` names what cannot be left out or accepted, or the directory cannot be made.
+        RunError: `alpha` is no share, `skip` or `accept` names what cannot be left out or accepted, or the directory cannot be made.
         WeightsError: the weights file is not there.
     """
+    if not 0 < alpha < 1:
+        raise RunError(f"alpha, the share of wrong answers, must be above 0 and below 1, not {alpha}")
     if wrong := sorted({*skip} - {*EVIDENCE}):
         raise RunError(f"{wrong[0]} cannot be skipped; what can be left out is {', '.join(EVIDENCE)}")
     if world() > 1:
@@ -160,7 +165,18 @@ def start(
     refuse_unknown(accept)
     asked, file = asked_recipe(recipe, changes, weights, data)
     folder = Path(out) if out else default_folder(data, asked)
-    settings = Settings(str(resolve_data(data)), seed, protocol, tuple(accept), fold, folds, file, __version__, skip=tuple(skip))
+    settings = Settings(
+        str(resolve_data(data)),
+        seed,
+        protocol,
+        tuple(accept),
+        fold,
+        folds,
+        file,
+        __version__,
+        skip=tuple(skip),
+        choices={**({"alpha": alpha} if alpha != ALPHA else {}), **({"refer": refer} if refer != "unsure" else {})},
+    )
     return Run.create(folder, asked, settings, quiet=quiet)
 
 

@@ -32,7 +32,7 @@ from ..recipes.library import get_recipe
 from ..recipes.recipe import Recipe
 from ..runs.run import Run
 from ..runs.scorecard import Scorecard
-from ..runs.settings import Protocol
+from ..runs.settings import ALPHA, Protocol, Refer
 from .compare import compare
 from .export import export
 from .external import external
@@ -137,7 +137,9 @@ class Study:
         found: nn.Module = self._once("network", lambda: load_network(self.run))
         return found
 
-    def predict(self, images: Given | Iterable[Given], *, engine: str = "auto") -> list[Prediction]:
+    def predict(
+        self, images: Given | Iterable[Given], *, engine: str = "auto", alpha: float | None = None, refer: Refer | None = None
+    ) -> list[Prediction]:
         """Answers in order, one an image.
 
         What cannot be read is among them with its `error`, no label and no probabilities.
@@ -148,15 +150,18 @@ class Study:
                 uint8 or uint16 by the range of their type; Pillow images; pydicom datasets. All are prepared as the recipe
                 prepares a file.
             engine: of a run that was exported too: torch, onnx, openvino, bf16, int8, or the fastest of them ("auto").
+            alpha: share of the cases of each class that may be answered wrongly: a level that the calibration holds, .05, .10 or
+                .20 and that of the run, which is the default.
+            refer: "unsure", or "none" to answer every image; the default is that of the run.
 
         Returns:
             One Prediction a picture, whose `case` is the path, or `images[n]`.
 
         Raises:
             DataError: a folder holds nothing that the run reads.
-            RunError: the run is not trained and calibrated, or was not exported for this engine.
+            RunError: the run is not trained and calibrated, was not exported for this engine, or holds no such level.
         """
-        predictor = self._predictor(engine)
+        predictor = self._predictor(engine).referring(alpha, refer)
         given = opened_all(one_by_one(images), predictor.read)
         return in_order(given, *answer_files(predictor, given, quiet=True))
 
@@ -298,6 +303,8 @@ def run(
     accept: Sequence[str] = (),
     weights: str | Path = "",
     skip: Sequence[str] = (),
+    alpha: float = ALPHA,
+    refer: Refer = "unsure",
     quiet: bool = False,
 ) -> Study:
     """Everything from scan to report.
@@ -312,6 +319,8 @@ def run(
         accept: codes of audit findings that shall not stop the run.
         weights: a file, "resdx", "resdx-views", "imagenet" or "none", in place of the recipe's starting weights.
         skip: evidence that is not made: controls, explain, embedding, suspects.
+        alpha: share of the cases of each class that may be answered wrongly; the rest of the unsure ones are referred to a person.
+        refer: "unsure", or "none" to answer every case.
         quiet: say nothing.
 
     Returns:
@@ -321,7 +330,7 @@ def run(
         ResdxError: with one sentence that says what, where and what to do.
     """
     asked: dict[str, Any] = {"seed": seed, "protocol": protocol, "accept": accept, "weights": weights, "skip": skip}
-    started = start(data, recipe=recipe, out=out, changes=changes, quiet=quiet, **asked)
+    started = start(data, recipe=recipe, out=out, changes=changes, quiet=quiet, alpha=alpha, refer=refer, **asked)
     resume(started)
     return Study(started.path, quiet=quiet)
 

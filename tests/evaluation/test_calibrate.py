@@ -357,7 +357,7 @@ def test_a_stored_calibration_gives_the_same_answers(task, tmp_path):
     assert read == found
     p = found.probabilities(logits)
     np.testing.assert_array_equal(read.probabilities(logits), p)
-    assert read.decide(p, np.arange(120)) == found.decide(p, np.arange(120))
+    assert read.decide(p, np.arange(120), logits=logits) == found.decide(p, np.arange(120), logits=logits)
 
 
 def test_few_persons_and_rare_classes_are_said():

@@ -36,7 +36,7 @@ def test_predictions_are_the_cases_of_the_test_part_with_their_truth(study, rows
 
 def test_metrics_say_what_the_predictions_say(study, rows):
     found = study.metrics.to_json()
-    assert list(found) == ["protocol", "stamp", "test", "scores", "prior_corrected", "seconds"]
+    assert list(found) == ["protocol", "stamp", "test", "scores", "prior_corrected", "referral", "seconds"]
     assert (found["protocol"], found["stamp"]) == ("honest", "")
     ill = np.array([row["truth"] == "opacity" for row in rows])
     p = np.array([float(row["p_opacity"]) for row in rows])

@@ -19,6 +19,7 @@ from resdx.data.split import split
 from resdx.data.tasks import Classify, MultiLabel, truth
 from resdx.errors import DataError, RunError, count
 from resdx.evaluation.calibrate import fit_calibration
+from resdx.evaluation.referral import score_referral
 from resdx.evaluation.scoring import score
 from resdx.evaluation.test_set import predictions_csv
 from resdx.files import read_json, write_json, write_text
@@ -56,7 +57,18 @@ def grey(case):
 
 
 def made_up(
-    folder, *, classes=CLASSES, persons=120, images=1, several=False, draws=60, seed=0, changing=False, without="", **settings
+    folder,
+    *,
+    classes=CLASSES,
+    persons=120,
+    images=1,
+    several=False,
+    draws=60,
+    seed=0,
+    changing=False,
+    without="",
+    rule=True,
+    **settings,
 ):
     """A finished run with simulated logits, written by the functions that write real ones."""
     rng = np.random.default_rng(seed)
@@ -85,6 +97,8 @@ def made_up(
     for epoch in range(1, 13):
         run.log("epoch", epoch=epoch, loss=0.7 / epoch**0.5, tune_score=0.95 - 0.4 / (epoch + 1) ** 1.2, seconds=11.0, size=128)
     calibration = fit_calibration(task, classes, *_simulated(run, "calib", rng), balanced_training=False)
+    if not rule:  # as it was before there was a referral rule
+        calibration = replace(calibration, referral=None)
     write_json(run.path / "calibration.json", to_record(calibration))
     _evaluate(run, calibration, rng, draws)
     return run
@@ -122,12 +136,14 @@ def _evaluate(run, calibration, rng, draws):
     cases, classes = run.cases("test"), run.recipe.classes
     logits, _, _ = _simulated(run, "test", rng)
     p = calibration.probabilities(logits)
-    rows = zip(cases, p, calibration.sets(p), calibration.decide(p), strict=True)
+    rows = zip(cases, p, calibration.sets(p), calibration.decide(p, logits=logits), strict=True)
     answers = [
         Prediction(case.id, dict(zip(classes, map(float, row), strict=True)), *said(kept, one)) for case, row, kept, one in rows
     ]
     write_text(run.path / "predictions.csv", predictions_csv(cases, answers))
-    decided = [tuple(name for name, is_in in zip(classes, row, strict=True) if is_in) for row in calibration.choose(p)]
+    decided = [
+        tuple(name for name, is_in in zip(classes, row, strict=True) if is_in) for row in calibration.choose(p, logits=logits)
+    ]
     answered = np.array([answer.label is not None for answer in answers])
     scores = score(run.recipe.task, classes, cases, p, decided, answered=answered, draws=draws).to_json()
     brier = scores["image"]["classes"][scores["shown"][0]]["brier"]
@@ -142,6 +158,7 @@ def _evaluate(run, calibration, rng, draws):
         "test": test,
         "scores": scores,
         "prior_corrected": prior,
+        "referral": [one.to_json() for one in score_referral(calibration, cases, logits, np.zeros(len(cases), bool))],
         "seconds": {"train": 132.0},
     }
     write_json(run.path / "metrics.json", found)
@@ -326,8 +343,13 @@ def test_operating_points_on_test_are_those_of_the_predictions(finished):
     scores = finished.metrics.to_json()["scores"]["image"]["classes"]["opacity"]
     rows = json.loads((finished.path / "report.json").read_text())["points"]["rows"]
     youden = next(row for row in rows if row["goal"] == "youden")
-    assert youden["test"]["sensitivity"]["value"] == pytest.approx(scores["sensitivity"]["value"])
-    assert youden["test"]["specificity"] == pytest.approx(scores["specificity"])
+    called = [(float(row["p_opacity"]) >= youden["threshold"], row["truth"] == "opacity") for row in finished.predictions]
+    for name, side in (("sensitivity", True), ("specificity", False)):
+        right = [one == side for one, true in called if true == side]
+        assert youden["test"][name]["value"] == pytest.approx(sum(right) / len(right))
+    assert scores["sensitivity"]["value"] == pytest.approx(
+        np.mean([float(row["p_opacity"]) > 0.5 for row in finished.predictions if row["truth"] == "opacity"])
+    )
 
 
 def test_class_named_as_markup_stays_text(tmp_path):
@@ -551,8 +573,17 @@ def test_machine_without_a_browser_is_told_how_to_print(finished, page, monkeypa
         to_pdf(finished)
 
 
-def test_a_class_too_rare_for_calib_explains_why_nothing_is_answered(tmp_path):
+def test_a_class_too_rare_for_calib_stops_no_answers(tmp_path):
     run = made_up(tmp_path / "run", classes=("common", "other", "rare"), persons=60, draws=20)
+    assert run.metrics.to_json()["scores"]["image"]["abstention"]["answered"] > 0
+    words = page_of(run).words
+    persons = read_json(run.path / "calibration.json")["class_persons"][2]
+    assert "No image can be answered" not in words
+    assert f"of the cases of class rare at most {100 / (persons + 1):.3g} % are answered wrongly ({persons} persons)" in words
+
+
+def test_a_class_too_rare_for_calib_explains_why_nothing_is_answered_by_sets(tmp_path):
+    run = made_up(tmp_path / "run", classes=("common", "other", "rare"), persons=60, draws=20, rule=False)
     calibration = read_json(run.path / "calibration.json")
     assert (
         run.metrics.to_json()["scores"]["image"]["abstention"]["answered"] == 0

@@ -59,7 +59,7 @@ def _evaluate(run, calibration, cases, logits):
     ids = tuple(case.id for case in cases)
     run.write_scores("test", Scores(ids, logits, np.zeros((len(ids), 2), np.float32)))
     probabilities = calibration.probabilities(logits)
-    called = [tuple(np.array(run.recipe.classes)[row]) for row in calibration.choose(probabilities)]
+    called = [tuple(np.array(run.recipe.classes)[row]) for row in calibration.choose(probabilities, logits=logits)]
     scores = score(run.recipe.task, run.recipe.classes, cases, probabilities, called, draws=40).to_json()
     name = part_hash(ids, {one: f"sha of {one}" for one in ids})
     test = {"hash": name, "reads": 2, "cases": len(ids), "persons": len({case.group for case in cases})}

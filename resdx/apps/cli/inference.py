@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
 from .commands import command
-from .options import opening
+from .options import alpha, opening, refer
 
 
 @command("predict")
@@ -40,6 +41,8 @@ from .options import opening
     metavar="FOLDER",
     help="Draw each electrocardiogram with its heartbeats marked.",
 )
+@alpha()
+@refer()
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def predict_command(
@@ -50,6 +53,8 @@ def predict_command(
     maps: Path | None,
     boxes: Path | None,
     strips: Path | None,
+    alpha: float | None,
+    refer: Any,
     as_csv: bool,
     as_json: bool,
 ) -> None:
@@ -59,7 +64,16 @@ def predict_command(
     if as_csv and as_json:
         raise click.UsageError("Choose one of --csv and --json.")
     answers, failures = predict_files(
-        run, files, engine=engine, maps=maps, boxes=boxes, strips=strips, recipe=recipe, quiet=as_csv or as_json
+        run,
+        files,
+        engine=engine,
+        maps=maps,
+        boxes=boxes,
+        strips=strips,
+        recipe=recipe,
+        alpha=alpha,
+        refer=refer,
+        quiet=as_csv or as_json,
     )
     click.echo((to_csv if as_csv else to_json if as_json else to_table)(answers), nl=False)
     for _, reason in failures:

@@ -41,11 +41,25 @@ def asking(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--protocol", type=click.Choice(["honest", "published", "assumed"]), default="honest", show_default=True),
         click.option("--accept", multiple=True, metavar="CODE", help="An audit finding that shall not stop the run."),
         click.option("--skip", multiple=True, type=click.Choice(SKIPPED), help="Evidence that is not made, to save minutes."),
+        alpha(default=0.10, show_default=True),
+        refer(default="unsure", show_default=True),
         click.option("--json", "as_json", is_flag=True, help="Print JSON on standard output and nothing else."),
     )
     for option in reversed(options):
         command = option(command)
     return click.argument("data")(command)
+
+
+def alpha(**settings: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """The share of wrong answers that are allowed."""
+    share = click.FloatRange(0, 1, min_open=True, max_open=True)
+    text = "Of the cases of each class at most this share is answered wrongly; unsure ones are referred to a person."
+    return click.option("--alpha", type=share, metavar="SHARE", help=text, **settings)
+
+
+def refer(**settings: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Whether cases are referred to a person."""
+    return click.option("--refer", type=click.Choice(["unsure", "none"]), help="none answers every case.", **settings)
 
 
 def on_run(command: Callable[..., None]) -> Callable[..., None]:

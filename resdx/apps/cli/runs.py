@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from .commands import command
-from .options import asking, on_run, options, pairs, report_failures
+from .options import alpha, asking, on_run, options, pairs, refer, report_failures
 
 STAGES = (
     "audit",
@@ -70,13 +70,17 @@ def scan_command(as_json: bool, **asked: Any) -> None:
 
 
 def _stage_command(name: str) -> click.Command:
-    def stage_command(run: str, recipe: str, accept: tuple[str, ...], as_json: bool, again: bool = False) -> None:
+    def stage_command(
+        run: str, recipe: str, accept: tuple[str, ...], as_json: bool, again: bool = False, **settings: Any
+    ) -> None:
         from ...runs.run import Run
         from ...studies.stages import refuse_to_lose, repeat, result_of
         from ...studies.start import accepting
         from ...training.distributed import rank
 
         opened = accepting(Run.open(run, recipe=recipe, quiet=as_json), accept)
+        if asked := {key: value for key, value in settings.items() if value is not None}:
+            opened = opened.changed(choices={**opened.settings.choices, **asked})
         if not again:
             refuse_to_lose(opened, name)
         try:
@@ -93,6 +97,8 @@ def _stage_command(name: str) -> click.Command:
         stage_command = click.option(
             "--again", is_flag=True, help="Begin anew, though RUN is trained: its weights and results are removed."
         )(stage_command)
+    if name == "calibrate":
+        stage_command = alpha()(refer()(stage_command))
     return command(name)(on_run(stage_command))
 
 

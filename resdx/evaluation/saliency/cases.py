@@ -68,7 +68,7 @@ def asked(run: Run, prepared: Prepared) -> Asked | None:
     cases = tuple(by_id[scores.ids[i]] for i in kept)
     known = truth(run.recipe.task, run.recipe.classes, cases)
     probability = calibration.probabilities(scores.logits[kept])
-    chosen = calibration.choose(probability)
+    chosen = calibration.choose(probability, logits=scores.logits[kept])
     targets = np.where(chosen, probability, probability - 1).argmax(1)  # of the classes answered the most probable one
     right = ((chosen == known) | np.isnan(known)).all(1)
     return Asked(part, prepared, cases, chosen, targets, probability[np.arange(len(cases)), targets], right)
