@@ -145,7 +145,10 @@ def basis_note(persons: int, *, cross_fitted: bool = False) -> str | None:
 
 
 def _is_moved(task: Task, truth: Floats, by_person: Sequence[float]) -> bool:
-    """Each person counts once here, each image in training: where that moves the class balance it is a shift like any other."""
+    """Whether the class balance by person is another than by image.
+
+    Each person counts once here, each image in training, so that it is a shift like any other.
+    """
     return isinstance(task, Classify) and bool(np.abs(truth.mean(axis=0) - by_person).max() > MOVED)
 
 

@@ -1,9 +1,9 @@
-"""Referral as a promise about wrong answers, fitted on the calibration set and counted on the test set.
+"""Referral as a promise about wrong answers: fitted on the calibration set, counted on the test set.
 
-Conformal risk control (Angelopoulos, Bates, Fisch, Lei and Schuster 2024) within each class, with persons as the units. The loss of
-a person is the share of their cases of the class that are answered wrongly. It only falls as the limit of the margin rises, so the
-smallest limit with (sum of losses + 1) / (persons + 1) <= alpha keeps the expected loss of a new person at alpha or below. The
-limit in force is the highest of all classes.
+Conformal risk control (Angelopoulos, Bates, Fisch, Lei and Schuster 2024) within each class, with persons as the units.
+The loss of a person is the share of their cases of the class that are answered wrongly. It only falls as the limit of the
+margin rises, so the smallest limit with (sum of losses + 1) / (persons + 1) <= alpha keeps the expected loss of a new person
+at alpha or below. The limit in force is the highest of all classes.
 """
 
 from __future__ import annotations
@@ -51,7 +51,9 @@ def fit_referral(task: Task, logits: Floats, truth: Floats, person: Persons, alp
 
 
 def answer_limit(margin: Floats, wrong: Mask, of_class: Mask, person: Persons, alpha: float) -> float:
-    """The smallest margin from which cases of one class may be answered; 0 where all may, or where the class has no person.
+    """The smallest margin from which cases of one class may be answered.
+
+    0 where all may, or where the class has no person.
 
     Args:
         margin, wrong, of_class, person: (N,) of all cases of the calibration set.
@@ -74,7 +76,9 @@ def answer_limit(margin: Floats, wrong: Mask, of_class: Mask, person: Persons, a
 def score_referral(
     calibration: Calibration, cases: Sequence[Case], logits: NDArray[np.float32], unlike: NDArray[np.bool_]
 ) -> tuple[ReferralScores, ...]:
-    """What is answered and what is wrong at each level, image by image; nothing where the calibration has no referral rule.
+    """What is answered and what is wrong at each level, image by image.
+
+    Nothing where the calibration has no referral rule.
 
     Args:
         cases: of which those with a known class are counted.

@@ -106,7 +106,10 @@ class Calibration:
         return replace(found, referral=replace(found.referral, alpha=found.referral.at(alpha).alpha))
 
     def promises(self) -> list[str]:
-        """What is promised of wrong answers, a sentence a class; nothing where every case is answered or there is no rule."""
+        """What is promised of wrong answers, a sentence a class.
+
+        Nothing where every case is answered or there is no rule.
+        """
         if self.referral is None or not self.refers:
             return []
         return promises(self.classes, self.class_persons, self.referral.alpha)
@@ -136,10 +139,11 @@ class Calibration:
         raise DataError(f"the calibration has no operating point for {of} at {goal}; there are: {known}")
 
     def choose(self, probabilities: ArrayLike, *, logits: ArrayLike | None = None) -> NDArray[np.bool_]:
-        """(N, K) probabilities and (N, outputs) logits -> (N, K) which classes are called, with nobody referred.
+        """Probabilities (N, K) and logits (N, outputs) -> which classes are called (N, K).
 
-        One class: the most probable, grades: the median, both of the logits. Several labels: the threshold of Youden. Without
-        a referral rule logits are not needed: two classes by the threshold of Youden, more by their probabilities.
+        Nobody is referred. One class: the most probable, grades: the median, both of the logits. Several labels: the
+        threshold of Youden. Without a referral rule logits are not needed: two classes by the threshold of Youden, more by
+        their probabilities.
 
         Raises:
             DataError: there is a referral rule, and no logits are given.
@@ -168,7 +172,9 @@ class Calibration:
     def decide(
         self, probabilities: ArrayLike, distance: ArrayLike | None = None, *, logits: ArrayLike | None = None
     ) -> list[Decision]:
-        """(label, flags) for each case; `logits` are those of the network, `distance` that of OodScore, where there is one.
+        """(label, flags) for each case.
+
+        `logits` are those of the network, `distance` that of OodScore, where there is one.
 
         One class or grade a case: the label is what `choose` picks where the margin of the logits reaches the limit of
         `referral`; else None, for a person to judge, flagged "unsure". Without a referral rule the label is the only member

@@ -92,7 +92,10 @@ class Predictor:
         return cast(Predictor, _opening().open_trained(path, recipe=recipe, quiet=quiet))
 
     def referring(self, alpha: float | None = None, refer: Refer | None = None) -> Predictor:
-        """The predictor with another level of referral, or with none, as of `Calibration.referring`. Raises RunError."""
+        """The predictor with another level of referral, or with none.
+
+        As of `Calibration.referring`. Raises RunError.
+        """
         try:
             return replace(self, calibration=self.calibration.referring(alpha, refer))
         except DataError as error:

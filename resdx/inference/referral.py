@@ -1,8 +1,9 @@
-"""Which cases are answered and which are referred to a person: a rule on the margin of the raw outputs.
+"""Which cases are answered and which are referred to a person, by the margin of the raw outputs.
 
-The answer is the most probable class (of grades: the median), of the network's own logits. They were fixed before the calibration
-set was looked at; calibrated probabilities and thresholds were fitted on it, and a promise that rests on them would not hold. A case
-is answered where its margin reaches a limit, which `evaluation.referral` fits so that few cases of any class are answered wrongly.
+The answer is the most probable class (of grades: the median), of the network's own logits. They were fixed before the
+calibration set was looked at; calibrated probabilities and thresholds were fitted on it, and a promise that rests on them
+would not hold. A case is answered where its margin reaches a limit, which `evaluation.referral` fits so that few cases of
+any class are answered wrongly.
 """
 
 from __future__ import annotations
@@ -26,7 +27,10 @@ SAME = 1e-9  # two levels that differ by less are one
 
 @record
 class AnswerLevel:
-    """Answer the cases whose margin is at least `margin`; at most `alpha` of the cases of a class are then answered wrongly."""
+    """Answer the cases whose margin is at least `margin`.
+
+    At most `alpha` of the cases of a class are then answered wrongly.
+    """
 
     alpha: FractionBetween
     margin: NonNegative

@@ -41,7 +41,8 @@ def verdict(found: Mapping[str, Any]) -> str:
         text += f", where always saying the commonest class is right for {figure(overall['majority_rate'])}"
     one = main["classes"][shown[0]]
     if len(shown) == 1 and one["sensitivity"]["value"] is not None and one["specificity"]["value"] is not None:
-        text += f". {'Without referral' if test.get('referral') else 'At its threshold'} it finds {figure(one['sensitivity'])} of those with {shown[0]}"
+        where = "Without referral" if test.get("referral") else "At its threshold"
+        text += f". {where} it finds {figure(one['sensitivity'])} of those with {shown[0]}"
         text += f" and clears {figure(one['specificity'])} of those without"
     return f"{text}.{STOP if found['controls'].get('stop') else ''}"
 

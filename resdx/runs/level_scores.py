@@ -209,7 +209,10 @@ class ClassReferral:
 
 @dataclass(frozen=True)
 class ReferralScores:
-    """What becomes of the images at one level of referral: the share answered, the share of errors among those, and each class."""
+    """What becomes of the images at one level of referral.
+
+    The share answered, the share of errors among those, and each class.
+    """
 
     alpha: float
     answered: Estimate

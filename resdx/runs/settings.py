@@ -40,7 +40,10 @@ class Settings:
 
     @property
     def alpha(self) -> float:
-        """Share of the cases of a class that may be answered wrongly; kept among `choices` where it was asked for."""
+        """Share of the cases of a class that may be answered wrongly.
+
+        Kept among `choices` where it was asked for.
+        """
         return float(self.choices.get("alpha", ALPHA))
 
     @property

@@ -153,7 +153,8 @@ def start(
     wrongly, `refer` "none" answers every case.
 
     Raises:
-        RunError: `alpha` is no share, `skip` or `accept` names what cannot be left out or accepted, or the directory cannot be made.
+        RunError: `alpha` is no share, `skip` or `accept` names what cannot be left out or accepted, or the directory
+            cannot be made.
         WeightsError: the weights file is not there.
     """
     if not 0 < alpha < 1:

@@ -319,7 +319,7 @@ def run(
         accept: codes of audit findings that shall not stop the run.
         weights: a file, "resdx", "resdx-views", "imagenet" or "none", in place of the recipe's starting weights.
         skip: evidence that is not made: controls, explain, embedding, suspects.
-        alpha: share of the cases of each class that may be answered wrongly; the rest of the unsure ones are referred to a person.
+        alpha: share of the cases of each class that may be answered wrongly; other unsure cases are referred to a person.
         refer: "unsure", or "none" to answer every case.
         quiet: say nothing.
 

@@ -347,9 +347,9 @@ def test_operating_points_on_test_are_those_of_the_predictions(finished):
     for name, side in (("sensitivity", True), ("specificity", False)):
         right = [one == side for one, true in called if true == side]
         assert youden["test"][name]["value"] == pytest.approx(sum(right) / len(right))
-    assert scores["sensitivity"]["value"] == pytest.approx(
-        np.mean([float(row["p_opacity"]) > 0.5 for row in finished.predictions if row["truth"] == "opacity"])
-    )
+    ill = [row for row in finished.predictions if row["truth"] == "opacity"]
+    most_probable = [float(row["p_opacity"]) > 0.5 for row in ill]  # a temperature does not move it
+    assert scores["sensitivity"]["value"] == pytest.approx(np.mean(most_probable))
 
 
 def test_class_named_as_markup_stays_text(tmp_path):
