@@ -16,8 +16,8 @@ from resdx.data.audit.audit import Audit, audit
 from resdx.data.sources.folders import FolderPerClass, Source, Table
 from resdx.data.sources.voice import Voices
 from resdx.recipes.library import get_recipe
-from resdx.recipes.recipe import Reader
 from resdx.transforms.readers.image import ReadImage
+from resdx.transforms.readers.protocol import Reader
 from resdx.transforms.readers.voice import ReadSpectrogram
 
 

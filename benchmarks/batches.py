@@ -12,7 +12,8 @@ import time
 import numpy as np
 import pytest
 
-from resdx.inference.engines import torch as engine
+from resdx.inference.logits import predict_logits
+from resdx.models import forward
 from resdx.models.network import build
 from resdx.models.specs import Net, Pretrained, ResNet
 
@@ -30,9 +31,9 @@ def main() -> None:
         for _ in range(TURNS):
             for name, network in networks.items():
                 for batch in BATCHES:
-                    patch.setattr(engine, "AT_ONCE", batch * SIZE * SIZE)
+                    patch.setattr(forward, "AT_ONCE", batch * SIZE * SIZE)
                     started = time.perf_counter()
-                    engine.infer(network, images, np.arange(PICTURES))
+                    predict_logits(network, images)
                     speed.setdefault((name, batch), []).append(PICTURES / (time.perf_counter() - started))
     print(
         f"# Pictures a second by batch\n\n{SIZE} px, float32, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; "

@@ -93,7 +93,7 @@ def engine(name: str) -> Callable[[Path], Step]:
 
         ready, images = load_engine(work / "run" / f"export-{name}", name), pictures()
         batches = [images[i : i + ready.batch] for i in range(0, len(images), ready.batch)]
-        return lambda: sum(len(one.logits) for one in ready.answers(iter(batches)))
+        return lambda: sum(len(one.logits) for one in ready.predict(iter(batches)))
 
     return make
 

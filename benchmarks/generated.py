@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from scipy.special import stdtrit
 
 from resdx.files import read_json
-from resdx.inference.logits import infer
+from resdx.inference.logits import predict_logits
 from resdx.metrics.auroc_variance import auroc_by_person, variance_between
 from resdx.metrics.classification import auroc
 from resdx.metrics.intervals import person_codes
@@ -29,7 +29,7 @@ from resdx.runs.prepared import prepared_of
 from resdx.runs.run import Run
 from resdx.studies.compare import Json
 from resdx.studies.cross_validation import cross_validate, mean_over_folds
-from resdx.studies.review.benchmark_sets import STAND_INS
+from resdx.studies.review.benchmark_sets import DEFECTS, judged
 from resdx.training.frozen_features import fit_features
 
 FOLDS = 5
@@ -71,7 +71,7 @@ def without_made(run: Run, place: Path) -> Said:
     copy, prepared = replace(copy, recipe=replace(copy.recipe, generator=None)), prepared_of(copy)
     network = fit_features(copy, prepared, part_of(copy, prepared, "train"), part_of(copy, prepared, "tune"))
     test = part_of(copy, prepared, "test")
-    return Said.of(test, infer(network, prepared.images, test.rows)[0])
+    return Said.of(test, predict_logits(network, prepared.images, test.rows).logits)
 
 
 def difference(pairs: Sequence[tuple[Said, Said]]) -> tuple[float, float, float]:
@@ -141,10 +141,10 @@ def main() -> None:
     parser.add_argument("work", type=Path)
     parser.add_argument("--data", type=Path, required=True)
     asked = parser.parse_args()
-    how, rows, runs = STAND_INS["voice_spectrogram"], [], []
+    rows, runs = [], []
     for name in NAMES:
         out = asked.work / name
-        found = cross_validate(asked.data / "voice-parkinson", out=out, folds=FOLDS, recipe=how.recipe_of(name))
+        found = cross_validate(asked.data / "voice-parkinson", out=out, folds=FOLDS, recipe=judged("voice_spectrogram", name))
         rows.append(row(name, found))
         runs.append([Run.open(out / f"fold-{fold}", quiet=True) for fold in range(FOLDS)])
     whole, made = ([said_by(run) for run in some] for some in runs)
@@ -155,7 +155,7 @@ def main() -> None:
     print(
         PAGE.format(
             folds=FOLDS,
-            defect=how.defect,
+            defect=DEFECTS["voice-parkinson"],
             rows="\n".join(rows),
             fair=shown(difference(list(zip(made, same, strict=True)))),
             less=shown(difference(list(zip(made, whole, strict=True)))),

@@ -19,7 +19,7 @@ import numpy as np
 
 from resdx.data.split import part_hash
 from resdx.files import read_json, write_json
-from resdx.inference.logits import infer
+from resdx.inference.logits import predict_logits
 from resdx.metrics.classification import accuracy
 from resdx.metrics.intervals import estimate, person_codes
 from resdx.runs.ledger import read_once_more
@@ -44,7 +44,7 @@ def curve(work: Path, data: Path, protocol: str, seed: int) -> dict[str, list[fl
         return dict(read_json(place))
     path = work / f"{protocol}-{seed}"
     if not (path / "run.json").exists():
-        recipe = judged("covid_ct", "ct-covid")
+        recipe = judged("covid_ct")
         start(data / "ct-covid", recipe=recipe, out=path, seed=seed, protocol=protocol)  # type: ignore[arg-type]
     for stage in ("scan", "audit", "split", "prepare"):
         repeat(Run.open(path), stage)
@@ -59,7 +59,10 @@ def curve(work: Path, data: Path, protocol: str, seed: int) -> dict[str, list[fl
     scores, named = [], []
     for epoch in range(learn.epochs):  # type: ignore[union-attr]
         run_epoch(bench, train, progress, lambda: None)
-        said = {name: infer(bench.network, prepared.images, part.rows)[0] for name, part in (("tune", tune), ("test", test))}
+        said = {
+            name: predict_logits(bench.network, prepared.images, part.rows).logits
+            for name, part in (("tune", tune), ("test", test))
+        }
         scores.append(tune_score(run, tune, said["tune"]))
         named.append(said["test"].argmax(1))
         progress.judge(learn, scores[-1])  # type: ignore[arg-type]

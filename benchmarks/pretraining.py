@@ -34,11 +34,12 @@ from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 from torch.nn.functional import cross_entropy, normalize
 
+from benchmarks import sets
 from resdx.data.sources.folders import FolderPerClass
 from resdx.data.split import part_hash
 from resdx.evaluation.diagnostics.learning_curve import nested, reach_of
 from resdx.files import digest, read_json, write_json
-from resdx.inference.logits import infer
+from resdx.inference.logits import predict_logits
 from resdx.metrics.bootstrap import resample
 from resdx.metrics.classification import macro_auroc
 from resdx.metrics.intervals import effective_sample_size, person_codes
@@ -52,7 +53,6 @@ from resdx.runs.ledger import read_once_more
 from resdx.runs.partition import Part, part_of
 from resdx.runs.prepared import Prepared, content_hashes, prepared_of
 from resdx.runs.run import Run
-from resdx.studies.review.benchmark_sets import SETS
 from resdx.studies.stages import STAGES, is_done, repeat
 from resdx.studies.start import start
 from resdx.training.checkpoint import Progress
@@ -118,7 +118,7 @@ def recipe_of(name: str) -> Recipe:
         return replace(get_recipe("plain"), source=FolderPerClass())
     if name in BOXED:
         return get_recipe(BOXED[name])
-    return SETS[name].recipe_of("")
+    return sets.recipe_of(name)
 
 
 def run_until(last: str, work: Path, data: Path, name: str, size: int = 0) -> Run:
@@ -189,7 +189,9 @@ class Target:
 def features_of(target: Target, net: Net, weights: Path | None) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Pooled features of train and of the judged part."""
     network = build(net, 1, weights=weights)
-    train, judged = (infer(network, target.prepared.images, part.rows)[1] for part in (target.train, target.judged))
+    train, judged = (
+        predict_logits(network, target.prepared.images, part.rows).embeddings for part in (target.train, target.judged)
+    )
     return train, judged
 
 
@@ -230,8 +232,8 @@ def by_training(
     for _ in range(epochs):
         run_epoch(bench, part, progress, lambda: None)
         progress.epoch += 1
-    logits, _ = infer(bench.average, target.prepared.images, target.judged.rows, dtype=bench.dtype)
-    return target.run.recipe.task.probabilities(logits)
+    outputs = predict_logits(bench.average, target.prepared.images, target.judged.rows, dtype=bench.dtype)
+    return target.run.recipe.task.probabilities(outputs.logits)
 
 
 # --- the commands

@@ -27,18 +27,17 @@ from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from benchmarks import sets
 from resdx.data.tasks import positive_class, truth
 from resdx.files import read_json, write_json
-from resdx.inference.logits import answers
-from resdx.inference.opening import load_network
+from resdx.inference.logits import predict_run
 from resdx.metrics.classification import auroc, macro_auroc
 from resdx.metrics.estimate import Estimate
 from resdx.recipes.recipe import Recipe
 from resdx.runs.prepared import prepared_of
 from resdx.runs.run import Run
 from resdx.studies.cross_validation import cross_validate, mean_over_folds
-from resdx.studies.review.benchmark_sets import SETS
-from resdx.training.frozen_features import out_of_fold
+from resdx.training.frozen_features import fitter, out_of_fold, settings_of
 
 HERE = Path(__file__).parent
 FIGURES = HERE / "figures"
@@ -67,13 +66,13 @@ PROBES = (
 
 def recipe_of(probe: Probe, variant: str) -> Recipe:
     """The variant for a probe; two of the fundus labels make a question of one class a case."""
-    recipe = SETS[probe.data].recipe_of(variant)
+    recipe = sets.recipe_of(probe.data, variant)
     if not probe.classes:
         return recipe
     source: Any = recipe.source
     patterns = tuple(pair for pair in source.patterns if pair[0] in probe.classes)
     others = "|".join(f"(?:{pattern})" for name, pattern in source.patterns if name not in probe.classes)
-    task: Any = SETS["us-breast"].recipe_of("features").task
+    task: Any = sets.recipe_of("us-breast", "features").task
     return replace(
         recipe, source=replace(source, patterns=patterns, unknown=(*source.unknown, others)), classes=probe.classes, task=task
     )
@@ -108,7 +107,7 @@ def plain(runs: Sequence[Run]) -> Estimate:
     for run in runs:
         inside = {case.id for case in run.cases("test")}
         cases = [case for case in run.manifest.cases if case.labels is not None and case.id in prepared.row]
-        features = answers(run, load_network(run), prepared, prepared.rows([case.id for case in cases]))[1]
+        features = predict_run(run, prepared, prepared.rows([case.id for case in cases])).embeddings
         test = np.array([case.id in inside for case in cases])
         true = truth(recipe.task, recipe.classes, cases).argmax(1)
         model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000)).fit(features[~test], true[~test])
@@ -125,7 +124,7 @@ def usual(run: Run) -> Estimate:
     """The AUROC of resdx's regression in folds that keep apart only what the set itself says belongs together."""
     recipe, prepared = run.recipe, prepared_of(run)
     cases = [case for case in run.manifest.cases if case.labels is not None and case.id in prepared.row]
-    features = answers(run, load_network(run), prepared, prepared.rows([case.id for case in cases]))[1].astype(np.float64)
+    features = predict_run(run, prepared, prepared.rows([case.id for case in cases])).embeddings
     known = truth(recipe.task, recipe.classes, cases)
     own = [case.group or case.id for case in cases]
     folds = StratifiedGroupKFold(5, shuffle=True, random_state=0).split(features, known.argmax(1), own)
@@ -133,7 +132,8 @@ def usual(run: Run) -> Estimate:
     for number, (_, test) in enumerate(folds):
         fold[test] = number
     score = partial(_macro, known)
-    logits = out_of_fold(features, features, known, fold, score=score, learn=recipe.learn, task=recipe.task)[0]
+    settings = settings_of(recipe.model.head, recipe.learn)  # type: ignore[arg-type]
+    logits = out_of_fold(features, features, known, fold, score=score, settings=settings, fit=fitter(run))[0]
     said = recipe.task.probabilities(logits.astype(np.float32))
     parts = [fold == number for number in range(5)]
     groups = [[own[i] for i in np.flatnonzero(part)] for part in parts]

@@ -21,10 +21,11 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.sets import READ_BY, recipe_of
 from resdx.files import read_json, write_json
 from resdx.metrics.estimate import Estimate
 from resdx.runs.run import Run
-from resdx.studies.review.benchmark_sets import SETS
+from resdx.studies.review.benchmark_sets import DEFECTS
 from resdx.studies.stages import EVIDENCE, adopt, resume
 from resdx.studies.start import start
 
@@ -94,7 +95,7 @@ def measure(system: System, seed: int, folder: Path) -> None:
     if (path / "run.json").exists():
         run = Run.open(path)
     else:
-        recipe = SETS[system.data].recipe_of("" if system.changes else system.variant)
+        recipe = recipe_of(system.data, "" if system.changes else system.variant)
         run = start(folder / system.data, recipe=recipe, changes=system.changes, out=path, seed=seed, skip=EVIDENCE)
         first = RUNS / name_of(system, system.seeds[0])
         if (first / "split.csv").exists():
@@ -106,7 +107,7 @@ def measure(system: System, seed: int, folder: Path) -> None:
 
 def summary(run: Run) -> dict[str, Any]:
     """What the page says about a run, and by what it could be recognised."""
-    metrics = run.metrics
+    metrics = read_json(run.path / "metrics.json")
     level, shown = metrics["scores"]["image"], metrics["scores"]["shown"]
     return {
         "test": metrics["test"],
@@ -128,7 +129,7 @@ def main() -> None:
     """Measure what is missing and write the page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, help="folder of the data sets")
-    parser.add_argument("--only", nargs="*", choices=sorted(SETS), help="these sets only")
+    parser.add_argument("--only", nargs="*", choices=sorted(READ_BY), help="these sets only")
     parser.add_argument("--variant", choices=sorted({system.variant for system in SYSTEMS}), help="this variant only")
     parser.add_argument("--table", action="store_true", help="write the page from benchmarks/figures")
     asked = parser.parse_args()
@@ -202,7 +203,7 @@ def mean_of(runs: Sequence[dict[str, Any]], name: str) -> str:
 
 def defects() -> list[str]:
     """What is wrong with each set."""
-    return [f"- {name}: {SETS[name].defect}." for name in dict.fromkeys(system.data for system in SYSTEMS)]
+    return [f"- {name}: {DEFECTS[name]}." for name in dict.fromkeys(system.data for system in SYSTEMS)]
 
 
 TEXT = """# Results

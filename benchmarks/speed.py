@@ -54,7 +54,7 @@ def latency(work: Path) -> dict[str, float]:
 
     ready, images = load_engine(work / "run" / "export-int8", "int8"), pictures(1)
     predictor, name = Predictor.open(work / "run", engine="int8", quiet=True), files(work)[:1]
-    ways = {"prepared picture": lambda: list(ready.answers(iter([images]))), "file of 512 px": lambda: predictor.predict(name)}
+    ways = {"prepared picture": lambda: list(ready.predict(iter([images]))), "file of 512 px": lambda: predictor.predict(name)}
     found = {}
     for way, step in ways.items():
         times = []

@@ -12,12 +12,13 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
+from benchmarks.sets import recipe_of
 from resdx.files import read_json
 from resdx.models.specs import Net, ResNet
 from resdx.recipes.learning import Training
 from resdx.recipes.recipe import Recipe
 from resdx.report import figure, interval
-from resdx.studies.review.benchmark_sets import SETS
+from resdx.studies.review.benchmark_sets import DEFECTS
 from resdx.studies.strategies import strategies
 from resdx.transforms.image import Resize
 
@@ -25,9 +26,9 @@ NAMES = ("us-breast", "ct-covid", "cxr-covid-cohen")
 DEPTH, SIZE = 18, 96  # pixels
 
 
-def recipe_of(name: str) -> Recipe:
+def small_recipe(name: str) -> Recipe:
     """The recipe of a set with the small network."""
-    return replace(SETS[name].recipe_of(), prepare=(Resize(SIZE),), model=Net(ResNet(DEPTH)), learn=Training(epochs=20))
+    return replace(recipe_of(name), prepare=(Resize(SIZE),), model=Net(ResNet(DEPTH)), learn=Training(epochs=20))
 
 
 def rows(name: str, out: Path) -> list[str]:
@@ -52,10 +53,10 @@ def main() -> None:
     table, verdicts = [], []
     for name in NAMES:
         out = asked.work / name
-        found = strategies(asked.data / name, out=out, recipe=recipe_of(name))
+        found = strategies(asked.data / name, out=out, recipe=small_recipe(name))
         table += rows(name, out)
         verdicts += [f"- {name}: {pair['verdict']}" for pair in found["pairs"]]
-    defects = "; ".join(f"{name}: {SETS[name].defect}" for name in NAMES)
+    defects = "; ".join(f"{name}: {DEFECTS[name]}" for name in NAMES)
     print(PAGE.format(depth=DEPTH, size=SIZE, defects=defects, rows="\n".join(table), verdicts="\n".join(verdicts)))
 
 

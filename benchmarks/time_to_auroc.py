@@ -25,16 +25,16 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from benchmarks.sets import recipe_of
 from resdx.errors import count
 from resdx.files import read_json, write_json
-from resdx.inference.logits import infer
+from resdx.inference.logits import predict_logits
 from resdx.models.forward import three_channels, to_tensor
 from resdx.models.network import build
 from resdx.models.specs import Net, Pretrained
 from resdx.runs.partition import part_of, tune_score
 from resdx.runs.prepared import prepared_of
 from resdx.runs.run import Run
-from resdx.studies.review.benchmark_sets import SETS
 from resdx.studies.stages import repeat
 from resdx.studies.start import start
 from resdx.training.frozen_features import fit_features
@@ -71,8 +71,8 @@ def loop(run: Run, top: float = RATE) -> Curve:
         rate.step()
         spent += time.perf_counter() - started
         if step % EVERY == 0 or step == len(batches):
-            logits, _ = infer(network, prepared.images, tune.rows, dtype="bfloat16")
-            curve.append((spent, tune_score(run, tune, logits)))
+            outputs = predict_logits(network, prepared.images, tune.rows, dtype="bfloat16")
+            curve.append((spent, tune_score(run, tune, outputs.logits)))
             network.train()
     return curve
 
@@ -82,7 +82,7 @@ def kept(views: int) -> Callable[[Run], Curve]:
 
     def learn(run: Run) -> Curve:
         prepared = prepared_of(run)
-        recipe = SETS["cxr-pneumonia"].recipe_of("fine-tuned").set("learn.cached_views", str(views))
+        recipe = recipe_of("cxr-pneumonia", "fine-tuned").set("learn.cached_views", str(views))
         recipe = replace(recipe.set("learn.epochs", "6"), classes=run.recipe.classes)
         with tempfile.TemporaryDirectory(dir=run.path) as folder:
             trial = replace(run, path=Path(folder), recipe=recipe, settings=replace(run.settings, choices={"dtype": "bfloat16"}))
@@ -129,7 +129,7 @@ def main() -> None:
     asked = parser.parse_args()
     path = asked.work / "time-run"
     if not (path / "run.json").exists():
-        start(asked.data / "cxr-pneumonia", recipe=SETS["cxr-pneumonia"].recipe_of("features"), out=path)
+        start(asked.data / "cxr-pneumonia", recipe=recipe_of("cxr-pneumonia", "features"), out=path)
         for stage in ("scan", "audit", "split", "prepare"):
             repeat(Run.open(path), stage)
     if asked.one:

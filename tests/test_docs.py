@@ -160,6 +160,15 @@ def test_make_targets_that_pages_name_exist():
     assert {first or second for first, second in named} <= targets
 
 
+def test_scripts_that_pages_name_can_be_loaded():
+    scripts = {
+        name for page in PAGES for name in re.findall(r"python -m (benchmarks\.\w+)|`benchmarks/(\w+)\.py`", page.read_text())
+    }
+    asked = sorted(one or f"benchmarks.{other}" for one, other in scripts)
+    load = f"import importlib; [importlib.import_module(name) for name in {asked!r}]"
+    subprocess.run([sys.executable, "-c", load], cwd=REPOSITORY, check=True)
+
+
 def code(page):
     """Fenced blocks and code spans of a page."""
     return re.findall(r"```.*?```|`[^`\n]+`", page.read_text(), re.DOTALL)
