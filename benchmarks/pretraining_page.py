@@ -258,7 +258,8 @@ pre-training a row.
 {shipped}
 
 Views by VICReg are better than by NT-Xent; labels take something away; the teacher brings +0.028 (+0.014 to +0.042) \
-to the shipped ResNet-18, and +0.018 (+0.000 to +0.035) to the ResNet-50, which one set carries. `resdx-views` is for those who must not use what ImageNet's pictures taught.
+to the shipped ResNet-18, and +0.018 (+0.000 to +0.035) to the ResNet-50, which one set carries. `resdx-views` is for \
+those who must not use what ImageNet's pictures taught.
 
 [All figures, how they were measured, and what did not help](../benchmarks/pretraining.md). Cards: ResNet-18 \
 [with](../resdx/models/shipped/resnet18.md) and [without](../resdx/models/shipped/resnet18-views.md) the teacher, ResNet-50 \
