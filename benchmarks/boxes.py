@@ -2,7 +2,8 @@
 
     python -m benchmarks.boxes WORK --data FOLDER > benchmarks/boxes.md
 
-FOLDER holds face-mask and blood-cells-bccd. Everything is chosen on tune and calib. Killed, the same command goes on.
+FOLDER holds face-mask and blood-cells-bccd. Everything is chosen on the validation and calibration sets.
+Killed, the same command goes on.
 """
 
 from __future__ import annotations
@@ -84,7 +85,7 @@ objects marked as difficult; miss rate: log-average over 0.01 to 1 false boxes a
 of best F1 on calib. Minutes of training beside other work, and of processor.
 
 | run | class | boxes in pictures | AP50 | AP50:95 | AP50 (VOC) | miss rate | precision | recall | minutes | core minutes | \
-reads of the test part |
+reads of the test set |
 |---|---|---|---|---|---|---|---|---|---|---|---|
 {rows}
 

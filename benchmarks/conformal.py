@@ -1,7 +1,7 @@
 """Coverage of conformal limits where a person has several images: python benchmarks/conformal.py > benchmarks/conformal.md
 
 The score of an image is normal: a part of its person and a part of its own, correlation ICC within a person. So the share of
-cases of new persons at or below a limit is known exactly, and only the calib part is drawn.
+cases of new persons at or below a limit is known exactly, and only the calibration set is drawn.
 """
 
 from __future__ import annotations
@@ -53,7 +53,8 @@ def main() -> None:
     """Print the page."""
     print("# Coverage of conformal limits with several images a person\n")
     print(
-        f"Level {LEVEL:.0%}, ICC {ICC}, {SPLITS} calib parts a line. Mean share of new cases kept (share of calib parts that keep"
+        f"Level {LEVEL:.0%}, ICC {ICC}, {SPLITS} calibration sets a line. Mean share of new cases kept "
+        "(share of calibration sets that keep"
     )
     print("less than 85 %). Naive: every image counts as a person. Weighted: each image 1 / (images of its person), one further")
     print("person at infinity: what resdx does. One: one random image a person. Made by `benchmarks/conformal.py`.")

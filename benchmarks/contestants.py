@@ -126,7 +126,7 @@ def ultralytics(work: Path) -> Step:
 
 
 def small(work: Path) -> Any:
-    """The run of films at 128 px, its prepared pictures and its train part."""
+    """The run of films at 128 px, its prepared pictures and its training set."""
     from resdx.runs.partition import part_of
     from resdx.runs.prepared import prepared_of
     from resdx.runs.run import Run

@@ -2,7 +2,7 @@
 
     python -m benchmarks.generated WORK --data FOLDER > benchmarks/generated.md
 
-FOLDER holds voice-parkinson. Both are cross-validated in five folds by speaker; a generator has seen the train part of its fold
+FOLDER holds voice-parkinson. Both are cross-validated in five folds by speaker; a generator has seen the training set of its fold
 alone. Killed, the same command goes on.
 """
 
@@ -40,7 +40,7 @@ AT = 1  # column of the disease
 
 @dataclass(frozen=True)
 class Said:
-    """Of the test part of a fold: whether the disease is there, the score of it, and a number for the person, each (N,)."""
+    """Of the test set of a fold: whether the disease is there, the score of it, and a number for the person, each (N,)."""
 
     known: NDArray[np.float64]
     score: NDArray[np.float64]
@@ -64,7 +64,7 @@ def said_by(run: Run) -> Said:
 
 
 def without_made(run: Run, place: Path) -> Said:
-    """What the same classifier says that has learnt from the real pictures of the same train and tune parts alone."""
+    """What the same classifier says that has learnt from the real pictures of the same training and validation sets alone."""
     if not place.exists():
         shutil.copytree(run.path, place)
     copy = Run.open(place, quiet=True)
@@ -169,7 +169,7 @@ PAGE = """# What generated pictures are worth among voices
 
 S10 with frozen features of ImageNet's MobileNet-V2 and the generator that takes minutes on a processor (128 px, 400 steps a \
 class), and the same without generated pictures: {folds} folds by speaker, each speaker tested once, one seed.
-A generator has seen the train part of its fold alone. voice-parkinson: {defect}. AUROC is the mean over folds, with the \
+A generator has seen the training set of its fold alone. voice-parkinson: {defect}. AUROC is the mean over folds, with the \
 variance between speakers.
 
 | | recordings of speakers | AUROC | accuracy | balanced accuracy |

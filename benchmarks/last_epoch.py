@@ -4,7 +4,7 @@
 
 FOLDER holds ct-covid. The recipe `covid_ct` (64 px, 50 epochs, settings of a public repository, from random weights) is trained
 under the published protocol and under the honest one. The repository scored its test slices after every epoch and reported the
-last; so does this, and it marks the epoch that the tune part would have chosen. Each finished training is kept in WORK.
+last; so does this, and it marks the epoch that the validation set would have chosen. Each finished training is kept in WORK.
 """
 
 from __future__ import annotations
@@ -114,10 +114,10 @@ PAGE = """# How a last epoch swings
 
 `covid_ct` (S33) at 64 px under its published settings, 50 epochs, on ct-covid ({defect}), from random weights: the published \
 run started from Keras's ImageNet weights, which are not read here, and on
-another set of slices. The repository reports its last epoch, .8954, one epoch after .7545; its validation part is its test \
-part. Accuracy, 95 % intervals by person. "Swing" is the smallest and the largest accuracy on
+another set of slices. The repository reports its last epoch, .8954, one epoch after .7545; its validation set is its test \
+set. Accuracy, 95 % intervals by person. "Swing" is the smallest and the largest accuracy on
 test of the last {last} epochs: what a report of the last epoch could have said. "By tune" is the epoch with the best AUROC on \
-persons of the tune part.
+persons of the validation set.
 
 | protocol | seed | train / test cases / persons | swing | last epoch | epoch by tune | by tune |
 |---|---|---|---|---|---|---|

@@ -90,13 +90,14 @@ def main() -> None:
     asked = parser.parse_args()
     work = asked.work.resolve()
     work.mkdir(parents=True, exist_ok=True)
-    print("# What a planted leak is worth\n")
+    print("# The leakage effect of a planted leak\n")
     print(
         f"resdx {__version__}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; frozen MobileNet-V2 features at "
         f"{SIZE} px and a logistic regression, {asked.seeds} seeds."
     )
     print(f"{PERSONS} persons with {FILMS} films each. Made by `python -m benchmarks.leak WORK --data FOLDER`.\n")
-    print("| set | worth (AUROC) | with the leak | without | images exchanged | test persons |\n|---|---|---|---|---|---|")
+    print("| set | leakage effect (AUROC) | with the leak | without | images exchanged | test persons |")
+    print("|---|---|---|---|---|---|")
     sets = {
         f"planted: {NOISE:.0%} of the persons in the wrong folder": ("planted", NOISE, False, 0),
         "null: persons named at random": ("null-0", 0.0, True, 1),

@@ -72,10 +72,10 @@ PAGE = """# What the review says of a leak that was planted
 {persons} phantoms of faint opacities, {films} films each; frozen features of ImageNet MobileNet-V2. "shared": the persons as \
 they are. "unrelated": as many films, each of another person, and each four of one class at random called one. AUROC with 95 % \
 intervals by
-person (in "unrelated" by what is called one). The worth is that of the matched-leak experiment, on identical images; what \
-speaks against the set is the review's own sentence.
+person (in "unrelated" by what is called one). The leakage effect is that of the matched-leak experiment, on identical images; \
+what speaks against the set is the review's own sentence.
 
-| collection | images at random | persons apart | worth of a leak | against the set, says the review |
+| collection | images at random | persons apart | leakage effect | against the set, says the review |
 |---|---|---|---|---|
 {rows}
 

@@ -1,6 +1,7 @@
 """Pre-training on openly licensed sets, and what it is worth on sets that were left out.
 
-Which parts of the loss help (small, on the tune and calib parts), the weights, the learning rate of each start (chosen on tune),
+Which parts of the loss help (small, on the validation and calibration sets), the weights, the learning rate of each start
+(chosen on tune),
 transfer of the shipped weights (--weights resdx-views for the others), and docs/pretraining.md with its pictures, from
 benchmarks/figures:
 
@@ -11,7 +12,7 @@ benchmarks/figures:
     python -m benchmarks.pretraining_page
 
 FOLDER holds the sets under the names of resdx/sets.py. Everything is kept in WORK and resumed when killed. The ablation never
-sees a test part; the transfer table reads the test parts of the targets; rates are chosen on tune and calib.
+sees a test set; the transfer table reads the test sets of the targets; rates are chosen on the validation and calibration sets.
 """
 
 from __future__ import annotations
@@ -320,7 +321,7 @@ def base_of(name: str) -> str:
 
 
 def rates(work: Path, data: Path, weights: Path | None, depth: int, *, only: Sequence[str] = (), size: int = 112) -> None:
-    """AUROC of each learning rate of each start on each target, on tune and calib.
+    """AUROC of each learning rate of each start on each target, on the validation and calibration sets.
 
     From 10 % of the persons: all rates with one draw of them, the best FINALISTS with more.
     """
@@ -373,7 +374,7 @@ def rate_of(start: str, depth: int, target: str) -> Rate:
 
 
 def targets_of(work: Path, data: Path) -> list[Run]:
-    """The left-out sets, split: a corpus that holds a picture or a person of a test part is refused."""
+    """The left-out sets, split: a corpus that holds a picture or a person of a test set is refused."""
     return [run_until("split", work, data, name, 112) for name in TARGETS]
 
 

@@ -246,7 +246,7 @@ more training would reach. Frozen: a logistic regression on pooled features; Mob
 fundus-odir's rarest class has five test persons, which is fewer than an interval should rest on. [What is wrong with each \
 set](results.md#what-is-wrong-with-each-set).
 
-On the shipped test part of cxr-pneumonia, whose training part was in the corpus without its labels, AUROC on two cores is: \
+On the shipped test set of cxr-pneumonia, whose training part was in the corpus without its labels, AUROC on two cores is: \
 {films} (seed 0 of [the results](results.md)). ResNet-18 from scratch has not been measured there, so what the depth does is \
 not told from what the start does.
 
@@ -307,20 +307,20 @@ features .667 (.594-.736), .721 (.617-.816), .679 (.638-.719) and .612 (.552-.66
 - A shorter pre-training (8 passes, the last tenth at 112 px) and a head that begins at random: +0.060 (-0.050 to +0.163) on \
 us-breast, -0.010 (-0.122 to +0.107) on ct-covid, +0.045 (+0.004 to +0.084) on skin-ham10000 and
 +0.017 (-0.034 to +0.066) on fundus-odir (`make --epochs 8 --parts 0 1 2` and `transfer` of commit e3c01cb).
-- One rate for all sets: with 3e-5, the best of three on tune and calib of us-breast and ct-covid, ResNet-18 gained +0.060 \
-(-0.028 to +0.141) on us-breast, +0.075 (+0.033 to +0.115) on fundus-odir and +0.039 (+0.002 to
+- One rate for all sets: with 3e-5, the best of three on the validation and calibration sets of us-breast and ct-covid, ResNet-18 gained \
++0.060 (-0.028 to +0.141) on us-breast, +0.075 (+0.033 to +0.115) on fundus-odir and +0.039 (+0.002 to
 +0.073) on skin-ham10000. It was the smallest that had been tried, so smaller ones were added and the rates chosen set by set, \
-on tune and calib as before; but these test parts
+on the validation and calibration sets as before; but these test sets
 had been read once by then (`rates --only us-breast ct-covid` and `transfer` of commit 94e3b61).
 - Three seeds: with them fine-tuning is better on one set, fundus-odir; us-breast has +0.074 (-0.005 to +0.151) and \
 skin-ham10000 +0.044 (-0.002 to +0.087) (`seeds_of` 3 at commit 3e5a992, with the rates of then). Who adds seeds after a look \
 finds a difference by
 chance somewhat more often than the 95 % say.
 - One draw of persons to choose a rate by: from scratch was then best at 3e-2 on three sets, by less than .02 on tune. With two \
-draws more 3e-2 is the best on none, and on the test part of us-breast it is worse than the 3e-3 of now (.624 to .646), which \
+draws more 3e-2 is the best on none, and on the test set of us-breast it is worse than the 3e-3 of now (.624 to .646), which \
 would
 flatter `resdx` there (+.112). On skin-ham10000 the choice changed for our weights: fine-tuned from a regression `resdx` has \
-.817 where it had .808, and `resdx-views`, at the same rate, .789 where it had .810. These test parts had been read before the \
+.817 where it had .808, and `resdx-views`, at the same rate, .789 where it had .810. These test sets had been read before the \
 rates were chosen so (the page of commit 4a01c94 has the older choice).
 - Large rates: what each did on tune stands in `benchmarks/figures/pretraining-rates-18.json`. With a few dozen persons \
 fine-tuning hardly goes beyond the regression on frozen features that it begins with.

@@ -45,7 +45,7 @@ FIGURES = HERE / "figures"
 
 @dataclass(frozen=True)
 class Probe:
-    """A set and the plain probe to stand beside: AUROC and balanced accuracy (accuracy on a shipped test part)."""
+    """A set and the plain probe to stand beside: AUROC and balanced accuracy (accuracy on a shipped test set)."""
 
     data: str
     auroc: float

@@ -8,7 +8,7 @@ Each has its interval, its starting weights and the set's defect.
 
 FOLDER holds the sets of resdx/sets.py under their names. ImageNet MobileNet-V2 is looked for in $RESDX_WEIGHTS. Runs go to
 benchmarks/runs and are resumed when killed; the figures of a finished run are kept in benchmarks/figures, from which the page is
-written. Nothing is chosen on a test part; a bad figure stays in the table.
+written. Nothing is chosen on a test set; a bad figure stays in the table.
 """
 
 from __future__ import annotations

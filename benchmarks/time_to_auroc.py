@@ -1,10 +1,11 @@
-"""How long until the tune part is answered as well: by a tuned loop, or in resdx' ways.
+"""How long until the validation set is answered as well: by a tuned loop, or in resdx' ways.
 
     python -m benchmarks.time_to_auroc WORK --data FOLDER > benchmarks/time_to_auroc.md
 
 FOLDER holds cxr-pneumonia. The loop fine-tunes the whole network. All start from ImageNet's MobileNet-V2 at 224 px on the same
-prepared pictures of the same train part; each way runs in a process of its own, in turns. Seconds are those of learning:
-preparing the pictures is left out for all, scoring the tune part for the loop alone. No test part is read. Nothing else may run
+prepared pictures of the same training set; each way runs in a process of its own, in turns. Seconds are those of learning:
+preparing the pictures is left out for all, scoring the validation set for the loop alone. No test set is read. Nothing else may
+run
 on the machine meanwhile. The loop's top rate is 0.001; with 0.0003 it was no sooner there (0.988 after the same 240 steps;
 repeat it with `--one "all layers, tuned PyTorch loop" --rate 0.0003`).
 """
@@ -41,7 +42,7 @@ from resdx.training.frozen_features import fit_features
 from resdx.training.loop import fit
 
 RATE = 1e-3  # the loop's highest
-TURNS, EPOCHS, EVERY = 2, 3, 40  # EVERY: steps of the loop between two looks at the tune part
+TURNS, EPOCHS, EVERY = 2, 3, 40  # EVERY: steps of the loop between two looks at the validation set
 Curve = list[tuple[float, float]]  # seconds, tune AUROC
 
 
@@ -155,7 +156,7 @@ def page(curves: dict[str, list[Curve]]) -> str:
     best = float(np.median([max(score for _, score in curve) for curve in curves[peer]]))
     targets = (0.97, 0.98, 0.99, best)
     lines = [
-        "# Time to the same AUROC on the tune part\n",
+        "# Time to the same AUROC on the validation set\n",
         f"{(__doc__ or '').split(chr(10), 1)[1].strip()}\n",
         (
             f"Median of {count(len(curves[peer]), 'turn')}, seconds; in brackets how many times faster than the loop, or "
