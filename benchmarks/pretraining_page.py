@@ -307,8 +307,8 @@ features .667 (.594-.736), .721 (.617-.816), .679 (.638-.719) and .612 (.552-.66
 - A shorter pre-training (8 passes, the last tenth at 112 px) and a head that begins at random: +0.060 (-0.050 to +0.163) on \
 us-breast, -0.010 (-0.122 to +0.107) on ct-covid, +0.045 (+0.004 to +0.084) on skin-ham10000 and
 +0.017 (-0.034 to +0.066) on fundus-odir (`make --epochs 8 --parts 0 1 2` and `transfer` of commit e3c01cb).
-- One rate for all sets: with 3e-5, the best of three on the validation and calibration sets of us-breast and ct-covid, ResNet-18 gained \
-+0.060 (-0.028 to +0.141) on us-breast, +0.075 (+0.033 to +0.115) on fundus-odir and +0.039 (+0.002 to
+- One rate for all sets: with 3e-5, the best of three on the validation and calibration sets of us-breast and ct-covid, \
+ResNet-18 gained +0.060 (-0.028 to +0.141) on us-breast, +0.075 (+0.033 to +0.115) on fundus-odir and +0.039 (+0.002 to
 +0.073) on skin-ham10000. It was the smallest that had been tried, so smaller ones were added and the rates chosen set by set, \
 on the validation and calibration sets as before; but these test sets
 had been read once by then (`rates --only us-breast ct-covid` and `transfer` of commit 94e3b61).
