@@ -230,6 +230,11 @@ def test_a_run_with_the_same_seed_finds_the_same_figures(again: Run) -> None:
     for key in ("seconds", "images_per_second"):
         found = {name: value for name, value in found.items() if key not in name}
         told = {name: value for name, value in told.items() if key not in name}
+    # Thresholds that were chosen on the test set have given way to those of the calibration set.
+    gone = [key for key in told if "_at_se" in key or "_at_sp" in key or "work_saved" in key or key == ".scores.notes.2"]
+    for key in gone:
+        del found[key], told[key]
+    found = {name: value for name, value in found.items() if not name.startswith(".calibration")}  # came later
     assert found.keys() == told.keys()
     for name, value in told.items():
         assert found[name] == (pytest.approx(value, abs=1e-3) if isinstance(value, float) else value), name

@@ -25,7 +25,7 @@ from scipy.special import expit, logsumexp, softmax
 
 from ..data.tasks import Classify, MultiLabel, Ordinal, Task, positive_class
 from ..errors import DataError
-from ..inference.calibration import Calibration, OperatingPoint, check_logits
+from ..inference.calibration import ENOUGH, Calibration, OperatingPoint, check_logits
 from ..metrics.classification import brier, cumulative, ece
 from ..metrics.persons import Floats, Mask, Persons, case_weights, number_persons
 from ..runs.settings import ALPHA
@@ -100,7 +100,7 @@ def fit_calibration(
         points=_points(task, classes, p, y, person),
         unlike_above=unlike_above,
         figures=figures,
-        notes=(*_notes(task, classes, level, persons, having, lacking, cross_fitted), *_worse(figures)),
+        notes=(*_notes(task, classes, level, persons, having, lacking, cross_fitted, distance is not None), *_worse(figures)),
         referral=None if several else fit_referral(task, z, y, person, alpha),
     )
 
@@ -252,6 +252,7 @@ def _points(task: Task, classes: Sequence[str], p: Floats, truth: Floats, person
 def _points_of(name: str, p: Floats, truth: Floats, person: Persons) -> list[OperatingPoint]:
     """All operating points of one class; none where calib lacks cases with it or without it.
 
+    Those of a sensitivity need 100 persons with the class, those of a specificity 100 without.
     Thresholds lie between neighbouring probabilities, so that an engine that rounds differently decides the same.
     """
     known = ~np.isnan(truth)
@@ -267,10 +268,11 @@ def _points_of(name: str, p: Floats, truth: Floats, person: Persons) -> list[Ope
     thresholds = np.concatenate([[np.nextafter((values[0] + 1) / 2, 2)], (values[1:] + values[:-1]) / 2, [0.0]])
     youden = sensitivity - fall_out
     at = {"youden": np.flatnonzero(youden >= youden.max() - EPSILON)[-1]}  # of equal ones the lowest threshold
-    # the highest threshold that reaches it
-    at |= {f"sensitivity {goal:.2f}": np.flatnonzero(sensitivity >= goal - EPSILON)[0] for goal in SENSITIVITIES}
-    # the lowest threshold that keeps it
-    at |= {f"specificity {goal:.2f}": np.flatnonzero(1 - fall_out >= goal - EPSILON)[-1] for goal in SPECIFICITIES}
+    # Of few persons the threshold of a goal is an order statistic that promises too much.
+    if persons[0] >= ENOUGH:  # the highest threshold that reaches it
+        at |= {f"sensitivity {goal:.2f}": np.flatnonzero(sensitivity >= goal - EPSILON)[0] for goal in SENSITIVITIES}
+    if persons[1] >= ENOUGH:  # the lowest threshold that keeps it
+        at |= {f"specificity {goal:.2f}": np.flatnonzero(1 - fall_out >= goal - EPSILON)[-1] for goal in SPECIFICITIES}
     reached = np.clip([sensitivity, 1 - fall_out], 0, 1).round(9)
     return [
         OperatingPoint(name, goal, float(thresholds[i]), float(reached[0, i]), float(reached[1, i]), *persons)
@@ -288,12 +290,11 @@ def _limit_within(scores: Floats, among: Mask, person: Persons, level: float) ->
 
 
 def _unlike_above(distance: Floats, person: Persons) -> float:
-    """The LIKE_LEVEL quantile by persons; below 100 persons it is about the farthest calib case."""
+    """The LIKE_LEVEL quantile by persons, a new one among them; below 99 persons the farthest case."""
     if distance.shape != person.shape or not np.isfinite(distance).all():
         raise DataError(f"calib has {len(person)} cases but distances of shape {distance.shape}; give one finite distance a case")
-    order = np.argsort(distance, kind="stable")
-    mass = np.cumsum(case_weights(person, np.ones(len(person), bool))[order])
-    return float(distance[order][(mass >= LIKE_LEVEL * mass[-1] - EPSILON).argmax()])
+    limit = conformal_limit(distance, case_weights(person, np.ones(len(person), bool)), LIKE_LEVEL)
+    return float(distance.max()) if limit is None else limit
 
 
 def _notes(
@@ -304,9 +305,15 @@ def _notes(
     having: Sequence[int],
     lacking: Sequence[int],
     cross_fitted: bool,
+    distances: bool,
 ) -> tuple[str, ...]:
     needed = math.ceil(level / (1 - level) - EPSILON)
     notes = [basis_note(persons, cross_fitted=cross_fitted)]
+    if distances and (persons + 1) * (1 - LIKE_LEVEL) < 1 - EPSILON:
+        notes.append(
+            f"the OOD limit is the farthest case of {_count(persons)}: up to {1 / (persons + 1):.0%} of cases like the training "
+            f"cases are flagged unlike-training ({1 - LIKE_LEVEL:.0%} with 99 persons)"
+        )
     where = "among the cross-fitted cases" if cross_fitted else "in the calib part"
     for name, present, absent in zip(classes, having, lacking, strict=True):
         if present < needed:

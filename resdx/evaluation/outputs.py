@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -50,6 +51,11 @@ class Question:
     shown: tuple[str, ...]
     draws: int
     seed: int
+    thresholds: Mapping[tuple[str, str], float] = field(default_factory=dict)  # of a class for a goal, from calib
+
+    def of_persons(self, one_each: bool) -> Question:
+        """The same of persons: a threshold of images is none of what several of them are pooled to."""
+        return self if one_each else replace(self, thresholds={})
 
     @property
     def several(self) -> bool:

@@ -6,7 +6,7 @@ They are the metrics and intervals of a run's scorecard, from arrays alone.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -14,14 +14,16 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import DataError
+from ..inference.calibration import ENOUGH
 from ..metrics import classification as metrics
 from ..metrics.classification import Array, Metric, Values
 from ..metrics.estimate import Estimate
 from ..metrics.intervals import estimates, person_codes
 from ..metrics.recalibration import recalibration
 from ..runs.level_scores import ClassScores, Figures, Support
-from .scoring import DECIDED, NAMED, PROMISED, RANKED
+from .scoring import CHOSEN, DECIDED, NAMED, PROMISED, RANKED, not_chosen
 
+HERE = "no interval: its threshold was chosen on these very cases, so the figure is too kind"
 OF_PROBABILITIES = ("brier", "ece")  # figures that scores which are no probabilities have not
 SUM = 1e-3  # how far the probabilities of a case may lie from 1 in all
 
@@ -147,12 +149,30 @@ def _one_class(asked: _Asked, k: int) -> ClassScores:
         truth, score, decided = (asked.y_true == k).astype(float), asked.y_score[:, k], (asked.decided == k).astype(int)
     known = ~np.isnan(truth)
     y, p, called, codes = truth[known].astype(int), score[known], decided[known], asked.codes[known]
-    figures = asked.estimates(RANKED, y, p, known) | asked.estimates({**DECIDED, "f1": metrics.f1}, y, called, known)
+    figures = asked.estimates(RANKED, y, p, known) | _at_goals(asked, y, p, known)
+    figures |= asked.estimates({**DECIDED, "f1": metrics.f1}, y, called, known)
     if asked.probabilities and asked.weight is None:
         figures |= {f"calibration_{name}": one for name, one in recalibration(y, p, codes).items()}
     positive, negative = (Support(int(side.sum()), len(np.unique(codes[side]))) for side in (y == 1, y == 0))
     prevalence = asked.estimates({"prevalence": metrics.ppv}, y, np.ones(len(y), int), known)["prevalence"]
     return ClassScores(positive, negative, prevalence, figures)
+
+
+def _at_goals(asked: _Asked, y: Values, p: Values, known: Values) -> dict[str, Estimate]:
+    """Figures at a goal, whose threshold is chosen on these very cases.
+
+    So they have no interval, and take enough persons on the side of the goal.
+    """
+    out = {}
+    codes = asked.codes[known]
+    for key, (goal, _) in CHOSEN.items():
+        name, wanted = goal.split()
+        persons = len(np.unique(codes[y == (name == "sensitivity")]))
+        metric = metrics.specificity_at_sensitivity if name == "sensitivity" else metrics.sensitivity_at_specificity
+        asked_for = {key: partial(metric, wanted=float(wanted))}
+        found = asked.estimates(asked_for, y, p, known)[key] if persons >= ENOUGH else not_chosen(len(np.unique(codes)))
+        out[key] = found if found.value is None else replace(found, low=None, high=None, note=HERE)
+    return out
 
 
 def _checked(

@@ -21,12 +21,13 @@ from ..data.cases import Case
 from ..data.persons import count_persons
 from ..data.tasks import Ordinal, Task, positive_class, truth
 from ..errors import DataError
+from ..inference.calibration import ENOUGH
 from ..metrics import classification as metrics
+from ..metrics.bands import bands
 from ..metrics.classification import Array, Metric
 from ..metrics.estimate import Estimate
 from ..metrics.intervals import (
     MIN_PERSONS,
-    bands,
     estimate,
     estimates,
     person_codes,
@@ -60,13 +61,16 @@ DECIDED: Mapping[str, Metric] = {
 RANKED: Mapping[str, Metric] = {
     "auroc": metrics.auroc,
     "average_precision": metrics.average_precision,
-    "sensitivity_at_specificity_90": partial(metrics.sensitivity_at_specificity, wanted=0.90),
-    "sensitivity_at_specificity_95": partial(metrics.sensitivity_at_specificity, wanted=0.95),
-    "specificity_at_sensitivity_90": partial(metrics.specificity_at_sensitivity, wanted=0.90),
-    "specificity_at_sensitivity_95": partial(metrics.specificity_at_sensitivity, wanted=0.95),
-    "work_saved": metrics.work_saved,
     "brier": metrics.brier,
     "ece": metrics.ece,
+}
+# At a threshold that calib chose for a goal; the best one of the test set would be an optimistic order statistic.
+CHOSEN: Mapping[str, tuple[str, Metric]] = {
+    "sensitivity_at_specificity_90": ("specificity 0.90", metrics.sensitivity),
+    "sensitivity_at_specificity_95": ("specificity 0.95", metrics.sensitivity),
+    "specificity_at_sensitivity_90": ("sensitivity 0.90", metrics.specificity),
+    "specificity_at_sensitivity_95": ("sensitivity 0.95", metrics.specificity),
+    "work_saved": ("sensitivity 0.99", metrics.specificity),
 }
 NAMED: Mapping[str, Metric] = {
     "accuracy": metrics.accuracy,
@@ -86,12 +90,14 @@ def score(
     decisions: Sequence[Decision],
     *,
     answered: NDArray[np.bool_] | None = None,
+    thresholds: Mapping[tuple[str, str], float] | None = None,
     draws: int = 2000,
     seed: int = 0,
     pool: Pool = "mean",
 ) -> SetScores:
     """All figures of the answers to `cases`.
 
+    `thresholds` are those that calib chose, by class and goal ("sensitivity 0.90"); figures at a goal take them.
     Answers are probabilities (N, K), and decisions: a label, labels or None. `answered` (N,) is False for a case that was
     referred to a person although `decisions` says what would have been called; without it, a decision of None is such a case.
 
@@ -107,12 +113,11 @@ def score(
     if not (np.isfinite(probability) & (probability >= 0) & (probability <= 1)).all():
         raise DataError("some probabilities are not between 0 and 1; calibrate the scores and repeat the prediction")
     positive = positive_class(task, classes) if len(classes) == 2 else ""
-    question = Question(task, tuple(classes), (positive,) if positive else tuple(classes), draws, seed)
+    question = Question(task, tuple(classes), (positive,) if positive else tuple(classes), draws, seed, thresholds or {})
     # a case without a person must not meet a person of its name
     person = person_codes([f"person {case.group}" if case.group else f"case {case.id}" for case in cases], len(cases))
-    known = np.asarray(truth(task, classes, cases), np.float64)
     answers = Answers(
-        known,
+        np.asarray(truth(task, classes, cases), np.float64),
         probability,
         _decided(question, decisions, probability),
         np.array([d is not None for d in decisions]) if answered is None else answered,
@@ -131,7 +136,7 @@ def score(
         mixed_persons=mixed,
         notes=_notes(question, answers, mixed, pool),
         image=level(question, answers.where(answers.assessed)),
-        person=level(question, pooled.where(pooled.assessed)),
+        person=level(question.of_persons(len(pooled) == len(answers)), pooled.where(pooled.assessed)),
         subgroups=subgroups(question, answers, cases),
     )
 
@@ -198,9 +203,23 @@ def one_class(question: Question, answers: Answers, name: str) -> ClassScores:
         return metrics.f1(truth, decided, weights)
 
     figures = ask({**RANKED, "f1": f1}, true, probability, person)
+    figures |= {key: _at_threshold(question, name, goal, metric, answers) for key, (goal, metric) in CHOSEN.items()}
     figures |= ask(DECIDED, true, decided, person) | {"f1": figures.pop("f1")}  # beside the other decided ones
     positive, negative = (Support(int(side.sum()), len(np.unique(person[side]))) for side in (true == 1, true == 0))
     return ClassScores(positive, negative, proportion(true == 1, person), figures)
+
+
+def _at_threshold(question: Question, name: str, goal: str, metric: Metric, answers: Answers) -> Estimate:
+    """A figure of one class at the threshold that calib chose for a goal."""
+    true, probability, _, person = _column(question, answers, name)
+    if (threshold := question.thresholds.get((name, goal))) is None:
+        return not_chosen(len(np.unique(person)))
+    return estimate(metric, true, (probability >= threshold).astype(float), person)
+
+
+def not_chosen(persons: int) -> Estimate:
+    """What stands for a figure whose threshold no calibration set chose."""
+    return Estimate(None, None, None, persons, f"not estimable: its threshold takes {ENOUGH} persons in the calibration set")
 
 
 def curves(question: Question, answers: Answers, name: str) -> Curves | None:
@@ -355,7 +374,7 @@ def _notes(question: Question, answers: Answers, mixed: int, pool: Pool) -> tupl
             if referred
             else []
         ),
-        "Sensitivity at a fixed specificity (and the reverse) chooses its threshold on these same cases.",
+        "Sensitivity at a fixed specificity (and the reverse) takes its threshold from the calibration set.",
     )
 
 

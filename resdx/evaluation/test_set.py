@@ -23,7 +23,7 @@ from ..metrics.intervals import estimate, estimates
 from ..metrics.persons import person_weights
 from ..metrics.prior_shift import estimate_prior, shift_prior
 from ..recipes.recipe import Recipe
-from ..runs.ledger import read_once_more
+from ..runs.ledger import read_set
 from ..runs.partition import part_of
 from ..runs.prepared import Prepared, content_hashes
 from ..runs.run import Run
@@ -31,6 +31,7 @@ from ..runs.scorecard import MemberFigure, MemberScores, PriorCorrected, Scoreca
 from .detection import judge_boxes
 from .figures import Figure, Judged, Side, answers_of, difference, figures, judge_figures
 from .referral import score_referral
+from .reliability import score_calibration
 from .scoring import score
 
 TESTED_AGAIN = "The starting weights have learnt from cases of the test part. Do not read this as performance on new persons."
@@ -61,18 +62,29 @@ def evaluate(run: Run, prepared: Prepared) -> Scorecard:
     predictor = calibrated(run)
     part = part_of(run, prepared, "test")
     cases = [case for case in run.cases("test") if case.id in prepared.row]
-    name = part_hash(part.ids, content_hashes(run))
-    reads = read_once_more(run, name)  # first of all: a reading that breaks off has been one too
+    content = content_hashes(run)
+    name = part_hash(part.ids, content)
+    # First of all: a reading that breaks off has been one too.
+    reads, before = read_set(run, name, [content.get(case, case) for case in part.ids])
     scores = predict_part(run, prepared, "test", part)
     said = predictor.calibrate(scores)
+    scored = judge(run, predictor.calibration, cases, scores.logits, said)
     result = Scorecard(
         protocol=run.settings.protocol,
         stamp=stamp_of(run),
-        test=ScoredSet(name, reads, len(cases), count_persons(cases)),
-        scores=judge(run, predictor.calibration, cases, scores.logits, said),
+        test=ScoredSet(name, reads, len(cases), count_persons(cases), before),
+        scores=scored,
         prior_corrected=prior_corrected(run, predictor.calibration, cases, scores.logits),
         boxes=judge_boxes(run, prepared, predictor.calibration),
         members=beside_members(run) if run.members else (),
+        calibration=score_calibration(
+            run.recipe.task,
+            run.recipe.classes,
+            scored.shown,
+            cases,
+            predictor.calibration.probabilities(scores.logits),
+            seed=run.settings.seed,
+        ),
         referral=score_referral(
             predictor.calibration, cases, scores.logits, np.array([UNLIKE in answer.flags for answer in said])
         ),
@@ -100,6 +112,7 @@ def judge(
         probabilities,
         forced,
         answered=np.array([answer.label is not None for answer in answers]),
+        thresholds=calibration.thresholds(),
         seed=run.settings.seed,
         pool=run.recipe.pool,
     )

@@ -21,6 +21,7 @@ from .referral import Referral, choices, margins, promises
 Floats = NDArray[np.float64]
 Decision = tuple[str | tuple[str, ...] | None, tuple[str, ...]]  # (label, flags), see Calibration.decide
 
+ENOUGH = 100  # persons on the side of its goal that the threshold of an operating point rests on
 UNSURE = "unsure"  # the margin is too small to answer; without a referral rule, by the conformal set
 NONE_FITS = "no-class-fits"  # every class is ruled out of the conformal set; only without a referral rule
 UNLIKE = "unlike-training"  # the embedding lies farther out than 99 % of calib persons
@@ -137,6 +138,15 @@ class Calibration:
             return 0.5
         known = ", ".join(f"{point.of} at {point.goal}" for point in self.points) or "none"
         raise DataError(f"the calibration has no operating point for {of} at {goal}; there are: {known}")
+
+    def thresholds(self) -> dict[tuple[str, str], float]:
+        """Thresholds by class and goal, of those that rest on enough persons.
+
+        With the class for a sensitivity, without it for a specificity.
+        """
+        sides = {"sensitivity": "persons_with", "specificity": "persons_without"}
+        enough = [one for one in self.points if getattr(one, sides.get(one.goal.split()[0], ""), 0) >= ENOUGH]
+        return {(one.of, one.goal): one.threshold for one in enough}
 
     def choose(self, probabilities: ArrayLike, *, logits: ArrayLike | None = None) -> NDArray[np.bool_]:
         """Probabilities (N, K) and logits (N, outputs) -> which classes are called (N, K).

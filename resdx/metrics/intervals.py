@@ -2,7 +2,8 @@
 
 Persons are resampled, never images. The effective sample size is the number of persons in the smallest class; below 10
 there is no interval. Proportions (accuracy, sensitivity ...): Wilson's interval, with n divided by the design effect where
-persons have several cases. All right or all wrong: the exact bound on persons. Everything else: below 40 persons in the
+persons have several cases. All right or all wrong: a bound on persons, exact for a proportion of
+persons with one case each. Everything else: below 40 persons in the
 smallest class (200 for an AUROC) a t interval on the logit scale with the variance between persons; above, the percentiles
 of a bootstrap of persons, stratified by the classes each has.
 """
@@ -61,7 +62,8 @@ _SHARES: Mapping[Metric, Callable[[Values, Values], tuple[Values, Values]]] = {
 }
 _ANY_CLASS: frozenset[Metric] = frozenset((brier, ece))  # mean over all cases: no class must be there
 _SIGNED: frozenset[Metric] = frozenset((mcc, quadratic_kappa))  # from -1 to 1
-_BIASED: frozenset[Metric] = frozenset((ece,))  # a replicate is further off than the sample: percentiles would miss the value
+_BIASED: frozenset[Metric] = frozenset((ece,))  # above 0 for a perfect model too: an interval around it would mislead
+BIASED = "no interval: it is above 0 for a perfect model too; read slope and intercept"
 
 
 def estimate(
@@ -112,6 +114,8 @@ def estimates(
         else:
             value, n_effective = float(metric(y_true, y_score)), effective_sample_size(metric, y_true, codes)
             found = _settled(metric, value, n_effective, int(codes.max()) + 1)
+            if metric in _BIASED and (found is None or found.low is not None):
+                found = Estimate(value, None, None, int(codes.max()) + 1, BIASED)
             if found is None and metric is auroc and n_effective < MIN_FOR_AUROC_PERCENTILES:
                 found = _area(y_true, y_score, codes)
             if found is None:
@@ -139,7 +143,7 @@ def proportion(success: Values, groups: Groups = None) -> Estimate:
     if persons < MIN_PERSONS:
         return Estimate(share, None, None, persons, too_few(persons))
     if share in (0.0, 1.0):
-        return exact(share, persons, persons, 0.0)
+        return end_bound(share, persons, persons, 0.0, exact=persons == n)
     if persons == n:
         return Estimate(share, *_wilson(share, n, float(ndtri((1 + LEVEL) / 2))), n, "Wilson's interval")
     effect = design_effect(success, codes)
@@ -160,35 +164,6 @@ def design_effect(success: Values, codes: Values) -> float:
     between = persons / (persons - 1) * float((residual**2).sum()) / n**2
     # At most that of persons whose cases are all alike: sum of n_i^2 over n
     return float(np.clip(between / (share * (1 - share) / n), 1, (sizes**2).sum() / n))
-
-
-def bands(
-    curves: Mapping[str, Metric], y_true: Values, y_score: Values, groups: Groups = None, *, replicates: int = 2000, seed: int = 0
-) -> dict[str, tuple[Array, Array | None, Array | None]]:
-    """Curves of P points with pointwise 95 % bands, on the same bootstrap replicates.
-
-    Arguments as for `estimate`.
-
-    Returns:
-        For each curve its values (P,), and the lower and upper band (P,); both None with too few persons.
-    """
-    y_true, y_score = np.asarray(y_true), np.asarray(y_score)
-    codes = person_codes(groups, len(y_true))
-    sample: dict[str, list[Array]] = {name: [] for name in curves}
-    n_effective = {name: effective_sample_size(curve, y_true, codes) for name, curve in curves.items()}
-    wanted = {name: curve for name, curve in curves.items() if n_effective[name] >= MIN_PERSONS}
-    for weights in resample(y_true, codes, replicates=replicates, seed=seed) if wanted else ():
-        for name, curve in wanted.items():
-            sample[name].append(curve(y_true, y_score, weights))  # (D, P)
-    out: dict[str, tuple[Array, Array | None, Array | None]] = {}
-    for name, curve in curves.items():
-        out[name] = curve(y_true, y_score), None, None
-        if name in wanted:
-            sampled = np.concatenate(sample[name])
-            # A replicate without one of the classes has no curve.
-            low, high = np.quantile(sampled[~np.isnan(sampled).any(1)], _tails(n_effective[name]), axis=0)
-            out[name] = out[name][0], low, high
-    return out
 
 
 def effective_sample_size(metric: Metric, y_true: Values, codes: Values) -> int:
@@ -275,7 +250,6 @@ def _bootstrap(
             effective_sample_size(metric, y_true, codes),
             persons,
             limits=_range(metric),
-            biased=metric in _BIASED,
         )
         for name, metric in wanted.items()
     }
@@ -321,16 +295,15 @@ def _from_replicates(
     persons: int,
     *,
     limits: tuple[float, float] = (0.0, 1.0),
-    biased: bool = False,
 ) -> Estimate:
     kept = sample[~np.isnan(sample)]
     lost = f"; {len(sample) - len(kept)} of {len(sample)} replicates lacked a class" if len(kept) < len(sample) else ""
-    if n_effective < MIN_FOR_PERCENTILES or biased or len(kept) < len(sample) / 2:
+    if n_effective < MIN_FOR_PERCENTILES or len(kept) < len(sample) / 2:
         # A bootstrap's variance is short by the factor (n - 1) / n (Hesterberg 2015).
         error = float(kept.std()) * (n_effective / (n_effective - 1)) ** 0.5 if len(kept) else 0.0
         note = f"t interval, error from {len(sample)} bootstrap replicates of persons, {n_effective - 1} degrees of freedom{lost}"
         return logit_t_interval(value, error, n_effective - 1, persons, limits, note)
-    low, high = np.quantile(kept, _tails(n_effective))
+    low, high = np.quantile(kept, tails(n_effective))
     if low == high:
         return Estimate(value, None, None, persons, "no interval: every bootstrap replicate gives the same value")
     note = f"percentiles of {len(sample)} bootstrap replicates of persons{lost}"
@@ -339,7 +312,10 @@ def _from_replicates(
 
 
 def _settled(metric: Metric, value: float, n_effective: int, persons: int) -> Estimate | None:
-    """What needs no bootstrap: no value, no interval, or the exact bound; None when there is more to do."""
+    """What needs no bootstrap: no value, no interval, or the bound of a figure at its end.
+
+    None when there is more to do.
+    """
     return _limited(value, n_effective, persons, _range(metric))
 
 
@@ -352,19 +328,28 @@ def _limited(
     if n_effective < MIN_PERSONS:
         return Estimate(value, None, None, persons, too_few(n_effective))
     if value in (low, high):
-        return exact(value, n_effective, persons, low, at_ends=at_ends)
+        return end_bound(value, n_effective, persons, low, at_ends=at_ends)
     return None
 
 
-def exact(value: float, n_effective: int, persons: int, lowest: float, *, at_ends: tuple[str, str] = ENDS) -> Estimate:
+def end_bound(
+    value: float,
+    n_effective: int,
+    persons: int,
+    lowest: float,
+    *,
+    at_ends: tuple[str, str] = ENDS,
+    exact: bool = False,
+) -> Estimate:
     """Clopper and Pearson's bound (1934) when all of `n_effective` persons are right, or all wrong.
 
+    It is `exact` for a proportion of persons with one case each, and stands in for what no other interval can say elsewhere.
     `at_ends` are the words for a figure of 1 and for one of `lowest`.
     """
     # bound^n = alpha / 2: what would still be all right by chance so often
     bound = ((1 - LEVEL) / 2) ** (1 / n_effective)
     reach = (1 - lowest) * (1 - bound)
-    note = f"{at_ends[value != 1]}: exact bound on {n_effective} persons"
+    note = f"{at_ends[value != 1]}: {'exact bound' if exact else 'bound as of a proportion'} on {n_effective} persons"
     return Estimate(value, value - reach if value == 1 else value, value if value == 1 else value + reach, persons, note)
 
 
@@ -379,7 +364,7 @@ def _range(metric: Metric) -> tuple[float, float]:
     return (-1.0, 1.0) if metric in _SIGNED else (0.0, 1.0)
 
 
-def _tails(n_effective: int) -> tuple[float, float]:
+def tails(n_effective: int) -> tuple[float, float]:
     """Percentiles a little outside 2.5 and 97.5, as a t interval is of a normal one (Hesterberg 2015)."""
     # The expanded percentile interval: Phi(-sqrt(n / (n - 1)) t), t with n - 1 degrees of freedom
     tail = float(ndtr(-((n_effective / (n_effective - 1)) ** 0.5) * stdtrit(n_effective - 1, (1 + LEVEL) / 2)))

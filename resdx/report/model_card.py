@@ -60,7 +60,8 @@ def _learnt(found: Found) -> list[Json]:
     classes = ", ".join(f"{name} {train['classes'].get(name, 0):,}" for name in flow["classes"])
     source = f" from {listed(asked['sources'])}" if asked.get("sources") else ""
     licence = f"; licence {asked['licence']}" if asked.get("licence") else ""
-    named = f"{count(train['cases'], 'image')} of {count(train['persons'], 'person')}{source}: {classes}{licence}."
+    whose = count(train["persons"], "person") if flow["grouped"] else "unknown persons"
+    named = f"{count(train['cases'], 'image')} of {whose}{source}: {classes}{licence}."
     return [
         _says(named, "flow"),
         _says(f"Network: {recipe['network']}.", "asked"),
@@ -94,11 +95,7 @@ def _failures(found: Found) -> list[Json]:
                     unknown.append(f"{kind} {value}")
                 elif scores["auroc"]["value"] is not None:
                     known.append((scores["auroc"]["value"], f"{kind} {value}", name, scores["auroc"], one["persons"]))
-    lines = []
-    for _, group, name, area, persons in sorted(known, key=lambda row: row[0])[:1]:
-        between = f" ({interval(area)})" if interval(area) else ""
-        text = f"Of the subgroups that could be judged, AUROC is lowest for {group}: {figure(area)}{between} for {name}"
-        lines.append(_says(f"{text}, {count(persons, 'person')}. The lowest of several is partly chance.", "subgroups"))
+    lines = [_weakest(known)] if known else []
     if unknown:
         lines.append(_says(f"Too few persons to say anything of {listed(dict.fromkeys(unknown))}.", "subgroups"))
     if not test["scores"]["subgroups"]:
@@ -109,6 +106,18 @@ def _failures(found: Found) -> list[Json]:
     if referred["value"] is not None:
         lines.append(_says(f"It refers {100 * referred['value']:.0f} % of test images to a person.", "abstention"))
     return [*lines, _write("Groups that the collection leaves out, and what a wrong answer would do to a patient.")]
+
+
+def _weakest(known: list[tuple[float, str, str, Json, int]]) -> Json:
+    """The subgroup with the lowest AUROC; where no subgroup has an error, how few persons that rests on."""
+    value, group, name, area, persons = min(known, key=lambda row: row[0])
+    if value == 1:
+        fewest = min(row[4] for row in known)
+        text = f"No error of ranking was seen in any subgroup that could be judged; the smallest has {count(fewest, 'person')}"
+        return _says(f"{text}, so this says little.", "subgroups")
+    between = f" ({interval(area)})" if interval(area) else ""
+    text = f"Of the subgroups that could be judged, AUROC is lowest for {group}: {figure(area)}{between} for {name}"
+    return _says(f"{text}, {count(persons, 'person')}. The lowest of several is partly chance.", "subgroups")
 
 
 def _use(found: Found) -> list[Json]:

@@ -177,19 +177,23 @@ def _training_together(run: Run) -> Json:
 def test(run: Run) -> Json:
     """metrics.json, and which of its two levels is the main one.
 
-    That is the person, unless the class belongs to the image: cells of one slide, findings of one patient that differ. There the
-    person's truth would be nearly the same for all; images are the cases then, and persons remain what intervals draw.
+    That is the person, unless nobody knows who is who (a cluster of near-duplicates is no person), or the class belongs to
+    the image: cells of one slide, findings of one patient that differ. There the person's truth would be nearly the same for
+    all; images are the cases then, and persons remain what intervals draw.
     """
     found = run.metrics.to_json()
     scores = found["scores"]
     kept = {key: found[key] for key in ("protocol", "stamp", "test", "scores", "prior_corrected", "seconds")}
+    named = run.manifest.grouped
     mixed = not isinstance(run.recipe.task, MultiLabel) and scores["mixed_persons"] > MIXED * scores["persons"]
     return {
         **kept,
         "members": found.get("members", []),
         "referral": found.get("referral", []),
+        "calibration": found.get("calibration", {}),
         "boxes": {**found["boxes"], "anchors": optional(run, "anchors.json")} if "boxes" in found else None,
-        "main": "image" if mixed or not scores["person"]["cases"] else "person",
+        "main": "image" if mixed or not named or not scores["person"]["cases"] else "person",
+        "named": named,
         "mixed": mixed,
         "one_each": scores["person"]["cases"] == scores["cases"],
     }

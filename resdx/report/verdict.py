@@ -13,7 +13,8 @@ from .format import Json, figure, listed, with_interval
 
 FEW_TEST_PERSONS = 100
 DEFAULT_GOAL = "youden"  # of the threshold that decides
-OFF = 0.05  # calibration error that is surely larger: probabilities do not mean what they say
+OFF = 0.05  # how far a figure of the test part must surely fall short of what calib promised
+SURE = 0.05  # p value, over all classes, below which probabilities do not mean what they say
 STOP = " But a control says: stop, the class can be told without looking at the disease."
 DOUBTS = 6  # shown above the page; the sections say the rest
 
@@ -50,9 +51,25 @@ def verdict(found: Mapping[str, Any]) -> str:
 def _whom(test: Mapping[str, Any]) -> str:
     main, images = test["scores"][test["main"]], test["scores"]["image"]["cases"]
     seen = "some of whom training may have seen" if test["stamp"] else "whom the model had never seen"
+    if not test["named"]:
+        return f"{count(images, 'image')} {seen.replace('whom', 'which')}, whose persons are not known"
     if test["main"] == "person":
         return f"{count(main['persons'], 'person')} {seen} ({count(images, 'image')})"
     return f"{count(images, 'image')} of {count(main['persons'], 'person')} {seen}"
+
+
+def _read(test: Mapping[str, Any]) -> str:
+    """How often the test part has been read, and how many of its cases had been read before."""
+    who = test["test"]
+    text = f"This test part has been read {count(who['reads'], 'time')} in this store"
+    before = who.get("before", 0)
+    return text + (f", and {before:,} of {count(who['cases'], 'case')} had been read before" if before else "")
+
+
+def _how_many(test: Mapping[str, Any]) -> str:
+    """The test persons, or where they are not known the images that are no near-duplicates of each other."""
+    persons = test["test"]["persons"]
+    return count(persons, "test person") if test["named"] else f"{count(persons, 'different test image')} of unknown persons"
 
 
 def doubts(found: Mapping[str, Any]) -> list[Json]:
@@ -101,10 +118,8 @@ def _doubts_of_figures(found: Mapping[str, Any]) -> list[Json]:
     absent = [name for name in test["scores"]["shown"] if not test["scores"]["image"]["curves"].get(name)]
     if absent:
         out.append(_doubt(f"Not in the test part, or nothing else is: {listed(absent)}. Nothing is known of them.", "results"))
-    errors = [test["scores"]["image"]["classes"][name]["ece"] for name in test["scores"]["shown"]]
-    if any(one["low"] is not None and one["low"] > OFF for one in errors):
-        worst = max(one["value"] for one in errors if one["value"] is not None)
-        out.append(_doubt(f"Its probabilities do not mean what they say here: calibration error {worst:.3f}.", "calibration"))
+    if text := _miscalibrated(test["calibration"]):
+        out.append(_doubt(text, "calibration"))
     out += [_doubt(text, "points") for text in _fallen(found["points"])]
     if persons < FEW_TEST_PERSONS:
         advice = (
@@ -112,12 +127,27 @@ def _doubts_of_figures(found: Mapping[str, Any]) -> list[Json]:
             if _bare(test)
             else "read the intervals, not the figures."
         )
-        out.append(_doubt(f"{count(persons, 'test person')}: {advice}", "results"))
-    if reads > 1:
-        out.append(
-            _doubt(f"This test part has been read {count(reads, 'time')} in this store: later figures are too kind.", "limits")
-        )
+        out.append(_doubt(f"{_how_many(test)}: {advice}", "results"))
+    if reads > 1 or test["test"].get("before"):
+        out.append(_doubt(f"{_read(test)}: later figures are too kind.", "limits"))
     return out
+
+
+def _miscalibrated(classes: Mapping[str, Mapping[str, Any]]) -> str:
+    """The class whose probabilities are the surest to be wrong; empty where none are.
+
+    Tested over all classes.
+    """
+    tested = {name: one["p"] for name, one in classes.items() if one["p"] is not None}
+    if not tested or min(tested.values()) * len(tested) >= SURE:
+        return ""
+    name = min(tested, key=lambda name: tested[name])
+    one = classes[name]
+    z = "" if one["z"] is None else f", Spiegelhalter's z {one['z']:.1f}"
+    return (
+        f"Its probabilities of {name} do not mean what they say here: calibration slope {with_interval(one['slope'])}, "
+        f"intercept {with_interval(one['intercept'])}{z}."
+    )
 
 
 def _fallen(points: Mapping[str, Any]) -> list[str]:
@@ -143,14 +173,11 @@ def limits(found: Mapping[str, Any]) -> list[str]:
     out = []
     test, settings = found["test"], found["settings"]
     if "missing" not in test:
-        who, reads, scores = test["test"], test["test"]["reads"], test["scores"]
-        kinder = "" if reads <= 1 else "; every further reading makes its figures a little too kind"
-        out.append(f"This test part has been read {count(reads, 'time')} in this store{kinder}.")
+        who, scores = test["test"], test["scores"]
+        again = who["reads"] > 1 or who.get("before")
+        out.append(f"{_read(test)}{'; every further reading makes its figures a little too kind' if again else ''}.")
         if who["persons"] < FEW_TEST_PERSONS:
-            out.append(
-                f"{count(who['persons'], 'test person')}: below {FEW_TEST_PERSONS} the intervals are wide, and they are "
-                f"what to read."
-            )
+            out.append(f"{_how_many(test)}: below {FEW_TEST_PERSONS} the intervals are wide, and they are what to read.")
         if scores["not_assessed"]:
             out.append(f"{count(scores['not_assessed'], 'test image')} had no known truth and are not scored.")
         if test["mixed"]:

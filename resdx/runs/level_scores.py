@@ -196,6 +196,35 @@ class Abstention:
 
 
 @dataclass(frozen=True)
+class CalibrationScores:
+    """Whether the probabilities of a class mean what they say.
+
+    Intercept (0 is perfect), slope (1 is) and Spiegelhalter's `z`, with the p value of the three together. The calibration
+    error `ece` stands beside its mean (`ece_perfect`) and 95 % quantile (`ece_most`) where the probabilities are right.
+    """
+
+    intercept: Estimate
+    slope: Estimate
+    z: float | None
+    p: float | None
+    ece: float
+    ece_perfect: float
+    ece_most: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data for metrics.json."""
+        figures = {"intercept": self.intercept.to_json(), "slope": self.slope.to_json()}
+        numbers = {"z": self.z, "p": self.p, "ece": self.ece, "ece_perfect": self.ece_perfect, "ece_most": self.ece_most}
+        return {**figures, **numbers}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> CalibrationScores:
+        """The inverse of `to_json`."""
+        figures = {name: Estimate.from_json(data[name]) for name in ("intercept", "slope")}
+        return cls(**{**data, **figures})
+
+
+@dataclass(frozen=True)
 class ClassReferral:
     """Of the cases of a class the share that is answered wrongly.
 

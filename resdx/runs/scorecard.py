@@ -10,7 +10,16 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from ..metrics.estimate import Estimate
-from .level_scores import ClassScores, Figures, LevelScores, ReferralScores, SubgroupScores, to_figures, to_plain
+from .level_scores import (
+    CalibrationScores,
+    ClassScores,
+    Figures,
+    LevelScores,
+    ReferralScores,
+    SubgroupScores,
+    to_figures,
+    to_plain,
+)
 
 
 @dataclass(frozen=True)
@@ -223,6 +232,7 @@ class ScoredSet:
     reads: int
     cases: int
     persons: int
+    before: int = 0  # cases that had been read before, in whatever test set
 
 
 @dataclass(frozen=True)
@@ -231,7 +241,8 @@ class Scorecard:
 
     `stamp` is what stands on every page of a run whose figures are not those of new persons, and empty otherwise. `boxes`
     are of a
-    detector, `members` of an ensemble. `referral` is what is answered at each level, where the calibration has such a rule.
+    detector, `members` of an ensemble. `referral` is what is answered at each level, where the calibration has such a rule;
+    `calibration` says of each shown class whether its probabilities are right.
     `seconds` is what each stage took.
     """
 
@@ -243,6 +254,7 @@ class Scorecard:
     boxes: BoxScores | None = None
     members: tuple[MemberScores, ...] = ()
     referral: tuple[ReferralScores, ...] = ()
+    calibration: Mapping[str, CalibrationScores] = field(default_factory=dict)
     seconds: Mapping[str, float] = field(default_factory=dict)
 
     @property
@@ -275,6 +287,7 @@ class Scorecard:
             "prior_corrected": self.prior_corrected and self.prior_corrected.to_json(),
             **({"boxes": self.boxes.to_json()} if self.boxes else {}),
             **({"members": [one.to_json() for one in self.members]} if self.members else {}),
+            **({"calibration": {name: one.to_json() for name, one in self.calibration.items()}} if self.calibration else {}),
             **({"referral": [one.to_json() for one in self.referral]} if self.referral else {}),
             "seconds": dict(self.seconds),
         }
@@ -293,6 +306,7 @@ class Scorecard:
             else None,  # older runs had another layout
             boxes=boxes and BoxScores.from_json(boxes),
             members=tuple(MemberScores.from_json(one) for one in data.get("members", ())),
+            calibration={name: CalibrationScores.from_json(one) for name, one in data.get("calibration", {}).items()},
             referral=tuple(ReferralScores.from_json(one) for one in data.get("referral", ())),
             seconds=data.get("seconds", {}),
         )
@@ -300,4 +314,5 @@ class Scorecard:
 
 def set_to_json(test: ScoredSet) -> dict[str, Any]:
     """Plain data of a test set."""
-    return {"hash": test.hash, "reads": test.reads, "cases": test.cases, "persons": test.persons}
+    found = {"hash": test.hash, "reads": test.reads, "cases": test.cases, "persons": test.persons}
+    return found | ({"before": test.before} if test.before else {})

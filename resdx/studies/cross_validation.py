@@ -34,8 +34,8 @@ from ..metrics.intervals import (
     MIN_FOR_PERCENTILES,
     MIN_PERSONS,
     effective_sample_size,
+    end_bound,
     estimate,
-    exact,
     logit_t_interval,
     person_codes,
     too_few,
@@ -171,7 +171,7 @@ def mean_over_folds(
     if few < MIN_PERSONS:
         return Estimate(value, None, None, persons, too_few(few))
     if value in (0.0, 1.0):
-        return exact(value, few, persons, 0.0)
+        return end_bound(value, few, persons, 0.0)
     if few <= folds:
         return Estimate(value, None, None, persons, f"no interval: {few} persons in the smallest class of {folds} folds")
     if metric is auroc and few < MIN_FOR_AUROC_PERCENTILES:

@@ -51,7 +51,7 @@ from ..metrics.intervals import (
 )
 from ..metrics.recalibration import recalibration
 from ..report.render import render, shown, signed
-from ..runs.ledger import read_once_more
+from ..runs.ledger import read_once_more, read_set
 from ..runs.overlap import Elsewhere, Shared, find_shared
 from ..runs.prepared import prepare, prepared_of
 from ..runs.provenance import learnt_before, seen_at_start
@@ -95,7 +95,8 @@ def external(
         left_out = _settle(run, place, shared, accept)
         cases = _cases(run, place, shared, left_out)
         key = part_hash([case.id for case in cases], place.content)
-        reads = read_once_more(run, key)
+        reads, before = read_set(run, key, [place.content.get(case.id, case.id) for case in cases])
+        read_once_more(run, run.metrics.test.hash, by="external")  # whose scores at home are compared
         rows = place.prepared.rows([case.id for case in cases])
         scores = Scores(tuple(case.id for case in cases), *predict_run(run, place.prepared, rows)[:2])
         found: Json = {
@@ -103,7 +104,7 @@ def external(
             "run": run.path.resolve().name,
             "title": run.recipe.title,
             "stamp": run.metrics.stamp,
-            "test": {"hash": key, "reads": reads, "cases": len(cases), "persons": count_persons(cases)},
+            "test": {"hash": key, "reads": reads, "cases": len(cases), "persons": count_persons(cases), "before": before},
             "shared": _shared_json(shared, left_out),
             "mapping": dict(mapping or {}),
             **_judged(run, predictor, cases, scores, draws),
@@ -394,7 +395,6 @@ def _notes(run: Run, place: Elsewhere, shared: Shared, left_out: set[str], cases
             if nameless
             else []
         ),
-        "Accuracy, average precision and Brier score move with the share of each class, also where the model is "
-        "as good as at home.",
+        "Accuracy, average precision and Brier score move with the share of each class, also where it is as good as at home.",
         "Calibrator and thresholds are those of the run; nothing was fitted to these cases, except the prior-corrected figures.",
     ]

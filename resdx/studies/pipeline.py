@@ -39,6 +39,7 @@ from ..inference.opening import load_ood_score
 from ..recipes.learning import Ensemble, FeatureClassifier, Search, Training
 from ..records import to_record
 from ..report import report
+from ..runs.ledger import read_once_more
 from ..runs.partition import Part, part_of
 from ..runs.prepared import Prepared, prepared_of
 from ..runs.provenance import learnt_before, refuse_changed_start, seen_at_start, sign, start_hash, starts_of
@@ -53,6 +54,7 @@ from ..training.loop import fit, run_worker
 from ..training.starting_weights import resolve_start
 from ..training.synthesis import enlarge
 
+READERS = ("explain", "embedding", "suspects")  # evidence that looks at the scores of test cases
 OOD_CASES = 2000  # train cases whose embeddings the OOD score is fitted to; more changes nothing
 EVIDENCE: dict[str, Callable[[Run, Prepared], None]] = {
     "controls": controls,
@@ -265,7 +267,7 @@ def calibrate(run: Run) -> None:
 def evaluate_stage(run: Run) -> None:
     """Score the test part once and say the main figures."""
     result = evaluate(run, prepared_of(run))
-    run.say("\n".join(headline(result)))
+    run.say("\n".join(headline(result, named=run.manifest.grouped)))
 
 
 def report_stage(run: Run) -> None:
@@ -273,18 +275,17 @@ def report_stage(run: Run) -> None:
     run.say(f"report: {report(run)}")
 
 
-def headline(result: Scorecard) -> list[str]:
+def headline(result: Scorecard, *, named: bool = True) -> list[str]:
     """The few lines a person wants first.
 
     AUROC, accuracy beside the majority rate, how many were referred.
     """
     test = result.test
     lines = [result.stamp] if result.stamp else []
-    lines.append(
-        f"test: {count(test.cases, 'case')} of {count(test.persons, 'person')}, read {count(test.reads, 'time')} "
-        f"by runs of this store"
-    )
-    lines += [f"  {name}: AUROC {one.auroc}" for name, one in result.classes.items()]
+    whose = count(test.persons, "person") if named else "unknown persons"
+    seen = f", {test.before:,} of {test.cases:,} cases read before" if test.before else ""
+    lines.append(f"test: {count(test.cases, 'case')} of {whose}, read {count(test.reads, 'time')} by runs of this store{seen}")
+    lines += [f"  {name}: AUROC by image {one.auroc}" for name, one in result.classes.items()]
     for name, found in (result.boxes.classes if result.boxes else {}).items():
         lines.append(f"  {name}: AP50 of its {count(found.boxes, 'box', 'boxes')} {found.figures['ap50']}")
     for name in ("accuracy", "majority_rate", "balanced_accuracy"):
@@ -323,4 +324,10 @@ def _counts(cases: Sequence[Case]) -> dict[str, Any]:
 
 def make_evidence(name: str) -> Callable[[Run], None]:
     """The work of a stage of EVIDENCE."""
-    return lambda run: EVIDENCE[name](run, prepared_of(run))
+
+    def work(run: Run) -> None:
+        if name in READERS and (run.path / "metrics.json").exists():
+            read_once_more(run, run.metrics.test.hash, by=name)
+        EVIDENCE[name](run, prepared_of(run))
+
+    return work

@@ -197,9 +197,11 @@ def test_a_threshold_gives_on_calib_what_it_promises():
 
 
 def test_a_person_with_many_images_has_one_voice_in_sensitivity():
-    p, truth = np.array([0.9, 0.2, 0.2, 0.2, 0.5]), np.array([1.0, 1, 1, 1, 0])
-    point = {point.goal: point for point in calibrate._points_of("ill", p, truth, np.array([0, 1, 1, 1, 2]))}
+    p, truth = np.array([0.9, 0.2, 0.2, 0.2, *[0.5] * 100]), np.array([1.0, 1, 1, 1, *[0] * 100])
+    person = np.array([0, 1, 1, 1, *range(2, 102)])
+    point = {point.goal: point for point in calibrate._points_of("ill", p, truth, person)}
     assert (point["specificity 0.90"].sensitivity, point["specificity 0.90"].persons_with) == (0.5, 2)
+    assert set(point) == {"youden", "specificity 0.90", "specificity 0.95"}  # too few persons for a sensitivity
     assert 0.5 < point["specificity 0.90"].threshold < 0.9
 
 
@@ -272,10 +274,26 @@ def test_a_case_unlike_training_is_referred_whatever_the_model_says(far):
     assert found.decide([[0.9, 0.1]]) == [("healthy", ())]
 
 
-def test_the_distance_threshold_is_the_99_percent_quantile_by_persons():
+def test_the_distance_threshold_is_the_99_percent_quantile_by_persons_with_one_more():
     logits, truth, groups = draw_two(500, np.random.default_rng(13))
     found = fit_calibration(Classify(), TWO, logits, truth, groups, balanced_training=False, distance=np.arange(500))
-    assert found.unlike_above == 494
+    assert found.unlike_above == 495  # of 501 persons 495.99 lie at or below the 496th distance
+    assert not any("OOD limit" in note for note in found.notes)
+
+
+@pytest.mark.parametrize("persons", [8, 20, 50, 98, 99, 300])
+def test_no_more_cases_like_training_are_flagged_than_stated(persons):
+    rng = np.random.default_rng(persons)
+    distance = rng.normal(size=(4000, persons))
+    limits = [calibrate._unlike_above(one, np.arange(persons)) for one in distance]
+    flagged, stated = (rng.normal(size=4000) > limits).mean(), max(0.01, 1 / (persons + 1))
+    assert flagged <= stated + 3 * np.sqrt(stated / 4000)
+
+
+def test_few_persons_are_told_how_many_like_cases_the_distance_flags():
+    logits, truth, groups = draw_two(8, np.random.default_rng(3), distance=0.1)
+    found = fit_calibration(Classify(), TWO, logits, truth, groups, balanced_training=False, distance=np.arange(8))
+    assert found.unlike_above == 7 and any("up to 11% of cases like the training cases" in note for note in found.notes)
 
 
 # --- conformal limits

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from scipy.special import expit
 from sklearn import metrics as reference
 
 import resdx
@@ -156,7 +157,7 @@ def test_the_predictions_of_a_run_have_the_figures_of_its_scorecard(study):
         p,
         groups=[cases[one].group for one in scores.ids],
         classes=study.classes,
-        threshold=study.calibration.threshold("opacity"),
+        threshold=expit(study.calibration.bias[1] - study.calibration.bias[0]),  # where the two logits are equal
         seed=study.run.settings.seed,
     )
     told = study.metrics.classes["opacity"]

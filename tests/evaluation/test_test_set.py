@@ -15,7 +15,7 @@ from resdx.data.tasks import MultiLabel
 from resdx.errors import RunError
 from resdx.evaluation.test_set import STAMPS, evaluate, prior_corrected
 from resdx.inference.predictor import Predictor
-from resdx.runs.ledger import LEDGER, read_once_more
+from resdx.runs.ledger import LEDGER, read_before, read_once_more
 from resdx.runs.prepared import content_hashes, prepared_of
 from resdx.runs.run import Run
 from resdx.runs.settings import Settings
@@ -36,7 +36,7 @@ def test_predictions_are_the_cases_of_the_test_part_with_their_truth(study, rows
 
 def test_metrics_say_what_the_predictions_say(study, rows):
     found = study.metrics.to_json()
-    assert list(found) == ["protocol", "stamp", "test", "scores", "prior_corrected", "referral", "seconds"]
+    assert list(found) == ["protocol", "stamp", "test", "scores", "prior_corrected", "calibration", "referral", "seconds"]
     assert (found["protocol"], found["stamp"]) == ("honest", "")
     ill = np.array([row["truth"] == "opacity" for row in rows])
     p = np.array([float(row["p_opacity"]) for row in rows])
@@ -88,6 +88,37 @@ def test_reads_of_a_test_part_are_counted_over_all_runs_of_a_store(tmp_path, stu
     elsewhere = Run.create(tmp_path / "other" / "store", study.run.recipe, Settings("data"), quiet=True)
     assert [read_once_more(run, name) for run, name in ((one, "a"), (two, "a"), (two, "b"), (one, "a"))] == [1, 2, 1, 3]
     assert read_once_more(elsewhere, "a") == 1
+
+
+def test_cases_that_were_read_before_are_counted_in_whatever_set(tmp_path, study):
+    run = Run.create(tmp_path / "one", study.run.recipe, Settings("data"), quiet=True)
+    first, second = [f"{k:064x}"[::-1] for k in range(60)], [f"{k:064x}"[::-1] for k in range(8, 94)]
+    assert read_before(run, "a", first) == 0
+    read_once_more(run, "a", first)
+    assert read_before(run, "b", second) == 52  # of 86
+    read_once_more(run, "b", second)
+    assert read_before(run, "b", second) == 86 and read_before(run, "c", [*first[:3], "new"]) == 3
+    lines = [json.loads(line) for line in (tmp_path / LEDGER).read_text().splitlines()]
+    assert [len(line["cases"]) for line in lines] == [60, 86]
+
+
+def test_every_reader_is_entered_and_only_scoring_is_counted(tmp_path, study):
+    run = Run.create(tmp_path / "one", study.run.recipe, Settings("data"), quiet=True)
+    assert [read_once_more(run, "a", ["x"]), read_once_more(run, "a", by="suspects"), read_once_more(run, "a", ["x"])] == [
+        1,
+        1,
+        2,
+    ]
+    lines = [json.loads(line) for line in (tmp_path / LEDGER).read_text().splitlines()]
+    assert [line.get("by", "evaluate") for line in lines] == ["evaluate", "suspects", "evaluate"]
+    assert [("cases" in line) for line in lines] == [True, False, False]  # listed once
+
+
+def test_a_ledger_of_before_lists_no_cases_and_is_read_by_its_hash(tmp_path, study):
+    run = Run.create(tmp_path / "one", study.run.recipe, Settings("data"), quiet=True)
+    (tmp_path / LEDGER).write_text(json.dumps({"time": "2026", "test": "a", "run": "old"}) + "\n")
+    assert read_before(run, "a", ["x", "y"]) == 2 and read_before(run, "b", ["x", "y"]) == 0
+    assert read_once_more(run, "a", ["x", "y"]) == 2
 
 
 def test_ledger_with_a_line_that_was_cut_off_still_counts(tmp_path, study):

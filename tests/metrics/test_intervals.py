@@ -4,12 +4,14 @@ from functools import partial
 
 import numpy as np
 import pytest
+from scipy.special import expit
 from scipy.stats import t
 from statsmodels.stats.proportion import proportion_confint
 
 from resdx.errors import DataError
 from resdx.metrics import auroc_variance, bootstrap, intervals
 from resdx.metrics import classification as metrics
+from resdx.metrics.bands import bands
 from resdx.metrics.intervals import estimate, estimates, mean_of_persons, proportion
 
 
@@ -34,6 +36,37 @@ def test_all_right_is_the_exact_bound_on_persons_and_never_zero_width(persons):
     assert (right.low, right.high) == pytest.approx(proportion_confint(persons, persons, method="beta"))
     assert (wrong.low, wrong.high) == pytest.approx(proportion_confint(0, persons, method="beta"))
     assert right.n == persons
+
+
+def test_only_what_is_exact_is_called_so():
+    once, several = proportion(np.full(30, True)), proportion(np.full(60, True), np.repeat(np.arange(30), 2))
+    assert once.note == "all right: exact bound on 30 persons"
+    assert several.note == "all right: bound as of a proportion on 30 persons" and several.low == once.low
+    truth = np.arange(40) % 2
+    assert estimates({"auroc": metrics.auroc}, truth, truth)["auroc"].note == "all right: bound as of a proportion on 20 persons"
+
+
+def test_a_calibration_error_has_no_interval():
+    rng = np.random.default_rng(0)
+    p = rng.random(200)
+    found = estimates({"ece": metrics.ece}, (rng.random(200) < p).astype(int), p)["ece"]
+    assert found.value > 0 and found.low is None and "perfect model" in found.note
+
+
+@pytest.mark.parametrize("persons", [24, 200])
+@pytest.mark.parametrize("apart", [0.3, 9.0])
+def test_bands_are_nowhere_of_zero_width(persons, apart):
+    rng, truth = np.random.default_rng(1), np.arange(persons) % 2
+    p = expit(apart * (2 * truth - 1) + rng.normal(size=persons))
+    grid, thresholds = np.arange(101) / 100, np.arange(1, 50) / 50
+    curves = {
+        "roc": partial(metrics.roc_curve, grid=grid),
+        "precision": partial(metrics.precision_curve, grid=grid),
+        "decision": partial(metrics.net_benefit, thresholds=thresholds),
+    }
+    for name, (_, low, high) in bands(curves, truth, p, replicates=200).items():
+        assert (high > low).all(), name
+        assert name == "decision" or ((low >= 0) & (high <= 1)).all()
 
 
 def test_images_that_all_agree_within_a_person_count_as_one():
@@ -158,9 +191,9 @@ def test_a_perfect_kappa_is_bounded_on_its_own_scale():
 
 def test_a_band_contains_its_curve_and_few_persons_have_none():
     curve = partial(metrics.roc_curve, grid=np.arange(11) / 10)
-    value, low, high = intervals.bands({"it": curve}, *sample(7, 100), replicates=300)["it"]
+    value, low, high = bands({"it": curve}, *sample(7, 100), replicates=300)["it"]
     assert (low <= value + 0.02).all() and (value <= high + 0.02).all() and (np.diff(value) >= 0).all()
-    assert intervals.bands({"it": curve}, *sample(7, 10))["it"][1] is None
+    assert bands({"it": curve}, *sample(7, 10))["it"][1] is None
 
 
 def test_scores_that_are_all_equal_have_no_interval():

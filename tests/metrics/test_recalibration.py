@@ -6,7 +6,8 @@ import statsmodels.api as sm
 from scipy.special import expit, logit
 from scipy.stats import t
 
-from resdx.metrics.recalibration import recalibration
+from resdx.metrics.classification import ece
+from resdx.metrics.recalibration import calibration_test, error_when_perfect, recalibration, spiegelhalter
 
 
 def planted(seed, *, intercept=0.0, slope=1.0, n=4000, images=1):
@@ -62,3 +63,49 @@ def test_what_cannot_be_estimated_is_said():
     assert one_class["intercept"].value is None and "a class has no case" in one_class["intercept"].note
     few = recalibration(*planted(4, n=14))
     assert few["slope"].low is None and "at least 10 are needed" in few["slope"].note
+
+
+def alarms(persons, images, *, intercept=0.0, slope=1.0, runs=200):
+    """How often the probabilities are said to be wrong; cases of a person agree."""
+    rng, found = np.random.default_rng(persons + images), []
+    for _ in range(runs):
+        z = rng.normal(0, 2, persons).repeat(images) + rng.normal(0, 0.7, persons * images)
+        truth = (rng.random(persons).repeat(images) < expit(z)).astype(int)
+        tested = calibration_test(truth, expit(intercept + slope * z), np.arange(persons).repeat(images))
+        found.append(tested.p is not None and tested.p < 0.05)
+    return np.mean(found)
+
+
+@pytest.mark.parametrize(("persons", "images"), [(30, 1), (30, 4), (100, 1), (100, 4)])
+def test_right_probabilities_are_seldom_doubted(persons, images):
+    assert alarms(persons, images) <= 0.09
+
+
+@pytest.mark.parametrize(("intercept", "slope"), [(1.0, 1.0), (0.0, 2.0), (0.0, 0.5)])
+def test_wrong_probabilities_are_mostly_found_with_a_hundred_persons(intercept, slope):
+    assert alarms(100, 4, intercept=intercept, slope=slope, runs=60) > 0.85
+
+
+def test_z_of_one_case_a_person_is_spiegelhalters():
+    truth, p = np.array([1, 0, 1, 1, 0]), np.array([0.9, 0.8, 0.4, 0.7, 0.1])
+    over = ((truth - p) * (1 - 2 * p)).sum()
+    variance = max(((1 - 2 * p) ** 2 * p * (1 - p)).sum(), (((truth - p) * (1 - 2 * p)) ** 2).sum())
+    assert spiegelhalter(truth, p, np.arange(5)) == pytest.approx(over / variance**0.5)
+    assert spiegelhalter(truth, np.full(5, 0.5), np.arange(5)) is None
+
+
+def test_few_persons_of_a_class_are_not_tested():
+    truth, p, person = planted(4, n=12)
+    found = calibration_test(truth, p, person)
+    assert found.p is None and found.slope.low is None
+
+
+def test_the_error_of_right_probabilities_is_what_they_have_on_average():
+    rng, drawn = np.random.default_rng(5), []
+    p = rng.random(150)
+    for _ in range(200):
+        drawn.append(ece((rng.random(150) < p).astype(int), p))
+    mean, most = error_when_perfect(drawn[0] < p, p, np.arange(150))
+    assert mean == pytest.approx(np.mean(drawn), abs=0.004) and most == pytest.approx(np.quantile(drawn, 0.95), abs=0.012)
+    shared = error_when_perfect(np.zeros(150), p, np.arange(150) // 5)[0]  # cases of a person that agree
+    assert shared > mean + 0.008

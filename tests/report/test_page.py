@@ -20,6 +20,7 @@ from resdx.data.tasks import Classify, MultiLabel, truth
 from resdx.errors import DataError, RunError, count
 from resdx.evaluation.calibrate import fit_calibration
 from resdx.evaluation.referral import score_referral
+from resdx.evaluation.reliability import score_calibration
 from resdx.evaluation.scoring import score
 from resdx.evaluation.test_set import predictions_csv
 from resdx.files import read_json, write_json, write_text
@@ -41,8 +42,10 @@ from resdx.report import (
     verdict as judgement,
 )
 from resdx.report.evidence import border, price
+from resdx.report.model_card import card
 from resdx.runs.run import Run
 from resdx.runs.settings import Settings
+from resdx.studies.pipeline import headline
 
 CLASSES = ("normal", "opacity")
 SECTIONS = ("asked", "flow", "audit", "samples", "training", "results", "curves", "confusion", "calibration", "points", "use")
@@ -68,6 +71,7 @@ def made_up(
     changing=False,
     without="",
     rule=True,
+    named=True,
     **settings,
 ):
     """A finished run with simulated logits, written by the functions that write real ones."""
@@ -76,7 +80,7 @@ def made_up(
         Case(
             f"{label}/p{number:03d}_{k}.png",
             f"{label}/p{number:03d}_{k}.png",
-            group=f"p{number:03d}",
+            group=f"p{number:03d}" if named else "",
             labels=(label,),
             sex="FM"[number % 2],
             source=f"hospital {'AB'[number // 2 % 2]}",
@@ -158,6 +162,9 @@ def _evaluate(run, calibration, rng, draws):
         "test": test,
         "scores": scores,
         "prior_corrected": prior,
+        "calibration": {
+            name: one.to_json() for name, one in score_calibration(run.recipe.task, classes, scores["shown"], cases, p).items()
+        },
         "referral": [one.to_json() for one in score_referral(calibration, cases, logits, np.zeros(len(cases), bool))],
         "seconds": {"train": 132.0},
     }
@@ -499,6 +506,54 @@ def test_class_that_changes_within_persons_is_judged_by_image(tmp_path):
     found = json.loads((run.path / "report.json").read_text())
     assert found["test"]["main"] == "image"
     assert found["verdict"].startswith(f"On {len(run.cases('test'))} images of ")
+
+
+def test_images_of_unknown_persons_are_not_called_persons(tmp_path):
+    run = made_up(tmp_path / "run", persons=90, draws=20, named=False)
+    found, page = facts(run), page_of(run)
+    images = len(run.cases("test"))
+    assert found["test"]["main"] == "image" and not found["test"]["named"]
+    assert found["verdict"].startswith(f"On {images} images which the model had never seen, whose persons are not known, ")
+    assert f"{images} different test images of unknown persons" in page.words and "of images, where always" in page.words
+    assert "test persons" not in page.words and not re.search(r"\d persons", found["card"][1]["lines"][0]["text"])
+    assert headline(run.metrics, named=False)[0].startswith(f"test: {images} cases of unknown persons, read 2 times")
+
+
+def test_probabilities_are_doubted_by_their_test_and_not_by_their_calibration_error(finished):
+    found = facts(finished)
+    assert not [one for one in found["doubts"] if "do not mean" in one["text"]]
+    figure = {"value": 0.5, "low": 0.4, "high": 0.6, "n": 90, "note": ""}
+    wrong = {
+        "slope": figure,
+        "intercept": figures(0.1),
+        "z": 4.2,
+        "p": 0.0001,
+        "ece": 0.02,
+        "ece_perfect": 0.02,
+        "ece_most": 0.03,
+    }
+    found["test"]["calibration"] = {"opacity": wrong, "other": wrong | {"p": 0.3}}
+    (doubt,) = [one["text"] for one in judgement.doubts(found) if "do not mean" in one["text"]]
+    assert "of opacity" in doubt and "slope 0.500 (95 % interval 0.400–0.600)" in doubt and "z 4.2" in doubt
+    found["test"]["calibration"] = {"opacity": wrong | {"p": 0.03}, "other": wrong | {"p": 0.3}}  # 0.03 of two classes
+    assert not [one for one in judgement.doubts(found) if "do not mean" in one["text"]]
+
+
+def test_cases_that_were_read_before_are_said(finished):
+    found = facts(finished)
+    found["test"]["test"] |= {"reads": 1, "before": 52, "cases": 86}
+    assert any(
+        "52 of 86 cases had been read before: later figures are too kind" in one["text"] for one in judgement.doubts(found)
+    )
+
+
+def test_card_of_a_model_without_an_error_names_no_lowest(finished):
+    found = facts(finished)
+    for members in found["test"]["scores"]["subgroups"].values():
+        for one in members.values():
+            one["classes"] = {"opacity": {"auroc": figures(1.0)}}
+    text = " ".join(line["text"] for one in card(found) for line in one["lines"])
+    assert "lowest" not in text and "No error of ranking was seen in any subgroup" in text
 
 
 def test_class_absent_from_the_test_part_is_doubted(tmp_path):

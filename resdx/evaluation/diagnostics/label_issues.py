@@ -323,8 +323,8 @@ def _note(
     says = [
         f"Of {sum(len(some.cases) for some in known)} cases the model claims another class than the label for {len(wrong)} "
         f"and cannot tell {len(found) - len(wrong)}; none was judged by a classifier that has learnt from it.",
-        "The estimated share of wrong labels counts the model's own errors as wrong labels too: read it as an upper bound, "
-        "the closer the better the model is."
+        "The estimated share of wrong labels is no bound: the model's own errors count as wrong labels, and wrong labels that "
+        "the model shares are missed."
         if share
         else (
             f"No share of wrong labels is estimated: the model is not surely above an AUROC of {WEAK}, so most that it doubts "

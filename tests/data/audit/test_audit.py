@@ -86,6 +86,17 @@ def test_one_picture_under_two_persons_and_two_classes(root):
     assert findings["copies-across-classes"].grade == "look" and "c2 = mirror" in findings["copies-across-classes"].text
 
 
+@pytest.mark.parametrize(("whose", "grade"), [("p{}", "note"), ("other{}", "look"), ("", "look")])
+def test_pictures_that_are_nearly_the_same_are_graded_by_whether_they_show_one_person(root, whose, grade):
+    mirrored = [add(root, f"mirror{i}.png", pixels(i)[:, ::-1]) for i in range(4)]
+    rows = cases()
+    more = [replace(rows[i], id=f"m{i}", path=path, group=whose.format(i)) for i, path in enumerate(mirrored)]
+    if not whose:
+        rows = [replace(row, group="") for row in rows]
+    found_it = found(root, [*rows, *more])[0]["near-duplicates"]
+    assert found_it.grade == grade and ("All are of one person each" in found_it.text) == (grade == "note")
+
+
 def test_many_identical_files_in_two_classes_stop(root):
     copies = [Case(f"copy{i}", f"{i}.png", f"p{i}", (("ill", "normal")[i % 2],)) for i in range(4)]
     assert found(root, [*cases(), *copies])[0]["copies-across-classes"].grade == "stop"
