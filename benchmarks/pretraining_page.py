@@ -231,7 +231,7 @@ medical images: from two views of each, and from a teacher (MobileNet-V2 of Imag
 At 10 % of the training persons fine-tuning is better than from scratch, with the whole interval of the paired difference: \
 {better}.{missing} Other shares were asked of the ResNet-18 of `resdx` alone: {others} of 4 sets.
 
-![AUROC of ResNet-18 by the share of the training persons on the four sets, with intervals](pictures/pretraining-shares.webp)
+![AUROC of ResNet-18 by the fraction of the training persons on the four sets, with intervals](pictures/pretraining-shares.webp)
 
 ## ResNet-18 at a tenth of the training persons
 
